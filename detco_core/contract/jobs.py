@@ -1,0 +1,89 @@
+"""`job.json`: what a worker, or a person, hands to `python -m detco_core VERB job.json`.
+
+Paths are absolute. The job writes under `folder` only: `events.jsonl`, `checkpoints/`, and what its events name.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from detco_core.contract.config import RunConfig
+from detco_core.contract.datasets import DatasetKind, DatasetRef
+from detco_core.contract.errors import Fault, InvalidDocument
+from detco_core.contract.evaluations import EvaluationSpec
+from detco_core.contract.manifest import Lineage
+from detco_core.contract.reader import read
+
+T = TypeVar("T")
+
+EVENTS_FILE = "events.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainJob:
+    """Pretrain: `python -m detco_core pretrain job.json`, also under torchrun."""
+
+    folder: str
+    config: RunConfig
+    dataset: DatasetRef
+    run: str = "local"
+    resume: str | None = None
+    """Checkpoint to continue from, bit for bit; its config must equal this one."""
+    resume_sha256: str | None = None
+    allow_world_size_change: bool = False
+    """Consent to resume with another number of processes: batch norm groups change, so the numbers do."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateJob:
+    """Evaluate: ends with a `report` event that holds an `evaluations.Report`."""
+
+    folder: str
+    spec: EvaluationSpec
+    dataset: DatasetRef
+    run: str = "local"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportJob:
+    """Export a checkpoint's query backbone to `folder/bundle`; ends with a `manifest.ExportReport`."""
+
+    folder: str
+    checkpoint: str
+    checkpoint_sha256: str | None = None
+    formats: tuple[Literal["onnx", "torchvision"], ...] = ("onnx", "torchvision")
+    lineage: Lineage = field(default_factory=Lineage)
+    license: str | None = None
+    created_by: str = ""
+    run: str = "local"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckJob:
+    """Scan a data set: writes `folder/manifest.jsonl`; ends with a `datasets.ScanReport`."""
+
+    folder: str
+    root: str
+    kind: DatasetKind = "images"
+    exclude: tuple[str, ...] = ()
+    """Glob patterns of relative paths to leave out."""
+    run: str = "local"
+
+
+Job = PretrainJob | EvaluateJob | ExportJob | CheckJob
+VERBS: dict[str, type[Any]] = {
+    "pretrain": PretrainJob,
+    "evaluate": EvaluateJob,
+    "export": ExportJob,
+    "check": CheckJob,
+}
+
+
+def read_job(cls: type[T], path: Path) -> T:
+    """Read a job file; raises `InvalidDocument` naming the file and every fault."""
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidDocument(str(path), (Fault("", f"cannot be read as JSON: {error}"),)) from error
+    return read(cls, data, str(path))

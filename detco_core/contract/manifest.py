@@ -1,0 +1,140 @@
+"""What an exported bundle contains: `manifest.json` beside its files.
+
+The manifest travels with the weights and is all a server or a script needs to run them: how an image becomes input,
+which levels come out and at which stride, and the digest of every file.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from detco_core.contract.errors import BundleError, InvalidDocument
+from detco_core.contract.reader import read, require
+
+MANIFEST_FILE = "manifest.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Level:
+    """One dense output: `[N, channels, ceil(H / stride), ceil(W / stride)]` float32."""
+
+    name: str
+    """Of the ONNX output and in every request: `res2`..`res5`, or `p2`..`p6` of an exported FPN."""
+    channels: int
+    stride: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InputSpec:
+    """How a decoded image becomes the ONNX input `image`: `[N, channels, H, W]` float32.
+
+    Values are scaled to 0..1, then `(value - mean) / std` per channel.
+    """
+
+    channels: int = 3
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    color: Literal["rgb", "gray", "raw"] = "rgb"
+    bit_depth: int = 8
+    """Bits per channel the values are divided by: 8 means / 255, 16 means / 65535."""
+    interpolation: Literal["bilinear"] = "bilinear"
+    """Antialiased, as Pillow's resize."""
+    short_side: int | None = None
+    """Default resize: short side to this many pixels, aspect kept, `max_side` at most; None keeps the size."""
+    max_side: int | None = None
+    multiple: int = 1
+    """The network input is padded with zeros (after normalising) at right and bottom to a multiple of this."""
+
+    def __post_init__(self) -> None:
+        require(len(self.mean) == len(self.std) == self.channels, "mean", "needs one value per channel, as std does")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BundleFile:
+    """One file of the bundle; `path` is relative to the manifest."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parity:
+    """How far a file's features are from torch's: largest absolute difference over the largest absolute value."""
+
+    relative_error: float
+    tolerance: float
+    images: tuple[tuple[int, int], ...]
+    """Heights and widths compared, in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lineage:
+    """Where the weights come from; all optional, since a person may export by hand."""
+
+    run: str | None = None
+    checkpoint: str | None = None
+    step: int | None = None
+    weights: str | None = None
+    dataset: str | None = None
+    dataset_digest: str | None = None
+    config_digest: str | None = None
+    method: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """The whole manifest."""
+
+    format: int = FORMAT
+    architecture: str
+    """torchvision's name, e.g. `resnet18`."""
+    weights_digest: str
+    """`sha256:...` of the backbone's tensors (`detco_core.nets.weights.state_digest`): equal weights, equal digest."""
+    levels: tuple[Level, ...]
+    pooled: int
+    """Width of the ONNX output `pooled`: the last level, averaged over space, `[N, pooled]`."""
+    input: InputSpec
+    files: dict[str, BundleFile]
+    """By format: `onnx`, `torchvision`, ..."""
+    parity: dict[str, Parity]
+    """By format, for those that can be run here."""
+    lineage: Lineage = field(default_factory=Lineage)
+    license: str | None = None
+    created_at: str = ""
+    """ISO 8601, UTC."""
+    created_by: str = ""
+    software: dict[str, str] = field(default_factory=dict)
+    """Versions of what wrote it."""
+
+    def __post_init__(self) -> None:
+        require(self.format == FORMAT, "format", f"is {self.format}; this version reads {FORMAT}: upgrade detco")
+        require(bool(self.levels), "levels", "must not be empty")
+        require("onnx" in self.files, "files", "must hold onnx")
+
+    def level(self, name: str) -> Level:
+        """The level of that name; raises `BundleError` listing the names there are."""
+        for level in self.levels:
+            if level.name == name:
+                return level
+        raise BundleError(f"unknown level {name!r}; this model has {', '.join(level.name for level in self.levels)}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportReport:
+    """The report of an export job; the bundle's files are artifacts `bundle/...`."""
+
+    manifest: dict[str, Any]
+
+
+def read_manifest(bundle: Path) -> Manifest:
+    """Read `manifest.json` of a bundle folder; raises `BundleError` naming what is wrong."""
+    path = bundle / MANIFEST_FILE
+    try:
+        return read(Manifest, json.loads(path.read_text("utf-8")), str(path))
+    except FileNotFoundError as error:
+        raise BundleError(f"no {MANIFEST_FILE} in {bundle}: not a bundle, or one that was not finished") from error
+    except (ValueError, InvalidDocument) as error:
+        raise BundleError(f"{path} cannot be read: {error}") from error
