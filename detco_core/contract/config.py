@@ -74,18 +74,23 @@ class ViewsConfig:
     jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.1)
     """Strength of brightness, contrast, saturation and hue jitter."""
     jitter_probability: float = 0.8
+    """Probability of color jitter."""
     grayscale_probability: float = 0.2
+    """Probability of a view without color."""
     blur_probability: float = 0.5
+    """Probability of a Gaussian blur."""
     blur_sigma: tuple[float, float] = (0.1, 2.0)
     """Range of the Gaussian blur's standard deviation, in pixels of the view."""
     rand_augment: bool = False
     """RandAugment on the global views only, after crop and flip (the "AA" variant)."""
     rand_augment_ops: int = 2
+    """RandAugment operations a view."""
     rand_augment_magnitude: int = 10
     """On the usual scale of 0 to 30."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """Per channel, of values in 0..1."""
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Per channel, of values in 0..1."""
 
     def __post_init__(self) -> None:
         require(self.global_size >= 32, "global_size", "must be at least 32")
@@ -125,6 +130,7 @@ class TermWeights:
     def __post_init__(self) -> None:
         for name in ("g2g", "l2l", "l2g"):
             require(getattr(self, name) >= 0, name, "must not be negative")
+        require(self.g2g + self.l2l + self.l2g > 0, "g2g", "at least one of g2g, l2l and l2g must be positive")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,6 +148,7 @@ class MethodConfig:
     queue_size: int = 65536
     """Negatives held per stage and kind; a multiple of `train.batch_size`."""
     temperature: float = 0.2
+    """What similarities are divided by: smaller makes the hard negatives count more."""
     momentum: float = 0.999
     """Of the key encoder: key = momentum * key + (1 - momentum) * query."""
     stage_weights: tuple[float, float, float, float] = (0.1, 0.4, 0.7, 1.0)
@@ -166,7 +173,9 @@ class OptimConfig:
     lr: float = 0.03
     """For `train.batch_size` as it stands; never scaled silently."""
     momentum: float = 0.9
+    """Of SGD."""
     weight_decay: float = 1e-4
+    """L2 penalty on every weight."""
     warmup_steps: int = 0
     """Steps of linear warm-up before the cosine."""
 
@@ -186,6 +195,7 @@ class DeviceConfig:
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Autocast precision; fp16 adds a gradient scaler."""
     channels_last: bool = True
+    """Keep tensors as NHWC in memory: faster convolutions, the same numbers up to rounding."""
     deterministic: bool = True
     """Deterministic kernels only, so that a resumed run equals an undisturbed one bit for bit."""
     threads: int | None = None
@@ -204,7 +214,9 @@ class MonitorConfig:
     dataset: str | None = None
     """`name` or `name@version` of a labelled data set."""
     every_epochs: int = 10
+    """Epochs between two of these evaluations."""
     metric: str = "top1"
+    """The score, of those the task reports, that ranks checkpoints."""
 
     def __post_init__(self) -> None:
         require((self.task is None) == (self.dataset is None), "dataset", "set task and dataset together")
@@ -218,6 +230,7 @@ class RunConfig:
     preset: str = "detco_r50"
     """The preset this tree started from; for the record only."""
     seed: int = 0
+    """Of initial weights, queues, order and views."""
     train: TrainConfig = field(default_factory=TrainConfig)
     data: DataConfig = field(default_factory=DataConfig)
     views: ViewsConfig = field(default_factory=ViewsConfig)

@@ -10,6 +10,9 @@ from typing import Literal
 
 DatasetKind = Literal["images", "labelled", "coco", "voc", "semantic"]
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+"""Names that end so, in any case, are taken for images; hidden files are not."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetFile:

@@ -71,7 +71,7 @@ class BundleError(DetcoError):
 class ImageError(BundleError):
     """One image cannot be decoded or is outside the limits.
 
-    `code` is a stable word for machines: `unreadable`, `unsupported`, `too_large`, `channels`, `boxes`.
+    `code` is a stable word for machines: `unreadable`, `unsupported`, `too_large`, `channels`, `bit_depth`, `boxes`.
     """
 
     def __init__(self, code: str, message: str) -> None:

@@ -13,7 +13,7 @@ from detco_core.contract.datasets import DatasetKind, DatasetRef
 from detco_core.contract.errors import Fault, InvalidDocument
 from detco_core.contract.evaluations import EvaluationSpec
 from detco_core.contract.manifest import Lineage
-from detco_core.contract.reader import read
+from detco_core.contract.reader import read, require
 
 T = TypeVar("T")
 
@@ -33,6 +33,11 @@ class PretrainJob:
     resume_sha256: str | None = None
     allow_world_size_change: bool = False
     """Consent to resume with another number of processes: batch norm groups change, so the numbers do."""
+    keep_checkpoints: int | None = None
+    """Delete all but this many of the newest checkpoints in `folder`; None keeps all, as a worker that uploads them must."""
+
+    def __post_init__(self) -> None:
+        require(self.keep_checkpoints is None or self.keep_checkpoints >= 1, "keep_checkpoints", "must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +62,10 @@ class ExportJob:
     license: str | None = None
     created_by: str = ""
     run: str = "local"
+
+    def __post_init__(self) -> None:
+        require("onnx" in self.formats, "formats", "must hold onnx: it is what the service runs")
+        require(len(set(self.formats)) == len(self.formats), "formats", "must not name a format twice")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -49,6 +49,11 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         require(len(self.mean) == len(self.std) == self.channels, "mean", "needs one value per channel, as std does")
+        require(all(std > 0 for std in self.std), "std", "must be positive")
+        fixed = {"rgb": 3, "gray": 1}.get(self.color, self.channels)
+        require(self.channels == fixed, "channels", f"must be {fixed} where color is {self.color}")
+        require(self.bit_depth in (8, 16), "bit_depth", "must be 8 or 16")
+        require(self.multiple > 0, "multiple", "must be positive")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +63,10 @@ class BundleFile:
     path: str
     bytes: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        parts = self.path.split("/")
+        require(all(parts) and ".." not in parts, "path", "must lie in the bundle's folder")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

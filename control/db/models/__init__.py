@@ -1,0 +1,33 @@
+"""Every table, from the first migration on."""
+
+from control.db.models.registry import Alias, AliasMove, Model, ModelVersion, Pin
+from control.db.models.runs import Artifact, Attempt, Checkpoint, Metric, MetricLatest, Run, RunDependency, RunEvent
+from control.db.models.service import AuditEntry, IdempotencyKey, Leader, OutboxEntry, Slot, Token, Worker
+from control.db.models.sources import Dataset, DatasetVersion, Upload, Weights
+
+__all__ = [
+    "Alias",
+    "AliasMove",
+    "Artifact",
+    "Attempt",
+    "AuditEntry",
+    "Checkpoint",
+    "Dataset",
+    "DatasetVersion",
+    "IdempotencyKey",
+    "Leader",
+    "Metric",
+    "MetricLatest",
+    "Model",
+    "ModelVersion",
+    "OutboxEntry",
+    "Pin",
+    "Run",
+    "RunDependency",
+    "RunEvent",
+    "Slot",
+    "Token",
+    "Upload",
+    "Weights",
+    "Worker",
+]

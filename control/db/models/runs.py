@@ -1,0 +1,196 @@
+"""Tables of the work itself: runs, their attempts, and everything an attempt says and leaves behind."""
+
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from control.db.base import Base, BigId, Made, Words
+from control.db.ids import new_id
+from control.states import DesiredState, State
+
+
+class Run(Made, Base):
+    """One job of any kind, from submission to its end: the row is the job."""
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        Index("ix_runs_queue_state_priority_id", "queue", "state", "priority", "id"),
+        Index("ix_runs_lease", "state", "lease_expires_at"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=partial(new_id, "run"))
+    kind: Mapped[str]
+    """`pretrain`, `evaluate`, `export` or `check`."""
+    queue: Mapped[str]
+    """`gpu` or `cpu`; decides the purpose of the slots it needs."""
+    name: Mapped[str | None]
+    labels: Mapped[dict[str, str]]
+    group: Mapped[str | None] = mapped_column(index=True)
+    priority: Mapped[int] = mapped_column(default=0)
+    """Larger is more urgent."""
+    spec: Mapped[dict[str, Any]]
+    spec_digest: Mapped[str]
+    config_digest: Mapped[str | None]
+    """Of the resolved config; pretrain only."""
+    dataset_version_id: Mapped[str | None] = mapped_column(ForeignKey("dataset_versions.id"), index=True)
+    dataset: Mapped[str | None]
+    """`name@version`"""
+    slots_wanted: Mapped[int] = mapped_column(default=1)
+    max_attempts: Mapped[int] = mapped_column(default=3)
+    grace_seconds: Mapped[float | None] = mapped_column(Float)
+    """Of this run, between SIGTERM and SIGKILL; None: the service's setting."""
+
+    state: Mapped[State] = mapped_column(Words, default="queued")
+    desired_state: Mapped[DesiredState] = mapped_column(Words, default="run")
+    reason: Mapped[str | None]
+    version: Mapped[int] = mapped_column()
+    """Counts changes of the row: the ETag."""
+    attempt: Mapped[int] = mapped_column(default=0)
+    """Attempts made so far; the current one's number while a worker holds the run."""
+    failures: Mapped[int] = mapped_column(default=0)
+    losses: Mapped[int] = mapped_column(default=0)
+    not_before: Mapped[datetime | None]
+    """Back-off: not claimed before this time."""
+    kicked_at: Mapped[datetime | None]
+    """When a wake-up was last asked for."""
+    fence: Mapped[int] = mapped_column(BigInteger, default=0)
+    """Raised by every claim and every reaping; a write that carries another one is stale."""
+    lease_owner: Mapped[str | None]
+    lease_host: Mapped[str | None]
+    lease_expires_at: Mapped[datetime | None]
+
+    progress: Mapped[dict[str, Any] | None]
+    environment: Mapped[dict[str, Any] | None]
+    report: Mapped[dict[str, Any] | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    gpu_seconds: Mapped[float] = mapped_column(Float, default=0.0)
+    stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+
+    # Every flush asks for the version it read: a lost update is an error, never a silent one.
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy's own declaration
+
+
+class RunDependency(Base):
+    """`run_id` is not claimed before `after_id` is completed."""
+
+    __tablename__ = "run_dependencies"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    after_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True, index=True)
+
+
+class Attempt(Made, Base):
+    """One try of a run by one worker, under one fence."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (UniqueConstraint("run_id", "fence"), UniqueConstraint("run_id", "number"))
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=partial(new_id, "att"))
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"))
+    number: Mapped[int]
+    fence: Mapped[int] = mapped_column(BigInteger)
+    worker_id: Mapped[str]
+    host: Mapped[str]
+    slots: Mapped[list[str]]
+    """UUIDs of the slots it was given."""
+    gpus: Mapped[int] = mapped_column(default=0)
+    """How many of them are GPUs."""
+    pid: Mapped[int | None]
+    """Of the runner, on `host`."""
+    state: Mapped[str] = mapped_column(default="starting")
+    """`starting`, `running`, then how it ended: `completed`, `stopped`, `failed`, `lost` or `preempted`."""
+    error_kind: Mapped[str | None]
+    reason: Mapped[str | None]
+    exit_code: Mapped[int | None]
+    log_tail: Mapped[str | None]
+    event_offset: Mapped[int] = mapped_column(BigInteger, default=0)
+    """Bytes of `events.jsonl` that are in the tables."""
+    started_at: Mapped[datetime | None]
+    """When its child ran; `created_at` is when it was claimed."""
+    ended_at: Mapped[datetime | None]
+
+
+class RunEvent(Base):
+    """What happened to a run, in order: the child's own events and the service's `state` events.
+
+    Ids grow in commit order within a run, because every writer holds the run's row: a reader that asks for what came
+    after the last id it saw misses nothing.
+    """
+
+    __tablename__ = "events"
+    __table_args__ = (
+        UniqueConstraint("run_id", "fence", "seq"),
+        Index("ix_events_run_id_id", "run_id", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"))
+    fence: Mapped[int] = mapped_column(BigInteger)
+    seq: Mapped[int | None] = mapped_column(BigInteger)
+    """The child's own count; None for the service's events."""
+    type: Mapped[str]
+    payload: Mapped[dict[str, Any]]
+    time: Mapped[datetime]
+    """By the clock of the machine that said it."""
+
+
+class Metric(Base):
+    """One value of one step; a resumed attempt that passes a step again replaces it."""
+
+    __tablename__ = "metrics"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    step: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    value: Mapped[float] = mapped_column(Float(53))
+    time: Mapped[datetime]
+
+
+class MetricLatest(Base):
+    """The newest and the extreme values of one metric of one run."""
+
+    __tablename__ = "metric_latest"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    step: Mapped[int] = mapped_column(BigInteger)
+    value: Mapped[float] = mapped_column(Float(53))
+    lowest: Mapped[float] = mapped_column(Float(53))
+    highest: Mapped[float] = mapped_column(Float(53))
+
+
+class Checkpoint(Made, Base):
+    """A checkpoint in the store."""
+
+    __tablename__ = "checkpoints"
+    __table_args__ = (UniqueConstraint("run_id", "fence", "step"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=partial(new_id, "ckpt"))
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"))
+    fence: Mapped[int] = mapped_column(BigInteger)
+    step: Mapped[int] = mapped_column(BigInteger)
+    epoch: Mapped[float] = mapped_column(Float)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    digest: Mapped[str]
+    key: Mapped[str]
+    """In the artifact store."""
+
+
+class Artifact(Made, Base):
+    """Any other file a run leaves in the store; a later one of the same name replaces the row."""
+
+    __tablename__ = "artifacts"
+    __table_args__ = (UniqueConstraint("run_id", "name"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=partial(new_id, "art"))
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"))
+    fence: Mapped[int] = mapped_column(BigInteger)
+    name: Mapped[str]
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    digest: Mapped[str]
+    key: Mapped[str]

@@ -1,0 +1,99 @@
+"""Tables of what goes into a run: data sets and their versions, foreign weights, uploads."""
+
+from functools import partial
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from control.db.base import Base, Made
+from control.db.ids import new_id
+
+
+class Dataset(Made, Base):
+    """A name for a folder of images; what is in it is in its versions."""
+
+    __tablename__ = "datasets"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(unique=True, default=partial(new_id, "ds"))
+    kind: Mapped[str]
+    uri: Mapped[str]
+    """As it was given."""
+    root: Mapped[str]
+    """Resolved absolute path."""
+    license: Mapped[str | None]
+
+
+class DatasetVersion(Made, Base):
+    """An immutable list of files with a digest; repeats kind and root of its data set, so that it stands alone."""
+
+    __tablename__ = "dataset_versions"
+    __table_args__ = (UniqueConstraint("dataset", "number"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=partial(new_id, "dsv"))
+    dataset: Mapped[str] = mapped_column(ForeignKey("datasets.name"))
+    number: Mapped[int]
+    kind: Mapped[str]
+    root: Mapped[str]
+    exclude: Mapped[list[str]]
+    """Glob patterns of relative paths left out."""
+    state: Mapped[str] = mapped_column(default="scanning")
+    """`scanning`, `ready` or `failed`."""
+    reason: Mapped[str | None]
+    run_id: Mapped[str | None]
+    """The run of kind `check` that scans it."""
+    digest: Mapped[str | None]
+    """Of the file manifest; from here on None until the scan is done."""
+    manifest_key: Mapped[str | None]
+    """Of the file manifest, in the artifact store."""
+    images: Mapped[int | None]
+    bytes: Mapped[int | None] = mapped_column(BigInteger)
+    splits: Mapped[dict[str, int] | None]
+    labels: Mapped[dict[str, int] | None]
+    channels: Mapped[dict[str, int] | None]
+    width: Mapped[list[int] | None]
+    """Smallest, median and largest, in pixels."""
+    height: Mapped[list[int] | None]
+    broken: Mapped[list[dict[str, Any]] | None]
+    """`{"path", "reason"}` of every broken file."""
+
+    @property
+    def ref(self) -> str:
+        """`name@version`"""
+        return f"{self.dataset}@{self.number}"
+
+
+class Weights(Made, Base):
+    """Foreign weights: a source of their own."""
+
+    __tablename__ = "weights"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=partial(new_id, "wts"))
+    name: Mapped[str | None] = mapped_column(index=True)
+    uri: Mapped[str]
+    format: Mapped[str | None]
+    architecture: Mapped[str]
+    license: Mapped[str | None]
+    state: Mapped[str] = mapped_column(default="checking")
+    """`checking`, `ready` or `failed`."""
+    reason: Mapped[str | None]
+    run_id: Mapped[str | None]
+    digest: Mapped[str | None]
+    key: Mapped[str | None]
+    key_report: Mapped[dict[str, Any] | None]
+    """Matched, missing and unexpected tensor names."""
+
+
+class Upload(Made, Base):
+    """Bytes on their way in from a machine that shares no disk with the service."""
+
+    __tablename__ = "uploads"
+
+    id: Mapped[str] = mapped_column(primary_key=True, default=partial(new_id, "upl"))
+    kind: Mapped[str]
+    state: Mapped[str] = mapped_column(default="receiving")
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    received: Mapped[int] = mapped_column(BigInteger, default=0)
+    digest: Mapped[str]
+    key: Mapped[str | None]

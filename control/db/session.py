@@ -1,0 +1,82 @@
+"""Engines and the unit of work: the only place that commits.
+
+SQLite: one file in WAL mode, writers take the lock at BEGIN (IMMEDIATE), so a read inside a unit of work cannot go
+stale before its write. PostgreSQL: READ COMMITTED, and rows that decide are read FOR UPDATE.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select, text
+from sqlalchemy.orm import Session
+
+from control.db.base import UtcTime, storable
+
+_BUSY_TIMEOUT_MS = 30_000
+_READ_ONLY = "detco_read_only"
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for a resolved URL (`Settings.resolved_database_url`); makes the folder of a SQLite file."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        timeout = {"connect_timeout": 5}
+        return create_engine(parsed, json_serializer=_to_json, pool_pre_ping=True, connect_args=timeout)
+    if parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(parsed, json_serializer=_to_json)
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+@contextmanager
+def unit_of_work(engine: Engine) -> Iterator[Session]:
+    """A session that is committed at the end, or rolled back on an exception; objects stay readable afterwards."""
+    with Session(engine, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+@contextmanager
+def read_only(engine: Engine) -> Iterator[Session]:
+    """A session for looking only: takes no write lock on SQLite, commits nothing."""
+    with Session(engine.execution_options(**{_READ_ONLY: True}), expire_on_commit=False) as session:
+        yield session
+
+
+def database_time(session: Session) -> datetime:
+    """Now, by the database's clock: the one clock that leases are measured with."""
+    if session.get_bind().dialect.name == "sqlite":
+        stamp = session.execute(text("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')")).scalar_one()
+        return datetime.fromisoformat(stamp).replace(tzinfo=UTC)
+    return session.execute(select(func.clock_timestamp(type_=UtcTime()))).scalar_one()
+
+
+def _to_json(document: object) -> str:
+    return json.dumps(_storable(document), allow_nan=False)
+
+
+def _storable(document: object) -> object:
+    if isinstance(document, str):
+        return storable(document)
+    if isinstance(document, dict):
+        return {storable(key): _storable(value) for key, value in document.items()}
+    if isinstance(document, (list, tuple)):
+        return [_storable(item) for item in document]
+    return document
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    # The driver must not begin transactions by itself: _begin_sqlite does, with the right lock.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", f"busy_timeout={_BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    read_only = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")

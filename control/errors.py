@@ -1,0 +1,158 @@
+"""Errors of the control plane, all of them.
+
+::
+
+    ControlError
+    ├── NotFound             no such object
+    ├── Conflict             the request is fine, the state of things forbids it
+    │   ├── IllegalMove      an action that is not lawful in the run's state; names those that are
+    │   ├── AlreadyExists    the name is taken
+    │   ├── NotReady         the thing exists but cannot be used (yet): still scanning, exporting, no checkpoint
+    │   └── InUse            others depend on it; names them
+    ├── InvalidRequest       the request itself is wrong (every fault, with its path)
+    │   ├── ForbiddenRoot    a data set outside the allowed roots
+    │   └── KeyReused        an Idempotency-Key came again with another body
+    ├── StaleVersion         If-Match names an older version of the row
+    ├── Unauthorized         no token, or one that is unknown, expired or revoked
+    ├── Forbidden            the token lacks the scope or the model
+    ├── SettingsError        the service is configured so that it cannot start
+    └── StoreError           the artifact store failed
+        ├── ArtifactMissing  it has no such artifact
+        └── DigestMismatch   the bytes are not those their digest names
+
+Each message names the thing and the remedy; `code` is a stable word for machines. HTTP status codes are not known here.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from detco_core.contract.errors import Fault
+
+
+class ControlError(Exception):
+    """Base of every error raised on purpose by `control`."""
+
+    code: ClassVar[str] = "internal"
+
+
+class NotFound(ControlError):
+    """There is no such object."""
+
+    code = "not_found"
+
+    def __init__(self, kind: str, name: str) -> None:
+        self.kind = kind
+        self.name = name
+        super().__init__(f"there is no {kind} {name!r}")
+
+
+class Conflict(ControlError):
+    """The state of things forbids the request."""
+
+    code = "conflict"
+
+
+class IllegalMove(Conflict):
+    """The action is not lawful in this state; `available` holds those that are."""
+
+    code = "illegal_move"
+
+    def __init__(self, action: str, state: str, available: tuple[str, ...]) -> None:
+        self.action = action
+        self.state = state
+        self.available = available
+        lawful = f"lawful now: {', '.join(available)}" if available else "nothing can be asked of it any more"
+        super().__init__(f"cannot {action} a run that is {state}; {lawful}")
+
+
+class AlreadyExists(Conflict):
+    """The name is taken."""
+
+    code = "already_exists"
+
+
+class NotReady(Conflict):
+    """The thing exists but cannot be used (yet)."""
+
+    code = "not_ready"
+
+
+class InUse(Conflict):
+    """Others depend on it; `holders` names them."""
+
+    code = "in_use"
+
+    def __init__(self, what: str, holders: Sequence[str]) -> None:
+        self.holders = tuple(holders)
+        super().__init__(f"{what} is held by {', '.join(self.holders)}; remove those first")
+
+
+class InvalidRequest(ControlError):
+    """The request itself is wrong; `faults` lists everything wrong with it."""
+
+    code = "invalid_request"
+
+    def __init__(self, path: str, message: str, *more: Fault) -> None:
+        self.faults = (Fault(path, message), *more)
+        super().__init__("; ".join(map(str, self.faults)))
+
+
+class ForbiddenRoot(InvalidRequest):
+    """A data set resolves, symlinks followed, outside every allowed root."""
+
+    code = "forbidden_root"
+
+
+class KeyReused(InvalidRequest):
+    """An Idempotency-Key came again with another body."""
+
+    code = "idempotency_key_reused"
+
+
+class StaleVersion(ControlError):
+    """The row has moved on since the caller read it; `current` is its version (ETag) now."""
+
+    code = "stale_version"
+
+    def __init__(self, what: str, expected: int, current: int) -> None:
+        self.current = current
+        super().__init__(f"{what} is at version {current}, not {expected}: read it again, then decide")
+
+
+class Unauthorized(ControlError):
+    """No token, or one that is unknown, expired or revoked."""
+
+    code = "unauthorized"
+
+
+class Forbidden(ControlError):
+    """The token may not do this."""
+
+    code = "forbidden"
+
+
+class SettingsError(ControlError):
+    """The service is configured so that it cannot start."""
+
+    code = "settings"
+
+
+class StoreError(ControlError):
+    """The artifact store failed."""
+
+    code = "store_unavailable"
+
+
+class ArtifactMissing(StoreError):
+    """The artifact store has no such artifact."""
+
+    code = "artifact_missing"
+
+
+class DigestMismatch(StoreError):
+    """The bytes are not those their digest names."""
+
+    code = "digest_mismatch"
+
+    def __init__(self, what: str, expected: str, actual: str) -> None:
+        super().__init__(f"{what} has digest {actual}, not {expected}: it is damaged or was changed; write it again")

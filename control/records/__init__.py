@@ -1,0 +1,1 @@
+"""Every query and every decision about rows: functions that take a `Session` first and never commit."""

@@ -1,0 +1,149 @@
+"""Claiming: a worker takes the best queued run that its free slots and its data set roots allow.
+
+Compare-and-set: on PostgreSQL the candidate is read FOR UPDATE SKIP LOCKED, on SQLite the unit of work holds the write
+lock from its beginning, and on both the row's version must be the one that was read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, exists, func, literal, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from control.db.models import Attempt, DatasetVersion, Run, RunDependency, Slot, Worker
+from control.db.session import database_time
+from control.records.moves import announce
+from control.records.runs import Queue
+from control.records.workers import Purpose, WorkerIdentity
+
+PURPOSES: dict[str, Purpose] = {"gpu": "train", "cpu": "light"}
+"""The slots each queue's runs need."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A run that is now this worker's, until its lease ends."""
+
+    run_id: str
+    kind: str
+    spec: dict[str, Any]
+    fence: int
+    """To be carried by every write about this attempt."""
+    attempt: int
+    slots: tuple[str, ...]
+    """UUIDs."""
+    gpus: tuple[str, ...]
+    """UUIDs of those slots that are GPUs."""
+    grace_seconds: float | None
+    """Of this run; None: the service's setting."""
+
+
+def claim(session: Session, worker: WorkerIdentity, queue: Queue, lease_seconds: float = 60.0) -> Claim | None:
+    """Take the most urgent, then oldest eligible run of `queue`; None when there is none.
+
+    Eligible: queued, not backing off, data set ready and under a root the worker reads, dependencies completed, and
+    enough free slots on the host. One that cannot be placed holds up none behind it.
+    """
+    registered = session.get(Worker, worker.id)
+    if registered is None or registered.state != "active":
+        return None
+    now = database_time(session)
+    taken = _take_best(session, registered, queue, now, timedelta(seconds=lease_seconds))
+    session.execute(update(Worker).where(Worker.id == worker.id).values(looked_at=now))
+    return taken
+
+
+def sees(roots: Sequence[str], folder: str) -> bool:
+    """Whether `folder` lies in one of the roots; all are resolved absolute paths."""
+    return any(f"{folder}/".startswith(f"{root.rstrip('/')}/") for root in roots)
+
+
+def free_slots(session: Session, host: str, purpose: Purpose) -> int:
+    return session.scalar(select(func.count()).select_from(Slot).where(*_free(host, purpose))) or 0
+
+
+def _take_best(session: Session, worker: Worker, queue: Queue, now: datetime, lease: timedelta) -> Claim | None:
+    purpose = PURPOSES[queue]
+    run = session.scalars(_candidates(worker, queue, now, free_slots(session, worker.host, purpose))).first()
+    if run is None:
+        return None
+    chosen = select(Slot).where(*_free(worker.host, purpose)).order_by(Slot.uuid).limit(run.slots_wanted)
+    slots = session.scalars(chosen.with_for_update(skip_locked=True)).all()
+    if len(slots) < run.slots_wanted:
+        return None
+    return _take(session, run, worker, slots, now, lease)
+
+
+def _candidates(worker: Worker, queue: Queue, now: datetime, free: int) -> Select[Run]:
+    before = aliased(Run)
+    unfinished = (
+        select(literal(1))
+        .select_from(RunDependency)
+        .join(before, before.id == RunDependency.after_id)
+        .where(RunDependency.run_id == Run.id, before.state != "completed")
+    )
+    return (
+        select(Run)
+        .outerjoin(DatasetVersion, DatasetVersion.id == Run.dataset_version_id)
+        .where(
+            Run.state == "queued",
+            Run.queue == queue,
+            Run.slots_wanted <= free,
+            or_(Run.not_before.is_(None), Run.not_before <= now),
+            or_(Run.dataset_version_id.is_(None), Run.kind == "check", DatasetVersion.state == "ready"),
+            or_(Run.dataset_version_id.is_(None), *(_under(root) for root in worker.roots)),
+            ~exists(unfinished),
+        )
+        .order_by(Run.priority.desc(), Run.id)
+        .limit(1)
+        .with_for_update(of=Run, skip_locked=True)
+    )
+
+
+def _under(root: str) -> ColumnElement[bool]:
+    # Not LIKE: SQLite compares that without regard to case.
+    folder = f"{root.rstrip('/')}/"
+    return func.substr(DatasetVersion.root + "/", 1, len(folder)) == folder
+
+
+def _free(host: str, purpose: Purpose) -> tuple[ColumnElement[bool], ...]:
+    return Slot.host == host, Slot.purpose == purpose, Slot.run_id.is_(None)
+
+
+def _take(session: Session, run: Run, worker: Worker, slots: Sequence[Slot], now: datetime, lease: timedelta) -> Claim:
+    run.fence += 1
+    run.attempt += 1
+    run.state, run.reason, run.not_before = "starting", None, None
+    run.lease_owner, run.lease_host, run.lease_expires_at = worker.id, worker.host, now + lease
+    for slot in slots:
+        slot.run_id, slot.fence, slot.leased_at = run.id, run.fence, now
+    uuids = [slot.uuid for slot in slots]
+    gpus = [slot.uuid for slot in slots if slot.is_gpu]
+    actor = f"worker:{worker.host}"
+    session.add(
+        Attempt(
+            run_id=run.id,
+            number=run.attempt,
+            fence=run.fence,
+            worker_id=worker.id,
+            host=worker.host,
+            slots=uuids,
+            gpus=len(gpus),
+            created_at=now,
+            created_by=actor,
+        )
+    )
+    announce(session, run, actor)
+    session.flush()
+    return Claim(
+        run_id=run.id,
+        kind=run.kind,
+        spec=run.spec,
+        fence=run.fence,
+        attempt=run.attempt,
+        slots=tuple(uuids),
+        gpus=tuple(gpus),
+        grace_seconds=run.grace_seconds,
+    )

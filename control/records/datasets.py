@@ -1,0 +1,134 @@
+"""Data sets: a name, a root read in place, and versions, each an immutable list of files made by a scan."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from control.db.models import Dataset, DatasetVersion, Run
+from control.errors import AlreadyExists, NotFound, NotReady
+from control.records.names import check_name, parse_number
+from control.records.paging import Listing, Page, paginate
+from control.records.roots import check_layout, resolve_uri
+from control.records.runs import NewRun, create_run
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewDataset:
+    """What is needed to register a data set."""
+
+    name: str
+    kind: str
+    uri: str
+    actor: str
+    license: str | None = None
+    exclude: tuple[str, ...] = ()
+    """Glob patterns of relative paths to leave out of the first version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A data set, its new version, and the run of kind `check` that scans it."""
+
+    dataset: Dataset
+    version: DatasetVersion
+    run: Run
+
+
+def add_dataset(session: Session, new: NewDataset, roots: Sequence[str]) -> Scan:
+    """Register a folder and submit the scan of its first version.
+
+    Raises:
+        InvalidRequest: name, kind, uri or layout is not as it must be.
+        ForbiddenRoot: the folder lies outside `roots` (`Settings.resolved_dataset_roots`).
+        AlreadyExists: the name is taken.
+    """
+    check_name("name", new.name)
+    root = resolve_uri(new.uri, roots)
+    check_layout(root, new.kind)
+    if session.get(Dataset, new.name) is not None:
+        raise AlreadyExists(f"there is a data set {new.name!r} already: add a version to it, or choose another name")
+    dataset = Dataset(
+        name=new.name, kind=new.kind, uri=new.uri, root=str(root), license=new.license, created_by=new.actor
+    )
+    session.add(dataset)
+    session.flush()
+    return _scan(session, dataset, new.exclude, new.actor)
+
+
+def add_version(session: Session, name: str, exclude: Sequence[str], actor: str, roots: Sequence[str]) -> Scan:
+    """Submit a new scan of a data set's folder, leaving out `exclude`; raises as `add_dataset`, and `NotFound`."""
+    dataset = session.get(Dataset, name, with_for_update=True)
+    if dataset is None:
+        raise NotFound("data set", name)
+    check_layout(resolve_uri(dataset.uri, roots), dataset.kind)
+    return _scan(session, dataset, exclude, actor)
+
+
+def get_dataset(session: Session, name: str) -> Dataset:
+    """The data set; raises `NotFound`."""
+    dataset = session.get(Dataset, name)
+    if dataset is None:
+        raise NotFound("data set", name)
+    return dataset
+
+
+def list_datasets(session: Session, page: Page | None = None) -> Listing[Dataset]:
+    """Data sets, newest first."""
+    return paginate(session, select(Dataset), Dataset.id, page or Page())
+
+
+def list_versions(session: Session, name: str) -> list[DatasetVersion]:
+    """All versions of a data set, newest first; raises `NotFound`."""
+    get_dataset(session, name)
+    query = select(DatasetVersion).where(DatasetVersion.dataset == name).order_by(DatasetVersion.number.desc())
+    return list(session.scalars(query))
+
+
+def get_version(session: Session, name: str, number: int) -> DatasetVersion:
+    """One version; raises `NotFound`."""
+    where = (DatasetVersion.dataset == name, DatasetVersion.number == number)
+    version = session.scalar(select(DatasetVersion).where(*where))
+    if version is None:
+        raise NotFound("data set version", f"{name}@{number}")
+    return version
+
+
+def resolve(session: Session, ref: str) -> DatasetVersion:
+    """The version that `name@3` names, or for `name` the newest whose scan has not failed (it may still go on).
+
+    Raises:
+        NotFound: there is no such data set or version.
+        NotReady: every scan of it failed.
+    """
+    name, at, text = ref.partition("@")
+    if at:
+        return get_version(session, name, parse_number(text) or 0)
+    versions = list_versions(session, name)
+    for version in versions:
+        if version.state != "failed":
+            return version
+    raise NotReady(f"data set {name} could not be scanned: {versions[0].reason}")
+
+
+def _scan(session: Session, dataset: Dataset, exclude: Sequence[str], actor: str) -> Scan:
+    last = session.scalar(select(func.max(DatasetVersion.number)).where(DatasetVersion.dataset == dataset.name))
+    version = DatasetVersion(
+        dataset=dataset.name,
+        number=(last or 0) + 1,
+        kind=dataset.kind,
+        root=dataset.root,
+        exclude=list(exclude),
+        state="scanning",
+        created_by=actor,
+    )
+    session.add(version)
+    session.flush()
+    # A scan says the same the second time: one attempt that fails by its own fault is enough.
+    spec = {"dataset_version_id": version.id}
+    new = NewRun(kind="check", spec=spec, actor=actor, dataset_version_id=version.id, max_attempts=1)
+    run = create_run(session, new)
+    version.run_id, run.dataset = run.id, version.ref
+    session.flush()
+    return Scan(dataset, version, run)

@@ -1,0 +1,114 @@
+"""Takes a child's events into the tables: all of a batch, and what each means, in one transaction.
+
+Unique on (run, fence, seq): the same batch twice is harmless. Files an event names are in the store before.
+"""
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from control.db.models import Artifact, Checkpoint, Run, RunEvent
+from control.records import metrics
+from control.records.history import get_attempt
+from control.records.leases import lock_held
+from control.storage.base import key_of, prefixed
+from detco_core.contract.events import ArtifactSaved, CheckpointSaved, Event, Metrics, Progress, Reported, Started
+from detco_core.contract.reader import plain
+
+
+def ingest(session: Session, run_id: str, fence: int, events: Sequence[Event], offset: int) -> bool:
+    """Store events and bring run, metrics, checkpoints and artifacts up to date with them.
+
+    `offset` is where in `events.jsonl`, in bytes, reading is to go on after them. False: the fence is stale, nothing
+    was written, and the caller must stop.
+    """
+    run = lock_held(session, run_id, fence)
+    if run is None:
+        return False
+    new = _unseen(session, run, events)
+    session.add_all(_row(run, event) for event in new)
+    for event in new:
+        _apply(session, run, event)
+    samples = [_sample(event.body, event.time) for event in new if isinstance(event.body, Metrics)]
+    metrics.record(session, run.id, samples)
+    attempt = get_attempt(session, run_id, fence)
+    attempt.event_offset = max(attempt.event_offset, offset)
+    session.flush()
+    return True
+
+
+def _unseen(session: Session, run: Run, events: Sequence[Event]) -> list[Event]:
+    seqs = [event.seq for event in events]
+    stored = select(RunEvent.seq).where(RunEvent.run_id == run.id, RunEvent.fence == run.fence, RunEvent.seq.in_(seqs))
+    seen = set(session.scalars(stored))
+    fresh = {event.seq: event for event in events if event.seq not in seen}
+    return [fresh[seq] for seq in sorted(fresh)]
+
+
+def _row(run: Run, event: Event) -> RunEvent:
+    return RunEvent(
+        run_id=run.id,
+        fence=run.fence,
+        seq=event.seq,
+        type=event.type,
+        payload=_finite(plain(event.body)),
+        time=datetime.fromtimestamp(event.time, UTC),
+    )
+
+
+def _apply(session: Session, run: Run, event: Event) -> None:
+    match event.body:
+        case Started(environment=environment):
+            run.environment = _finite(environment)
+        case Progress() as progress:
+            run.progress = _finite(plain(progress))
+        case CheckpointSaved() as saved:
+            _keep_checkpoint(session, run, saved)
+        case ArtifactSaved() as saved:
+            _keep_artifact(session, run, saved)
+        case Reported(report=report):
+            run.report = _finite(report)
+        case _:
+            pass  # Told by its row alone.
+
+
+def _keep_checkpoint(session: Session, run: Run, saved: CheckpointSaved) -> None:
+    same = (Checkpoint.run_id == run.id, Checkpoint.fence == run.fence, Checkpoint.step == saved.step)
+    checkpoint = session.scalar(select(Checkpoint).where(*same))
+    if checkpoint is None:
+        checkpoint = Checkpoint(run_id=run.id, fence=run.fence, step=saved.step, created_by=run.created_by)
+        session.add(checkpoint)
+    checkpoint.epoch, checkpoint.bytes = saved.epoch, saved.bytes
+    checkpoint.digest, checkpoint.key = prefixed(saved.sha256), key_of(saved.sha256)
+    run.stored_bytes += saved.bytes
+    run.losses = 0
+
+
+def _keep_artifact(session: Session, run: Run, saved: ArtifactSaved) -> None:
+    artifact = session.scalar(select(Artifact).where(Artifact.run_id == run.id, Artifact.name == saved.name))
+    if artifact is None:
+        artifact = Artifact(run_id=run.id, name=saved.name, created_by=run.created_by)
+        session.add(artifact)
+    artifact.fence, artifact.bytes = run.fence, saved.bytes
+    artifact.digest, artifact.key = prefixed(saved.sha256), key_of(saved.sha256)
+    run.stored_bytes += saved.bytes
+
+
+def _sample(body: Metrics, time: float) -> metrics.Sample:
+    finite = {key: value for key, value in body.values.items() if math.isfinite(value)}
+    return metrics.Sample(body.step, finite, datetime.fromtimestamp(time, UTC))
+
+
+def _finite(document: Any) -> Any:
+    """The document with NaN and infinities, which JSON does not have, as null."""
+    if isinstance(document, float):
+        return document if math.isfinite(document) else None
+    if isinstance(document, dict):
+        return {key: _finite(value) for key, value in document.items()}
+    if isinstance(document, list):
+        return [_finite(item) for item in document]
+    return document

@@ -1,0 +1,76 @@
+"""What happened to a run and what it left: events, attempts, checkpoints, artifacts."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from control.db.models import Artifact, Attempt, Checkpoint, Run, RunEvent
+from control.errors import NotFound, NotReady
+from control.records.paging import Listing, Page, paginate
+
+NEWEST = (Checkpoint.step.desc(), Checkpoint.fence.desc())
+"""Order of the checkpoints of one run, the one to continue from first."""
+
+
+def list_events(
+    session: Session, run_id: str, after: int = 0, limit: int = 500, types: tuple[str, ...] = ()
+) -> list[RunEvent]:
+    """Events with an id above `after`, oldest first; `types` leaves out all others."""
+    query = select(RunEvent).where(RunEvent.run_id == run_id, RunEvent.id > after)
+    if types:
+        query = query.where(RunEvent.type.in_(types))
+    return list(session.scalars(query.order_by(RunEvent.id).limit(limit)))
+
+
+def list_attempts(session: Session, run_id: str) -> list[Attempt]:
+    """All attempts, first to last."""
+    return list(session.scalars(select(Attempt).where(Attempt.run_id == run_id).order_by(Attempt.number)))
+
+
+def get_attempt(session: Session, run_id: str, fence: int) -> Attempt:
+    """The attempt that was claimed with this fence."""
+    attempt = session.scalar(select(Attempt).where(Attempt.run_id == run_id, Attempt.fence == fence))
+    if attempt is None:
+        raise NotFound("attempt", f"{run_id}/{fence}")
+    return attempt
+
+
+def list_checkpoints(session: Session, run_id: str, page: Page | None = None) -> Listing[Checkpoint]:
+    """Checkpoints in the store, newest first."""
+    return paginate(session, select(Checkpoint).where(Checkpoint.run_id == run_id), Checkpoint.id, page or Page())
+
+
+def newest_checkpoint(session: Session, run_id: str) -> Checkpoint | None:
+    """The checkpoint the next attempt continues from."""
+    return session.scalars(select(Checkpoint).where(Checkpoint.run_id == run_id).order_by(*NEWEST).limit(1)).first()
+
+
+def get_checkpoint(session: Session, run_id: str, which: str) -> Checkpoint:
+    """The checkpoint `last`, `best`, or the one of that id.
+
+    Raises:
+        NotFound: the run has no checkpoint of that id.
+        NotReady: there is none yet, or no monitor that could tell the best.
+    """
+    if which == "best":
+        raise NotReady(_why_no_best(session.get(Run, run_id)))
+    if which == "last":
+        newest = newest_checkpoint(session, run_id)
+        if newest is None:
+            raise NotReady(f"run {run_id} has not saved a checkpoint yet: wait for its first, or for its end")
+        return newest
+    found = session.get(Checkpoint, which)
+    if found is None or found.run_id != run_id:
+        raise NotFound("checkpoint", which)
+    return found
+
+
+def list_artifacts(session: Session, run_id: str) -> list[Artifact]:
+    """All files other than checkpoints, by name."""
+    return list(session.scalars(select(Artifact).where(Artifact.run_id == run_id).order_by(Artifact.name)))
+
+
+def _why_no_best(run: Run | None) -> str:
+    monitor = run.spec.get("config", {}).get("monitor", {}) if run is not None else {}
+    if not monitor.get("task"):
+        return "there is no best checkpoint without a monitor: set monitor.task and monitor.dataset, or name one by id"
+    return "no evaluation of the run's monitor has finished yet: use last, or name a checkpoint by id"

@@ -1,0 +1,80 @@
+"""Idempotency keys: a POST that comes again with the same key and body is answered as the first time.
+
+The key is written in the transaction that does the work, so either both are there or neither; a second request with
+the same key at the same time waits for the first one's commit.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import delete
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from control.db.models import IdempotencyKey
+from control.db.session import database_time
+from control.errors import InvalidRequest, KeyReused
+
+KEEP = timedelta(hours=48)
+_MAX_KEY = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Slip:
+    """Names one keyed request: who asked, where, with which key."""
+
+    token_id: str
+    route: str
+    """Method and path template, e.g. `POST /v1/runs`."""
+    key: str
+    fingerprint: str
+    """`contract.reader.digest` of the request's body and query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was answered."""
+
+    status: int
+    location: str | None
+    body: dict[str, Any]
+
+
+def recall(session: Session, slip: Slip) -> Answer | None:
+    """The answer given to this key before; None: it is new and now taken, and `remember` must follow.
+
+    Raises:
+        KeyReused: the key came before with another body.
+        InvalidRequest: the key is empty or too long.
+    """
+    if not 1 <= len(slip.key) <= _MAX_KEY:
+        raise InvalidRequest("Idempotency-Key", f"must have 1 to {_MAX_KEY} characters")
+    if _take(session, slip):
+        return None
+    known = session.get_one(IdempotencyKey, _identity(slip), populate_existing=True)
+    if known.fingerprint != slip.fingerprint:
+        raise KeyReused("Idempotency-Key", "came before with another body: use a new key for a new request")
+    return Answer(known.status or 0, known.location, known.body or {})
+
+
+def remember(session: Session, slip: Slip, answer: Answer) -> None:
+    """Store the answer, in the same transaction as `recall`."""
+    row = session.get_one(IdempotencyKey, _identity(slip))
+    row.status, row.location, row.body = answer.status, answer.location, answer.body
+
+
+def forget_old(session: Session) -> None:
+    """Drop keys older than `KEEP`."""
+    session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < database_time(session) - KEEP))
+
+
+def _take(session: Session, slip: Slip) -> bool:
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    values = {"token_id": slip.token_id, "route": slip.route, "key": slip.key, "fingerprint": slip.fingerprint}
+    first = insert(IdempotencyKey).values(values).on_conflict_do_nothing()
+    return session.scalar(first.returning(IdempotencyKey.key)) is not None
+
+
+def _identity(slip: Slip) -> tuple[str, str, str]:
+    return slip.token_id, slip.route, slip.key

@@ -1,0 +1,19 @@
+"""The names people give to data sets, models and aliases."""
+
+import re
+
+from control.errors import InvalidRequest
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def check_name(path: str, name: str) -> str:
+    """The name itself; raises `InvalidRequest` at `path` when it could not be told from a reference or a URL part."""
+    if not _NAME.fullmatch(name):
+        raise InvalidRequest(path, "must be 1 to 100 letters, digits, '.', '_' or '-', a letter or digit first")
+    return name
+
+
+def parse_number(text: str) -> int | None:
+    """A version number from 1, or None."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 and int(text) > 0 else None

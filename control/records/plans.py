@@ -1,0 +1,105 @@
+"""Turns what a person asks of a pretraining run into what would be run, with what they should know before it is."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from control.db.models import DatasetVersion
+from control.errors import InvalidRequest
+from control.records.datasets import resolve
+from control.records.estimates import Estimate, estimate
+from control.records.workers import list_slots
+from detco_core.contract.config import RunConfig, override
+from detco_core.contract.cost import NETWORKS
+from detco_core.contract.paper import Deviation, deviations
+from detco_core.contract.presets import preset
+from detco_core.contract.reader import plain
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something to know before the run is started; `code` is a stable word."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What would be run."""
+
+    config: RunConfig
+    """Resolved: the preset with the overrides."""
+    dataset: DatasetVersion
+    gpus: int
+    warnings: tuple[Warned, ...]
+
+    @property
+    def deviations(self) -> tuple[Deviation, ...]:
+        """From the published recipe."""
+        return deviations(self.config, self.gpus)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """`runs.spec` of a pretraining run."""
+        return {
+            "config": plain(self.config),
+            "dataset_version_id": self.dataset.id,
+            "gpus": self.gpus,
+            "init": None,
+        }
+
+    def estimate(self, session: Session) -> Estimate:
+        """What it will take."""
+        return estimate(session, self.config, self.gpus, self.dataset.images)
+
+
+def plan(session: Session, preset_name: str, overrides: Mapping[str, Any], dataset: str, gpus: int) -> Plan:
+    """The resolved run.
+
+    Raises:
+        InvalidDocument: an unknown preset (`preset`), or keys and values of the overrides (`overrides`, `run config`).
+        InvalidRequest: the numbers do not fit each other or the data.
+        NotFound, NotReady: there is no such data set, or its scan failed.
+    """
+    config = override(preset(preset_name), overrides)
+    version = resolve(session, dataset)
+    _check_fit(config, version, gpus)
+    return Plan(config=config, dataset=version, gpus=gpus, warnings=tuple(_warnings(session, config, version, gpus)))
+
+
+def _check_fit(config: RunConfig, version: DatasetVersion, gpus: int) -> None:
+    batch = config.train.batch_size
+    if batch % gpus:
+        raise InvalidRequest("gpus", f"train.batch_size ({batch}) must be a multiple of it: it is shared out evenly")
+    if version.images is not None and version.images < batch:
+        message = f"{version.ref} has {version.images} images, fewer than one batch: lower train.batch_size ({batch})"
+        raise InvalidRequest("dataset", message)
+    if config.monitor.task is not None:
+        raise InvalidRequest("overrides.monitor.task", "monitors are not run yet: post evaluations of checkpoints")
+
+
+def _warnings(session: Session, config: RunConfig, version: DatasetVersion, gpus: int) -> Iterator[Warned]:
+    if version.state != "ready":
+        yield Warned("dataset_scanning", f"{version.ref} is still being scanned: the run waits, and nothing is counted")
+    if version.broken:
+        yield Warned("broken_files", f"{len(version.broken)} files of {version.ref} cannot be read and are left out")
+    if version.images is not None and config.method.queue_size > version.images:
+        message = f"the queue holds {config.method.queue_size} keys of {version.images} images: negatives repeat, and"
+        yield Warned(
+            "queue_larger_than_data", f"{message} views of an image meet its own keys; lower method.queue_size"
+        )
+    if config.method.backbone not in NETWORKS:
+        yield Warned(
+            "unknown_backbone", f"{config.method.backbone!r} is not known here; the run fails if torch has none"
+        )
+    largest = _largest_host(session)
+    if gpus > largest:
+        yield Warned("too_few_slots", f"no host has {gpus} training slots (the largest has {largest}): the run waits")
+
+
+def _largest_host(session: Session) -> int:
+    hosts = [slot.host for slot in list_slots(session) if slot.purpose == "train"]
+    return max((hosts.count(host) for host in hosts), default=0)

@@ -1,0 +1,132 @@
+"""The model registry: versions counted by name, aliases that move and remember, pins."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from control.db.models import Checkpoint, Model, ModelVersion, Pin, Run
+from control.errors import NotFound
+from control.records.names import check_name
+from control.records.paging import Listing, Page, paginate
+from control.records.runs import NewRun, create_run
+
+FORMATS = ("onnx", "torchvision")
+"""What an export writes; `manifest` is served beside them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewVersion:
+    """What is needed to export a checkpoint as the next version of a model."""
+
+    model: str
+    """Made on first use."""
+    checkpoint: Checkpoint
+    """From `history.get_checkpoint`."""
+    actor: str
+    license: str | None = None
+    formats: Sequence[str] = FORMATS
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A model version and the run of kind `export` that makes it."""
+
+    version: ModelVersion
+    run: Run
+
+
+def add_version(session: Session, new: NewVersion) -> Export:
+    """Take the next number of the model and submit the export; raises `InvalidRequest` for a name that is not one."""
+    model = _model_of(session, check_name("name", new.model), new.actor)
+    model.last_number += 1
+    version = ModelVersion(
+        model=model.name,
+        number=model.last_number,
+        source_run_id=new.checkpoint.run_id,
+        checkpoint_id=new.checkpoint.id,
+        formats=list(new.formats),
+        license=new.license,
+        state="exporting",
+        created_by=new.actor,
+    )
+    session.add(version)
+    session.flush()
+    run = create_run(session, NewRun(kind="export", spec=_spec(version), actor=new.actor))
+    version.run_id = run.id
+    session.flush()
+    return Export(version, run)
+
+
+def get_model(session: Session, name: str) -> Model:
+    """The model; raises `NotFound`."""
+    model = session.get(Model, name)
+    if model is None:
+        raise NotFound("model", name)
+    return model
+
+
+def list_models(session: Session, page: Page | None = None) -> Listing[Model]:
+    """Models, newest first."""
+    return paginate(session, select(Model), Model.id, page or Page())
+
+
+def get_version(session: Session, name: str, number: int) -> ModelVersion:
+    """One version of a model; raises `NotFound`."""
+    version = session.scalar(select(ModelVersion).where(ModelVersion.model == name, ModelVersion.number == number))
+    if version is None:
+        raise NotFound("model version", f"{name}:{number}")
+    return version
+
+
+def list_versions(session: Session, name: str) -> list[ModelVersion]:
+    """All versions of a model, newest first; raises `NotFound`."""
+    get_model(session, name)
+    query = select(ModelVersion).where(ModelVersion.model == name).order_by(ModelVersion.number.desc())
+    return list(session.scalars(query))
+
+
+def list_pins(session: Session, version: ModelVersion) -> list[Pin]:
+    """Consumers that need this version to stay."""
+    return list(session.scalars(select(Pin).where(Pin.model_version_id == version.id).order_by(Pin.consumer)))
+
+
+def pin(session: Session, version: ModelVersion, consumer: str, actor: str) -> Pin:
+    """Keep a version for a consumer; pinning again changes nothing."""
+    check_name("consumer", consumer)
+    session.get_one(ModelVersion, version.id, with_for_update=True)
+    found = session.get(Pin, (version.id, consumer))
+    if found is not None:
+        return found
+    made = Pin(model_version_id=version.id, consumer=consumer, created_by=actor)
+    session.add(made)
+    session.flush()
+    return made
+
+
+def unpin(session: Session, version: ModelVersion, consumer: str) -> None:
+    """Let a consumer's pin go; raises `NotFound` when it has none."""
+    found = session.get(Pin, (version.id, consumer))
+    if found is None:
+        raise NotFound("pin", f"{version.ref} for {consumer}")
+    session.delete(found)
+
+
+def _model_of(session: Session, name: str, actor: str) -> Model:
+    model = session.get(Model, name, with_for_update=True, populate_existing=True)
+    if model is None:
+        model = Model(name=name, last_number=0, created_by=actor)
+        session.add(model)
+        session.flush()
+    return model
+
+
+def _spec(version: ModelVersion) -> dict[str, Any]:
+    return {
+        "checkpoint_id": version.checkpoint_id,
+        "model_version_id": version.id,
+        "formats": list(version.formats),
+        "license": version.license,
+    }

@@ -1,0 +1,82 @@
+"""Where data sets may lie: the one place that turns a `uri` into a folder, and refuses those outside the roots."""
+
+import os
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from control.errors import ForbiddenRoot, InvalidRequest
+from detco_core.contract.datasets import IMAGE_SUFFIXES
+
+ACCEPTED_KINDS = ("images", "labelled")
+_LOOK_AT = 20_000
+"""Directory entries looked at before a folder without an image is believed to have none; the scan reads them all."""
+
+
+def resolve_uri(uri: str, roots: Sequence[str]) -> Path:
+    """The existing folder a data set's `uri` names, symlinks followed.
+
+    Raises:
+        InvalidRequest: the uri is neither an absolute path nor `file://`, or it names no folder.
+        ForbiddenRoot: it lies outside all of `roots` (resolved absolute paths).
+    """
+    folder = Path(os.path.realpath(_path(uri)))
+    shown = repr(uri[:200])
+    if not any(folder.is_relative_to(root) for root in roots):
+        raise ForbiddenRoot("uri", f"{shown} is outside the folders data sets may lie in: {', '.join(roots)}")
+    if not _is_folder(folder):
+        raise InvalidRequest("uri", f"{shown} is not a folder this service can see")
+    return folder
+
+
+def check_layout(folder: Path, kind: str) -> None:
+    """Look, without reading images, whether `folder` is laid out as its kind asks.
+
+    Raises:
+        InvalidRequest: naming the layout that was expected.
+    """
+    if kind not in ACCEPTED_KINDS:
+        raise InvalidRequest("kind", f"{kind!r} is not one of {', '.join(ACCEPTED_KINDS)}")
+    if kind == "labelled":
+        _check_labelled(folder)
+    elif not _has_image(folder):
+        raise InvalidRequest("uri", f"{folder} has no file that ends in one of {', '.join(IMAGE_SUFFIXES)}")
+
+
+def _path(uri: str) -> str:
+    if "\0" in uri:
+        raise InvalidRequest("uri", "holds a NUL character")
+    if uri.startswith("/"):
+        return uri
+    parts = urlsplit(uri)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.startswith("/"):
+        path = unquote(parts.path)
+        return _path(path)
+    raise InvalidRequest("uri", f"{uri[:200]!r} is not accepted: give an absolute path, or file:// and one")
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # A name too long, a loop of links, a folder above that may not be entered.
+        return False
+
+
+def _check_labelled(folder: Path) -> None:
+    for split in ("train", "val"):
+        if not any(_has_image(label) for label in _folders(folder / split)):
+            raise InvalidRequest("uri", f"{folder} needs {split}/CLASS/ folders with images in them")
+
+
+def _has_image(folder: Path) -> bool:
+    names = (name for _, _, files in os.walk(folder) for name in files if not name.startswith("."))
+    return any(name.lower().endswith(IMAGE_SUFFIXES) for name in islice(names, _LOOK_AT))
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(entry.path) for entry in islice(entries, _LOOK_AT) if entry.is_dir()]
+    except OSError:
+        return []

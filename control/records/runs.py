@@ -1,0 +1,173 @@
+"""Submitting runs, finding them, and asking something of them."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
+
+from control.db.models import DatasetVersion, Run, RunDependency
+from control.errors import InvalidRequest, NotFound, NotReady
+from control.records.moves import announce, enter, lock
+from control.records.paging import Listing, Page, paginate
+from control.states import HELD, TERMINAL, Action, move
+from detco_core.contract.reader import digest
+
+Kind = Literal["pretrain", "evaluate", "export", "check"]
+Queue = Literal["gpu", "cpu"]
+
+QUEUES: dict[Kind, Queue] = {"pretrain": "gpu", "evaluate": "cpu", "export": "cpu", "check": "cpu"}
+_NOUNS = {"pretrain": "run", "evaluate": "evaluation", "export": "export", "check": "scan"}
+_LABEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewRun:
+    """What is needed to submit a run."""
+
+    kind: Kind
+    spec: Mapping[str, Any]
+    """The shape its kind asks for; ids resolved."""
+    actor: str
+    """Becomes `created_by`."""
+    dataset_version_id: str | None = None
+    config_digest: str | None = None
+    name: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    group: str | None = None
+    priority: int = 0
+    gpus: int = 1
+    """Training slots a `gpu` run needs (processes, on a worker without GPUs); light runs take one light slot."""
+    max_attempts: int = 3
+    after: tuple[str, ...] = ()
+    """Runs of any kind that must be completed first."""
+    grace_seconds: float | None = None
+
+
+def create_run(session: Session, new: NewRun) -> Run:
+    """Write a queued run, its first event and its wake-up.
+
+    Raises:
+        InvalidRequest: a label key that is not one.
+        NotFound: a data set version or a run in `after` does not exist.
+        NotReady: the data set's scan failed, or a run in `after` has already ended without completing.
+    """
+    _check_labels(new.labels)
+    version = _dataset_version(session, new.dataset_version_id) if new.kind != "check" else None
+    for run_id in new.after:
+        _check_dependency(session, run_id)
+    run = Run(
+        kind=new.kind,
+        queue=QUEUES[new.kind],
+        name=new.name,
+        labels=dict(new.labels),
+        group=new.group,
+        priority=new.priority,
+        spec=dict(new.spec),
+        spec_digest=digest(dict(new.spec)),
+        config_digest=new.config_digest,
+        dataset_version_id=new.dataset_version_id,
+        dataset=version.ref if version else None,
+        slots_wanted=max(1, new.gpus) if QUEUES[new.kind] == "gpu" else 1,
+        max_attempts=new.max_attempts,
+        grace_seconds=new.grace_seconds,
+        desired_state="run",
+        attempt=0,
+        fence=0,
+        created_by=new.actor,
+    )
+    session.add(run)
+    session.flush()
+    session.add_all(RunDependency(run_id=run.id, after_id=run_id) for run_id in dict.fromkeys(new.after))
+    enter(session, run, "queued", None, new.actor)
+    session.flush()
+    return run
+
+
+def get_run(session: Session, run_id: str, kinds: Collection[Kind] | None = None) -> Run:
+    """The run; raises `NotFound` also when it is of another kind than `kinds`."""
+    run = session.get(Run, run_id)
+    if run is None or (kinds is not None and run.kind not in kinds):
+        noun = _NOUNS[next(iter(kinds))] if kinds and len(kinds) == 1 else "run"
+        raise NotFound(noun, run_id)
+    return run
+
+
+def list_runs(
+    session: Session,
+    kinds: Collection[Kind],
+    *,
+    state: str | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    page: Page | None = None,
+) -> Listing[Run]:
+    """Runs of these kinds, newest first; `label` is `key` or `key=value`."""
+    query = select(Run).where(Run.kind.in_(kinds))
+    if state is not None:
+        query = query.where(Run.state == state)
+    if group is not None:
+        query = query.where(Run.group == group)
+    if label is not None:
+        query = query.where(_has_label(label))
+    return paginate(session, query, Run.id, page or Page())
+
+
+def request_action(session: Session, run: Run, action: Action, actor: str) -> Run:
+    """Ask something of a run: what nobody works on moves at once, what a worker holds at its next look.
+
+    Asking again for what is already wanted or achieved changes nothing.
+
+    Raises:
+        IllegalMove: naming the actions that are lawful in the run's state.
+    """
+    held = lock(session, run.id)
+    if held is None:
+        raise NotFound("run", run.id)
+    lawful = move(held.state, held.desired_state, action)
+    if lawful is None:
+        return held
+    held.desired_state = lawful.desired
+    held.not_before = None if action == "resume" else held.not_before
+    if lawful.state in HELD:
+        held.state = lawful.state
+        announce(session, held, actor)
+    else:
+        enter(session, held, lawful.state, f"{action} by {actor}" if lawful.state in TERMINAL else None, actor)
+    session.flush()
+    return held
+
+
+def _dataset_version(session: Session, version_id: str | None) -> DatasetVersion | None:
+    if version_id is None:
+        return None
+    # Held in share mode, so that a scan cannot end between this look and the commit and leave the run waiting for ever.
+    version = session.get(DatasetVersion, version_id, with_for_update={"read": True}, populate_existing=True)
+    if version is None:
+        raise NotFound("data set version", version_id)
+    if version.state == "failed":
+        raise NotReady(f"data set {version.ref} could not be scanned: {version.reason}")
+    return version
+
+
+def _check_dependency(session: Session, run_id: str) -> None:
+    before = session.get(Run, run_id, with_for_update={"read": True}, populate_existing=True)
+    if before is None:
+        raise NotFound("run", run_id)
+    if before.state in TERMINAL and before.state != "completed":
+        raise NotReady(f"run {run_id} ended {before.state}: nothing can come after it")
+
+
+def _check_labels(labels: Mapping[str, str]) -> None:
+    for key in labels:
+        if not _LABEL_KEY.fullmatch(key):
+            raise InvalidRequest(f"labels.{key}", "a label key is 1 to 63 letters, digits, '.', '_', '/' or '-'")
+
+
+def _has_label(label: str) -> ColumnElement[bool]:
+    key, equals, value = label.partition("=")
+    _check_labels({key: value})
+    stored: ColumnElement[str | None] = Run.labels[key].as_string()
+    return stored == value if equals else stored.is_not(None)

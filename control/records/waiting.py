@@ -1,0 +1,55 @@
+"""Why a queued run waits, and how many are before it."""
+
+from datetime import timedelta
+from typing import Literal
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from control.db.models import DatasetVersion, Run, RunDependency, Worker
+from control.db.session import database_time
+from control.records.claims import PURPOSES, free_slots, sees
+from control.records.workers import ALIVE_SECONDS
+
+WaitingReason = Literal[
+    "after", "dataset_scanning", "backing_off", "no_worker", "dataset_out_of_reach", "no_free_slot", "wake_up"
+]
+
+
+def queue_position(session: Session, run: Run) -> int | None:
+    """1 for the run that is next in its queue; None when it is not queued."""
+    if run.state != "queued":
+        return None
+    ahead = (Run.priority > run.priority) | ((Run.priority == run.priority) & (Run.id < run.id))
+    query = select(func.count()).select_from(Run).where(Run.queue == run.queue, Run.state == "queued", ahead)
+    return 1 + (session.scalar(query) or 0)
+
+
+def waiting_reason(session: Session, run: Run) -> WaitingReason | None:
+    """The first thing that keeps a queued run from being claimed; `wake_up`: nothing but a worker's next look."""
+    if run.state != "queued":
+        return None
+    if _unfinished_dependency(session, run):
+        return "after"
+    version = session.get(DatasetVersion, run.dataset_version_id) if run.dataset_version_id else None
+    if version is not None and run.kind != "check" and version.state != "ready":
+        return "dataset_scanning"
+    now = database_time(session)
+    if run.not_before is not None and run.not_before > now:
+        return "backing_off"
+    alive = Worker.seen_at > now - timedelta(seconds=ALIVE_SECONDS)
+    workers = list(session.scalars(select(Worker).where(Worker.state == "active", alive)))
+    if not workers:
+        return "no_worker"
+    able = [worker for worker in workers if version is None or sees(worker.roots, version.root)]
+    if not able:
+        return "dataset_out_of_reach"
+    purpose = PURPOSES[run.queue]
+    if all(free_slots(session, host, purpose) < run.slots_wanted for host in {worker.host for worker in able}):
+        return "no_free_slot"
+    return "wake_up"
+
+
+def _unfinished_dependency(session: Session, run: Run) -> bool:
+    before = select(Run.id).join(RunDependency, RunDependency.after_id == Run.id)
+    return session.scalar(before.where(RunDependency.run_id == run.id, Run.state != "completed").limit(1)) is not None

@@ -1,0 +1,137 @@
+"""Workers, as they announce themselves, and the slots of their hosts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from control.db.models import Slot, Worker
+from control.db.session import database_time
+from control.errors import Conflict
+
+ALIVE_SECONDS = 60.0
+"""A worker not heard of for this long is taken for dead."""
+
+Purpose = Literal["train", "light", "serve"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerIdentity:
+    """Names one worker process in every claim; from `register`."""
+
+    id: str
+    host: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewSlot:
+    """One thing runs can be given on a host."""
+
+    uuid: str
+    """`GPU-...`, `cpu:0`, `light:0`."""
+    purpose: Purpose
+    is_gpu: bool = False
+    name: str = ""
+    memory: int | None = None
+    """Bytes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewWorker:
+    """How a worker process announces itself."""
+
+    host: str
+    """`Settings.host_name`"""
+    pid: int
+    software: str
+    """Its version of detco."""
+    roots: tuple[str, ...]
+    """Folders it can read, symlinks followed (`Settings.resolved_dataset_roots`)."""
+    slots: tuple[NewSlot, ...]
+
+
+def register(session: Session, new: NewWorker) -> WorkerIdentity:
+    """Announce a worker and the slots of its host; slots that are gone and free are forgotten.
+
+    A slot kept for serving stays so.
+    """
+    worker = Worker(
+        host=new.host,
+        pid=new.pid,
+        software=new.software,
+        roots=list(new.roots),
+        seen_at=database_time(session),
+        created_by=f"worker:{new.host}",
+    )
+    session.add(worker)
+    _replace_slots(session, new.host, new.slots)
+    session.flush()
+    return WorkerIdentity(id=worker.id, host=worker.host)
+
+
+def heartbeat(session: Session, worker_id: str) -> str | None:
+    """Say that the worker lives; returns its state (`draining`: claim nothing new), or None when it must register."""
+    query = update(Worker).where(Worker.id == worker_id, Worker.state != "gone").values(seen_at=database_time(session))
+    return session.scalar(query.returning(Worker.state))
+
+
+def drain(session: Session, worker_id: str) -> None:
+    """Let the worker claim nothing new."""
+    session.execute(update(Worker).where(Worker.id == worker_id, Worker.state == "active").values(state="draining"))
+
+
+def retire(session: Session, worker_id: str) -> None:
+    """Say that the worker has ended."""
+    session.execute(update(Worker).where(Worker.id == worker_id).values(state="gone"))
+
+
+def list_workers(session: Session, *, alive_only: bool = True) -> list[Worker]:
+    """Workers, newest first; by default those heard of lately."""
+    query = select(Worker).order_by(Worker.id.desc())
+    if alive_only:
+        since = database_time(session) - timedelta(seconds=ALIVE_SECONDS)
+        query = query.where(Worker.state != "gone", Worker.seen_at > since)
+    return list(session.scalars(query))
+
+
+def list_slots(session: Session, host: str | None = None) -> list[Slot]:
+    """Slots by host and UUID."""
+    query = select(Slot).order_by(Slot.host, Slot.uuid)
+    return list(session.scalars(query if host is None else query.where(Slot.host == host)))
+
+
+def keep_for_serving(session: Session, host: str, gpus: Sequence[NewSlot]) -> None:
+    """Take GPUs out of training's reach; those kept before and not named any more are given back to training.
+
+    Raises:
+        Conflict: a run holds one of them.
+    """
+    wanted = {gpu.uuid for gpu in gpus}
+    slots = {slot.uuid: slot for slot in session.scalars(select(Slot).where(Slot.host == host).with_for_update())}
+    for slot in slots.values():
+        if slot.purpose == "serve" and slot.uuid not in wanted:
+            slot.purpose = "train"
+    for gpu in gpus:
+        slot = slots.get(gpu.uuid) or _new_slot(session, host, gpu)
+        if slot.run_id is not None:
+            raise Conflict(f"GPU {gpu.uuid} of {host} is held by run {slot.run_id}; wait for its end, or pause it")
+        slot.purpose = "serve"
+
+
+def _replace_slots(session: Session, host: str, new: Sequence[NewSlot]) -> None:
+    known = {slot.uuid: slot for slot in session.scalars(select(Slot).where(Slot.host == host).with_for_update())}
+    for wanted in new:
+        slot = known.get(wanted.uuid) or _new_slot(session, host, wanted)
+        slot.name, slot.memory, slot.is_gpu = wanted.name, wanted.memory, wanted.is_gpu
+    gone = known.keys() - {wanted.uuid for wanted in new}
+    forgettable = Slot.uuid.in_(gone) & Slot.run_id.is_(None) & (Slot.purpose != "serve")
+    session.execute(delete(Slot).where(Slot.host == host, forgettable))
+
+
+def _new_slot(session: Session, host: str, new: NewSlot) -> Slot:
+    slot = Slot(host=host, uuid=new.uuid, purpose=new.purpose, is_gpu=new.is_gpu, name=new.name, memory=new.memory)
+    session.add(slot)
+    return slot

@@ -1,0 +1,184 @@
+"""Every setting of the service, read once at start into one frozen object that is passed down.
+
+A setting is taken from `DETCO_NAME`, or from the file that `DETCO_NAME_FILE` names (its text, stripped).
+Nothing below `server.app` and `worker.app` reads the environment.
+"""
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from control.errors import SettingsError
+
+_PREFIX = "DETCO_"
+
+
+class Settings(BaseSettings):
+    """Settings of server and worker alike; the defaults are those of the embedded service."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="forbid")
+
+    data_dir: Path = Path("~/.detco")
+    """Everything the embedded service keeps, and every host's working files."""
+    database_url: str | None = None
+    """`postgresql://...`; unset: SQLite at `DATA_DIR/detco.sqlite3`."""
+    broker_url: str | None = None
+    """`redis://...`; unset: Celery's filesystem transport under `DATA_DIR/broker`."""
+    store_url: str | None = None
+    """`s3://bucket/prefix?endpoint_url=...`; unset: `DATA_DIR/artifacts`."""
+    dataset_roots: Annotated[tuple[str, ...], NoDecode] = ()
+    """Folders data sets may lie in: paths separated by `:`, or a JSON list. Unset: the home folder when embedded."""
+    bootstrap_token_file: Path | None = None
+    """File with the first admin token; unset: `DATA_DIR/token`, written at start when embedded."""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    log_level: str = "INFO"
+    host_name: str = Field(default_factory=socket.gethostname, min_length=1)
+    """Names this machine in the slot table; workers of one machine must agree on it."""
+
+    default_model: str | None = None
+    """Model that `/features` uses when a request names none."""
+    serve_gpus: Annotated[tuple[str, ...], NoDecode] = ()
+    """UUIDs or indices of the GPUs kept for serving, separated by commas."""
+    serve_gpu_memory: int = Field(default=4 * 2**30, gt=0)
+    """Bytes ONNX Runtime may take on each serving GPU."""
+
+    lease_seconds: float = Field(default=60.0, gt=0)
+    """A claimed run belongs to its worker this long after the last heartbeat."""
+    heartbeat_seconds: float = Field(default=10.0, gt=0)
+    """Between two renewals of a lease."""
+    control_poll_seconds: float = Field(default=1.0, gt=0)
+    """Between two looks of a runner at what is wanted of its run."""
+    grace_seconds: float = Field(default=120.0, ge=0)
+    """Between SIGTERM and SIGKILL of a job."""
+    shutdown_seconds: float = Field(default=25.0, gt=0)
+    """From SIGTERM of a worker until its last process is gone; its jobs have the first part of it to save."""
+    self_poll_seconds: float = Field(default=15.0, gt=0)
+    """Between two looks of an idle worker at the queue without any wake-up."""
+    train_slots: int = Field(default=1, ge=1)
+    """Training runs at once on a worker without a GPU."""
+    light_slots: int = Field(default=2, ge=1)
+    """Scans, exports and evaluations at once on a worker."""
+    cache_bytes: int = Field(default=20 * 2**30, gt=0)
+    """Bound of a host's cache of fetched artifacts."""
+
+    max_request_bytes: int = Field(default=64 * 2**20, gt=0)
+    max_image_pixels: int = Field(default=50_000_000, gt=0)
+    max_images: int = Field(default=64, gt=0)
+    """Images in one request to `/features`."""
+    max_images_under_way: int = Field(default=64, gt=0)
+    """Images in the feature server at once; more are refused with 429."""
+    max_loaded_models: int = Field(default=4, gt=0)
+    """Model versions held at once; those an alias names or a consumer pinned are always held, and count."""
+    serve_threads: int | None = Field(default=None, gt=0)
+    """CPU threads of one model's computation; unset: as many as the process may use."""
+
+    @field_validator("dataset_roots", mode="before")
+    @classmethod
+    def _split_roots(cls, value: Any) -> Any:
+        return _split(value, ":")
+
+    @field_validator("serve_gpus", mode="before")
+    @classmethod
+    def _split_gpus(cls, value: Any) -> Any:
+        return _split(value, ",")
+
+    @field_validator("data_dir", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _NamedFiles(settings_cls)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether database and broker both live in the data folder: one machine, one service."""
+        return self.database_url is None and self.broker_url is None
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The SQLAlchemy URL; PostgreSQL always through psycopg 3."""
+        if self.database_url is None:
+            return f"sqlite:///{self.data_dir / 'detco.sqlite3'}"
+        scheme, _, rest = self.database_url.partition("://")
+        return f"postgresql+psycopg://{rest}" if scheme in ("postgres", "postgresql") else self.database_url
+
+    @property
+    def resolved_broker_url(self) -> str:
+        return self.broker_url or "filesystem://"
+
+    @property
+    def resolved_store_url(self) -> str:
+        return self.store_url or f"file://{self.data_dir / 'artifacts'}"
+
+    @property
+    def resolved_dataset_roots(self) -> tuple[str, ...]:
+        """The allowed roots, symlinks followed."""
+        roots = self.dataset_roots or (str(Path.home()),)
+        return tuple(str(Path(root).expanduser().resolve()) for root in roots)
+
+    @property
+    def token_file(self) -> Path:
+        return self.bootstrap_token_file or self.data_dir / "token"
+
+    @property
+    def work_dir(self) -> Path:
+        """Attempt folders of this host."""
+        return self.data_dir / "work"
+
+
+class _NamedFiles(PydanticBaseSettingsSource):
+    """Takes `DETCO_NAME` from the file that `DETCO_NAME_FILE` names."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        variable = f"{_PREFIX}{field_name.upper()}_FILE"
+        path = os.environ.get(variable)
+        if path is None:
+            return None, field_name, False
+        try:
+            return Path(path).read_text("utf-8").strip(), field_name, False
+        except OSError as error:
+            raise SettingsError(f"{variable} names a file that cannot be read: {error}") from error
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment; `overrides` (None left out) come first, as command line options do.
+
+    Raises:
+        SettingsError: naming every setting that is wrong, or the data set roots missing outside embedded mode.
+    """
+    try:
+        settings = Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        faults = (f"{_PREFIX}{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        raise SettingsError("; ".join(faults)) from error
+    if not settings.embedded and not settings.dataset_roots:
+        raise SettingsError("set DETCO_DATASET_ROOTS to the folders data sets may lie in, separated by ':'")
+    return settings
+
+
+def _split(value: Any, separator: str) -> Any:
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return tuple(part for part in value.split(separator) if part)

@@ -1,0 +1,44 @@
+"""The Python client of DetCo Server and the `detco` command."""
+
+from detco_client.client import DetcoClient
+from detco_client.errors import (
+    ApiError,
+    BadReply,
+    Busy,
+    CannotConnect,
+    Changed,
+    ClientError,
+    Conflict,
+    DigestMismatch,
+    Forbidden,
+    JobFailed,
+    NotAuthenticated,
+    NotFound,
+    Refused,
+    ServiceFailed,
+    WaitTimeout,
+)
+from detco_client.features import FeaturesReply, ImageFeatures
+from detco_client.stream import StreamEvent
+
+__all__ = [
+    "ApiError",
+    "BadReply",
+    "Busy",
+    "CannotConnect",
+    "Changed",
+    "ClientError",
+    "Conflict",
+    "DetcoClient",
+    "DigestMismatch",
+    "FeaturesReply",
+    "Forbidden",
+    "ImageFeatures",
+    "JobFailed",
+    "NotAuthenticated",
+    "NotFound",
+    "Refused",
+    "ServiceFailed",
+    "StreamEvent",
+    "WaitTimeout",
+]

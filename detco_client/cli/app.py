@@ -1,0 +1,36 @@
+"""The `detco` command: every verb in its place."""
+
+import sys
+
+import typer
+
+from detco_client.cli import config, datasets, evaluations, models, runs, service, tokens
+from detco_client.cli.features import features
+from detco_client.cli.output import complain
+from detco_client.cli.session import remember
+from detco_client.errors import ClientError
+from detco_core.contract.errors import DetcoError
+
+
+def make_app() -> typer.Typer:
+    """The whole command, ready to be called."""
+    app = typer.Typer(name="detco", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    app.callback()(remember)
+    for verb in (service.up, service.serve, service.work, service.migrate):
+        app.command(rich_help_panel="The service")(verb)
+    groups = {"datasets": datasets, "runs": runs, "evaluations": evaluations, "models": models}
+    for name, group in groups.items():
+        app.add_typer(group.app, name=name, rich_help_panel="Jobs and models")
+    app.command(rich_help_panel="Jobs and models")(features)
+    app.add_typer(tokens.app, name="tokens", rich_help_panel="Around it")
+    app.add_typer(config.app, name="config", rich_help_panel="Around it")
+    return app
+
+
+def main() -> None:
+    """Run the command; what goes wrong is one clear line, and the exit code 1 (2 for a wrong command line)."""
+    try:
+        make_app()(prog_name="detco")
+    except (ClientError, DetcoError) as error:
+        complain(error)
+        sys.exit(1)

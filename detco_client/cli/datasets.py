@@ -1,0 +1,73 @@
+"""`detco datasets`: register folders of images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from detco_client.cli.output import Json, age, console, show_fields, show_json, show_list, size
+from detco_client.cli.session import connect
+from detco_client.resources import Dataset
+
+app = typer.Typer(help="Register folders of images and see what is in them.", no_args_is_help=True)
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="What to call it.")],
+    uri: Annotated[str, typer.Argument(help="A folder on the service's machine, or s3://...")],
+    kind: Annotated[str, typer.Option(help="images (no labels) or labelled ({train,val}/CLASS/*).")] = "images",
+    license: Annotated[str | None, typer.Option(help="The pictures' license, for the record.")] = None,
+    wait: Annotated[bool, typer.Option(help="Wait until it is scanned.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Register a folder; it is read in place and scanned once."""
+    place = uri if "://" in uri or uri.startswith("upload:") else str(Path(uri).expanduser().absolute())
+    with connect() as client:
+        dataset = client.datasets.add(name, place, kind=kind, license=license)
+        if wait:
+            dataset = client.datasets.wait(name)
+    _show(dataset, as_json)
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument()], as_json: Json = False) -> None:
+    """What the scan of a data set found, with every broken file."""
+    with connect() as client:
+        _show(client.datasets.get(name), as_json)
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """Every data set."""
+    with connect() as client:
+        columns = {
+            "NAME": lambda d: d["name"],
+            "VERSION": lambda d: d["version"],
+            "KIND": lambda d: d["kind"],
+            "STATE": lambda d: d["state"],
+            "IMAGES": lambda d: d["latest"]["images"],
+            "AGE": lambda d: age(d["created_at"]),
+        }
+        show_list(client.datasets.list(), columns, as_json, "no data set yet: `detco datasets add NAME FOLDER`")
+
+
+def _show(dataset: Dataset, as_json: bool) -> None:
+    if as_json:
+        show_json(dataset)
+        return
+    latest = dataset["latest"]
+    fields = {
+        "name": latest["ref"],
+        "state": dataset["state"],
+        "reason": dataset["reason"],
+        "kind": dataset["kind"],
+        "place": latest["root"],
+        "images": latest["images"],
+        "bytes": None if latest["bytes"] is None else size(latest["bytes"]),
+        "classes": len(latest["labels"] or {}) or None,
+        "digest": dataset["digest"],
+    }
+    show_fields(fields)
+    for broken in latest["broken"] or []:
+        console().print(f"broken  {broken['path']}: {broken['reason']}", style="yellow", markup=False)

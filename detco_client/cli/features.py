@@ -1,0 +1,62 @@
+"""`detco features`: dense features of pictures, to a NumPy file."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from detco_client.cli.output import Json, console, show_json, table
+from detco_client.cli.session import connect
+from detco_client.features import FeaturesReply
+
+
+def features(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="JPEG, PNG, WebP or TIFF files.")],
+    model: Annotated[str | None, typer.Option(help="NAME, NAME@ALIAS or NAME:VERSION.")] = None,
+    levels: Annotated[str, typer.Option(help="Comma-separated levels, e.g. res3,res5.")] = "res5",
+    pool: Annotated[str, typer.Option(help="none (maps) or avg (one vector).")] = "none",
+    dtype: Annotated[str, typer.Option(help="float32, float16 or int8.")] = "float32",
+    normalize: Annotated[str, typer.Option(help="none or l2.")] = "none",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The .npz file to write.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Ask the service for the features of pictures.
+
+    The file holds one array by level; with several pictures they are named INDEX/LEVEL, in the order given.
+    """
+    asked: dict[str, Any] = {"model": model, "pool": pool, "dtype": dtype, "normalize": normalize}
+    with connect() as client:
+        reply = client.features(images, levels=levels.split(","), **asked)
+    if output:
+        _save(reply, output)
+    if as_json:
+        show_json(reply.meta)
+    else:
+        _show(reply, images, output)
+    if any(image.error for image in reply.images):
+        raise typer.Exit(1)
+
+
+def _save(reply: FeaturesReply, output: Path) -> None:
+    single = len(reply.images) == 1
+    arrays = {
+        level if single else f"{index}/{level}": array
+        for index, image in enumerate(reply.images)
+        for level, array in image.levels.items()
+    }
+    # Through an open file, or NumPy would append a suffix of its own.
+    with output.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def _show(reply: FeaturesReply, images: list[Path], output: Path | None) -> None:
+    rows: list[list[object]] = []
+    for path, image in zip(images, reply.images, strict=True):
+        if image.error:
+            rows.append([path.name, "", "", f"error: {image.error.get('detail', image.error)}"])
+        for level, array in image.levels.items():
+            rows.append([path.name, level, image.strides.get(level), f"{list(array.shape)} {array.dtype}"])
+    console().print(table("", ["IMAGE", "LEVEL", "STRIDE", "ARRAY"], rows))
+    model = reply.meta.get("model")
+    console().print(f"model {model}" + (f", written to {output}" if output else ""), markup=False)

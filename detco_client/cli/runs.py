@@ -1,0 +1,182 @@
+"""`detco runs`: submit, watch, steer and fetch pretraining runs."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from detco_client.cli.output import Json, age, console, show_fields, show_json, show_list, size
+from detco_client.cli.session import connect
+from detco_client.cli.values import pairs
+from detco_client.cli.watch import losses, progress_text, watch_run
+from detco_client.client import DetcoClient
+from detco_client.resources import Run
+
+app = typer.Typer(help="Pretraining runs.", no_args_is_help=True)
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
+
+
+@app.command()
+def submit(
+    dataset: Annotated[str, typer.Argument(help="NAME or NAME@VERSION.")],
+    preset: Annotated[str, typer.Option(help="Where the config starts from; see `detco config explain`.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a field, e.g. train.steps=60.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What to call it.")] = None,
+    gpus: Annotated[int | None, typer.Option(help="How many GPUs it gets.")] = None,
+    priority: Annotated[int | None, typer.Option(help="Higher runs first.")] = None,
+    group: Annotated[str | None, typer.Option(help="Runs that belong together.")] = None,
+    key: Annotated[str, typer.Option(help="Idempotency key: sending the same twice makes one run.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run; queue nothing.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Watch it to its end.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Queue a pretraining run."""
+    overrides = pairs(set_ or [], "--set")
+    more = {"name": name, "gpus": gpus, "priority": priority, "group": group}
+    given = {field: value for field, value in more.items() if value is not None}
+    with connect() as client:
+        if dry_run:
+            show_json(client.runs.plan(dataset, preset, overrides, **given))
+            return
+        run = client.runs.submit(dataset, preset, overrides, key=key, **given)
+        _answer(run, as_json and not watch)
+        if watch:
+            _watch(client, run["id"])
+
+
+@app.command("list")
+def list_(
+    state: Annotated[str | None, typer.Option(help="Only those in this state.")] = None,
+    group: Annotated[str | None, typer.Option(help="Only those of this group.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Every run, newest first."""
+    columns = {
+        "RUN": lambda r: r["id"],
+        "NAME": lambda r: r.get("name"),
+        "STATE": lambda r: r["state"],
+        "STEP": lambda r: _steps(r),
+        "LOSS": lambda r: (r.get("metrics") or {}).get("loss"),
+        "DATASET": lambda r: r.get("dataset"),
+        "AGE": lambda r: age(r["created_at"]),
+    }
+    with connect() as client:
+        runs = client.runs.list(state=state, group=group)
+        show_list(runs, columns, as_json, "no run yet: `detco runs submit DATASET --preset smoke`")
+
+
+@app.command()
+def show(run: RunId, as_json: Json = False) -> None:
+    """One run: state, progress, losses, checkpoints."""
+    with connect() as client:
+        found = client.runs.get(run)
+        if as_json:
+            show_json(found)
+            return
+        _show(found)
+        for checkpoint in client.runs.checkpoints(run):
+            console().print(f"checkpoint  step {checkpoint['step']:>8}  {size(checkpoint['bytes'])}")
+
+
+@app.command()
+def watch(run: RunId) -> None:
+    """Progress, speed, time left and losses until the run ends; Ctrl-C leaves the run alone."""
+    with connect() as client:
+        _watch(client, run)
+
+
+@app.command()
+def logs(
+    run: RunId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as more is printed.")] = False,
+) -> None:
+    """What the run's processes printed."""
+    with connect() as client:
+        for piece in client.runs.follow_logs(run) if follow else [client.runs.logs(run)]:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+
+
+@app.command()
+def cancel(run: RunId, as_json: Json = False) -> None:
+    """Save and stop for good."""
+    _steer("cancel", run, as_json)
+
+
+@app.command()
+def pause(run: RunId, as_json: Json = False) -> None:
+    """Save and give the machine back."""
+    _steer("pause", run, as_json)
+
+
+@app.command()
+def resume(run: RunId, as_json: Json = False) -> None:
+    """Go on from the last checkpoint of a paused run."""
+    _steer("resume", run, as_json)
+
+
+@app.command()
+def finish(run: RunId, as_json: Json = False) -> None:
+    """Save now and call it complete."""
+    _steer("finish", run, as_json)
+
+
+@app.command()
+def kill(run: RunId, as_json: Json = False) -> None:
+    """Stop at once; what was not saved is lost."""
+    _steer("kill", run, as_json)
+
+
+@app.command()
+def download(
+    run: RunId,
+    checkpoint: Annotated[str, typer.Option(help="last, a step, or a checkpoint's id.")] = "last",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.")] = None,
+) -> None:
+    """Fetch a checkpoint; goes on where an earlier try broke off, and checks the digest."""
+    with connect() as client:
+        console().print(str(client.runs.download(run, output, checkpoint)))
+
+
+def _steer(action: str, run: str, as_json: bool) -> None:
+    with connect() as client:
+        _answer(getattr(client.runs, action)(run), as_json)
+
+
+def _answer(run: Run, as_json: bool) -> None:
+    if as_json:
+        show_json(run)
+    else:
+        console().print(f"{run['id']}  {run['state']}")
+
+
+def _watch(client: DetcoClient, run: str) -> None:
+    ended = watch_run(client, run, console())
+    if ended["state"] != "completed":
+        raise typer.Exit(1)
+
+
+def _show(run: Any) -> None:
+    fields = {
+        "run": run["id"],
+        "name": run.get("name"),
+        "state": run["state"],
+        "reason": run.get("reason"),
+        "waiting for": run.get("waiting_reason"),
+        "progress": progress_text(run),
+        "data set": run.get("dataset"),
+        "preset": (run.get("config") or {}).get("preset"),
+        "attempt": run.get("attempt"),
+        "can": run.get("available_actions"),
+    }
+    show_fields(fields)
+    if table := losses(run.get("metrics") or {}):
+        console().print(table)
+
+
+def _steps(run: Any) -> str:
+    progress = run.get("progress") or {}
+    return f"{progress['step']}/{progress['steps']}" if progress else ""

@@ -1,0 +1,37 @@
+"""Reads what people type after a verb: `KEY=VALUE` pairs, `run ID`, `name:version`."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+
+def pairs(words: Sequence[str], option: str) -> dict[str, Any]:
+    """`["train.steps=60", "name=a"]` as a mapping; values are JSON where they can be, else text.
+
+    Raises:
+        typer.BadParameter: naming the word that has no `=`.
+    """
+    found: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not (key and equals):
+            raise typer.BadParameter(f"{word!r} is not KEY=VALUE, e.g. {option} train.steps=60", param_hint=option)
+        found[key.strip()] = _value(value)
+    return found
+
+
+def one_of(**options: object) -> None:
+    """Insist on exactly one of the options; raises `typer.BadParameter` naming them."""
+    given = [name for name, value in options.items() if value]
+    if len(given) != 1:
+        names = ", ".join(f"--{name}" for name in options)
+        raise typer.BadParameter(f"give exactly one of {names}" + (f", not {len(given)}" if given else ""))
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

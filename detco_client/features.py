@@ -1,0 +1,121 @@
+"""Features of images: encoded pictures in, NumPy arrays by level out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from numpy.typing import NDArray
+
+from detco_client.errors import BadReply, ClientError
+from detco_client.tensors import LENGTH_HEADER, Tensor, parse
+from detco_client.transport import Transport
+
+Image = bytes | str | Path
+"""The bytes of an encoded picture, or the path of a file."""
+_TYPES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png", b"RIFF": "image/webp", b"II*\0": "image/tiff"}
+_TYPES |= {b"MM\0*": "image/tiff", b"\x93NUMPY": "application/x-npy"}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFeatures:
+    """The features of one image."""
+
+    levels: dict[str, NDArray[Any]]
+    """By level: `[1, C, H, W]`, or `[1, C]` pooled; empty when the image failed."""
+    geometry: dict[str, Any]
+    """Original, oriented and network size, scale and padding, as the service reports them."""
+    strides: dict[str, int]
+    """Pixels of the network input between two cells of a level."""
+    error: dict[str, Any] | None = None
+    """The problem document of an image that could not be used; its neighbours are unharmed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesReply:
+    """The features of all images of a request, in their order, and what made them."""
+
+    images: tuple[ImageFeatures, ...]
+    meta: dict[str, Any] = field(repr=False)
+    """The reply's JSON: model, version, weights digest, provider, timings, ..."""
+
+
+class Features:
+    """`client.features(...)`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def __call__(self, images: Image | Sequence[Image], **parameters: Any) -> FeaturesReply:
+        """Ask for the features of one or several encoded pictures.
+
+        Args:
+            images: bytes or paths; they are decoded by the service.
+            parameters: `model`, `levels`, `pool`, `dtype`, `resize`, `normalize`, `orientation`, `expect_digest`,
+                `timeout_ms`, ... as the API takes them; lists and mappings are passed as such.
+
+        Raises:
+            Refused: when no image could be used, or a parameter is wrong.
+            Busy: when the service stays full.
+        """
+        single = isinstance(images, (bytes, str, Path))
+        pictures = [_content(image) for image in ([images] if isinstance(images, (bytes, str, Path)) else images)]
+        if not pictures:
+            raise ClientError("no image was given")
+        asked = {key: value for key, value in parameters.items() if value is not None}
+        return _read(self._one(pictures[0], asked) if single else self._many(pictures, asked))
+
+    def _one(self, picture: bytes, asked: Mapping[str, Any]) -> httpx.Response:
+        headers = {"Content-Type": _media_type(picture), "Accept": "application/octet-stream"}
+        params = {key: _query(value) for key, value in asked.items()}
+        return self._transport.send("POST", "/v1/features", content=picture, params=params, headers=headers)
+
+    def _many(self, pictures: Sequence[bytes], asked: Mapping[str, Any]) -> httpx.Response:
+        files = [("image", (f"{n}", data, _media_type(data))) for n, data in enumerate(pictures)]
+        request = ("request", (None, json.dumps(asked), "application/json"))
+        headers = {"Accept": "application/octet-stream"}
+        return self._transport.send("POST", "/v1/features", files=[*files, request], headers=headers)
+
+
+def _read(response: httpx.Response) -> FeaturesReply:
+    meta, tensors = parse(response.content, response.headers.get(LENGTH_HEADER))
+    described = meta.get("images")
+    if not isinstance(described, list) or not all(isinstance(image, dict) for image in described):
+        raise BadReply("the reply does not describe its images")
+    images = tuple(_image(index, image, tensors) for index, image in enumerate(described))
+    return FeaturesReply(images, meta)
+
+
+def _image(index: int, described: dict[str, Any], tensors: Sequence[Tensor]) -> ImageFeatures:
+    own = {
+        str(tensor.parameters.get("level", tensor.name)): tensor
+        for tensor in tensors
+        if tensor.parameters.get("image", 0) == index
+    }
+    strides = {level: int(tensor.parameters.get("stride") or 0) for level, tensor in own.items()}
+    geometry = {key: value for key, value in described.items() if key != "error"}
+    return ImageFeatures({level: t.array for level, t in own.items()}, geometry, strides, described.get("error"))
+
+
+def _content(image: Image) -> bytes:
+    if isinstance(image, bytes):
+        return image
+    try:
+        return Path(image).read_bytes()
+    except OSError as error:
+        raise ClientError(f"cannot read {image}: {error.strerror}") from error
+
+
+def _media_type(picture: bytes) -> str:
+    kinds = (kind for magic, kind in _TYPES.items() if picture.startswith(magic))
+    return next(kinds, "application/octet-stream")
+
+
+def _query(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+        return ",".join(value)
+    return json.dumps(value)

@@ -1,0 +1,241 @@
+"""What the service returns, as typed dictionaries: the JSON itself, so `--json` prints what the API said.
+
+The service may add fields at any time; these are the ones the API promises. Times are ISO 8601 in UTC, digests are
+`sha256:` and hex digits.
+"""
+
+from typing import Any, Literal, TypedDict
+
+State = Literal["queued", "starting", "running", "pausing", "paused", "cancelling", "cancelled", "completed", "failed"]
+ENDED = frozenset({"completed", "failed", "cancelled"})
+"""The states a job never leaves."""
+
+
+class Resource(TypedDict):
+    """What every object has."""
+
+    id: str
+    created_at: str
+    created_by: str
+
+
+class Progress(TypedDict):
+    """How far a job is; `step` counts the units of its work."""
+
+    step: int
+    steps: int
+    epoch: float
+    epochs: float
+    images_per_second: float
+    data_wait: float
+    eta_seconds: float | None
+
+
+class Job(Resource):
+    """What a run, an evaluation, an export and a scan have in common: the life of a job."""
+
+    kind: str
+    name: str | None
+    labels: dict[str, str]
+    group: str | None
+    priority: int
+    state: State
+    desired_state: str
+    reason: str | None
+    attempt: int
+    """Tries so far, the current one included."""
+    progress: Progress | None
+    queue_position: int | None
+    """1 is next."""
+    waiting_reason: str | None
+    available_actions: list[str]
+    dataset: str | None
+    """`name@version`."""
+    environment: dict[str, Any] | None
+    usage: dict[str, float]
+    started_at: str | None
+    finished_at: str | None
+
+
+class Run(Job):
+    """A pretraining run."""
+
+    config: dict[str, Any]
+    config_digest: str | None
+    gpus: int
+    metrics: dict[str, float]
+    """The newest value of each."""
+
+
+class Plan(TypedDict):
+    """What a run would be (`dry_run`)."""
+
+    config: dict[str, Any]
+    config_digest: str
+    dataset: str
+    warnings: list[dict[str, str]]
+    deviations: list[dict[str, Any]]
+    """Differences from the published recipe."""
+    estimate: dict[str, Any]
+    """Time, memory and disk, and on what basis."""
+
+
+class Report(TypedDict):
+    """The result of an evaluation."""
+
+    task: str
+    protocol: str
+    """One sentence that says how the scores came about."""
+    scores: dict[str, float]
+    details: dict[str, Any]
+
+
+class Evaluation(Job):
+    """An evaluation; `report` once it is completed."""
+
+    task: str
+    source: dict[str, Any]
+    options: dict[str, Any]
+    report: Report | None
+
+
+class DatasetVersion(Resource):
+    """An immutable list of files with a digest; the counts are None until the scan is done."""
+
+    dataset: str
+    version: int
+    ref: str
+    """`name@version`."""
+    state: Literal["scanning", "ready", "failed"]
+    reason: str | None
+    root: str
+    digest: str | None
+    images: int | None
+    bytes: int | None
+    splits: dict[str, int] | None
+    labels: dict[str, int] | None
+    broken: list[dict[str, str]] | None
+    """Every file that looks like an image and cannot be read: `path`, `reason`."""
+
+
+class Dataset(Resource):
+    """A data set, with its newest version's state in front."""
+
+    name: str
+    kind: str
+    uri: str
+    license: str | None
+    version: int
+    state: Literal["scanning", "ready", "failed"]
+    reason: str | None
+    digest: str | None
+    latest: DatasetVersion
+
+
+class Checkpoint(Resource):
+    """A checkpoint of a run."""
+
+    run: str
+    step: int
+    epoch: float
+    bytes: int
+    sha256: str
+
+
+class MetricPoint(TypedDict):
+    """One value of one metric."""
+
+    step: int
+    key: str
+    value: float
+    time: str
+
+
+class RecordedEvent(TypedDict):
+    """One event of a job, as it is kept."""
+
+    id: int
+    type: str
+    time: str
+    data: dict[str, Any]
+
+
+class Attempt(Resource):
+    """One try at a job by one worker."""
+
+    number: int
+    state: str
+    reason: str | None
+    exit_code: int | None
+    host: str
+    started_at: str | None
+    ended_at: str | None
+    log_tail: str | None
+
+
+class ModelVersion(Resource):
+    """One exported version of a model."""
+
+    model: str
+    version: int
+    ref: str
+    """`name:version`."""
+    state: Literal["exporting", "ready", "failed"]
+    reason: str | None
+    files: dict[str, dict[str, Any]] | None
+    """`bytes` and `sha256` by format."""
+    weights_digest: str | None
+    manifest: dict[str, Any] | None
+    parity: dict[str, Any] | None
+    lineage: dict[str, Any] | None
+    license: str | None
+    aliases: list[str]
+
+
+class Model(Resource):
+    """A name under which versions are counted."""
+
+    name: str
+    latest_version: int | None
+    aliases: dict[str, int]
+    """Version by alias."""
+
+
+class Alias(TypedDict):
+    """Where an alias points; `etag` is what `if_match` takes."""
+
+    model: str
+    alias: str
+    version: int
+    etag: str
+
+
+class Token(Resource):
+    """A token without its secret."""
+
+    name: str
+    prefix: str
+    """The beginning of the secret, to tell tokens apart."""
+    scopes: list[str]
+    models: list[str] | None
+    expires_at: str | None
+    revoked_at: str | None
+
+
+class NewToken(Token):
+    """A token just made; `token` is shown this once."""
+
+    token: str
+
+
+class Info(TypedDict):
+    """What the service is and what it takes."""
+
+    version: str
+    minimum_client: str
+    limits: dict[str, int]
+    formats: list[str]
+    presets: list[str]
+    tasks: list[str]
+    dataset_kinds: list[str]
+    default_model: str | None

@@ -1,0 +1,86 @@
+"""Pretraining runs: submit, watch, steer, fetch checkpoints."""
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from detco_client.download import OnBytes, download
+from detco_client.errors import ClientError
+from detco_client.jobs import Jobs
+from detco_client.resources import Checkpoint, MetricPoint, Plan, Run
+
+
+class Runs(Jobs[Run]):
+    """`client.runs`."""
+
+    resource = "runs"
+
+    def submit(
+        self, dataset: str, preset: str, overrides: Mapping[str, Any] | None = None, *, key: str = "", **more: Any
+    ) -> Run:
+        """Queue a run.
+
+        Args:
+            dataset: `name` (its newest version) or `name@version`; may still be scanning.
+            preset: where the config starts from, e.g. `detco_r50` (`client.info()["presets"]`).
+            overrides: dotted keys of the config, e.g. `{"train.steps": 60}`.
+            key: the Idempotency-Key: the same key gives the same run however often it is sent; made up when empty.
+            more: `name`, `labels`, `group`, `priority`, `gpus`, `max_attempts`, `after`, ... as the API takes them.
+
+        Raises:
+            Refused: naming every key of the config that is unknown and every value that is wrong.
+        """
+        body = {"dataset": dataset, "preset": preset, "overrides": dict(overrides or {}), **more}
+        return self._submit(body, key or str(uuid.uuid4()))
+
+    def plan(self, dataset: str, preset: str, overrides: Mapping[str, Any] | None = None, **more: Any) -> Plan:
+        """What `submit` would run: resolved config, warnings, deviations from the paper, estimate. Queues nothing."""
+        body = {"dataset": dataset, "preset": preset, "overrides": dict(overrides or {}), **more}
+        return cast(Plan, self._transport.post("/v1/runs", body, params={"dry_run": True}))
+
+    def list(self, state: str | None = None, group: str | None = None, label: str | None = None) -> Iterator[Run]:
+        """Every run, newest first."""
+        return self._transport.items("/v1/runs", {"state": state, "group": group, "label": label})
+
+    def pause(self, id: str) -> Run:
+        """Save and give the machine back; `resume` goes on from there."""
+        return self._act(id, "pause")
+
+    def resume(self, id: str) -> Run:
+        return self._act(id, "resume")
+
+    def finish(self, id: str) -> Run:
+        """Save now and complete."""
+        return self._act(id, "finish")
+
+    def kill(self, id: str) -> Run:
+        """Cancel without waiting for a save."""
+        return self._act(id, "kill")
+
+    def metrics(self, id: str, key: str | Sequence[str] | None = None) -> Iterator[MetricPoint]:
+        """Every value of the metrics named (None: all), oldest step first."""
+        return self._transport.items(f"{self._path(id)}/metrics", {"key": key, "page_size": 1000})
+
+    def checkpoints(self, id: str) -> Iterator[Checkpoint]:
+        return self._transport.items(f"{self._path(id)}/checkpoints")
+
+    def checkpoint(self, id: str, which: str = "last") -> Checkpoint:
+        """The `last` checkpoint of a run, or the one of that id or step."""
+        found = sorted(self.checkpoints(id), key=lambda checkpoint: checkpoint["step"])
+        if found and which == "last":
+            return found[-1]
+        for checkpoint in found:
+            if which in (checkpoint["id"], str(checkpoint["step"])):
+                return checkpoint
+        steps = ", ".join(str(checkpoint["step"]) for checkpoint in found) or "none yet"
+        raise ClientError(f"run {id} has no checkpoint {which!r}; saved at steps: {steps}")
+
+    def download(
+        self, id: str, target: Path | None = None, checkpoint: str = "last", on_bytes: OnBytes | None = None
+    ) -> Path:
+        """Fetch a checkpoint, resumable and checked by its digest; `target` is the file to write."""
+        chosen = self.checkpoint(id, checkpoint)
+        path = f"{self._path(id)}/checkpoints/{chosen['id']}/file"
+        target = target or Path(f"{id}-step-{chosen['step']:08d}.pt")
+        return download(self._transport, path, target, chosen["sha256"], on_bytes)

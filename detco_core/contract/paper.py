@@ -1,0 +1,78 @@
+"""Says where a config leaves the published recipe, so that nobody takes a changed run for a reproduction.
+
+Published means DetCo (Xie et al., ICCV 2021) for `detco`, MoCo v2 (Chen et al., 2020) for `moco_v2`; where the paper
+is silent our choice is written in the preset, and leaving it counts as well. What cannot change the numbers is not
+compared.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from detco_core.contract.config import RunConfig
+from detco_core.contract.presets import PRESETS
+from detco_core.contract.reader import plain
+
+PUBLISHED_EPOCHS = {"detco": (100, 200, 800), "moco_v2": (200, 800)}
+PUBLISHED_GPUS = 8
+
+_FREE = ("preset", "seed", "data", "device", "monitor", "train")
+"""Branches that do not change the method; `device.precision`, `train.batch_size` and the length are compared apart."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deviation:
+    """One difference from the published recipe; `key` is dotted, as in overrides."""
+
+    key: str
+    published: Any
+    here: Any
+    note: str = ""
+
+
+def deviations(config: RunConfig, gpus: int = 1) -> tuple[Deviation, ...]:
+    """Every difference of `config`, run on `gpus` processes, from what was published for its method."""
+    return (*_length(config), *_method(config), *_machine(config, gpus))
+
+
+def published(config: RunConfig) -> RunConfig:
+    """The published recipe nearest to `config`: its method's ResNet-50 preset."""
+    if config.method.name == "moco_v2":
+        return PRESETS["moco_v2_r50"]()
+    return PRESETS["detco_r50_aa" if config.views.rand_augment else "detco_r50"]()
+
+
+def _length(config: RunConfig) -> Iterator[Deviation]:
+    lengths = PUBLISHED_EPOCHS.get(config.method.name, PUBLISHED_EPOCHS["detco"])
+    if config.train.epochs not in lengths:
+        key, here = (
+            ("train.epochs", config.train.epochs) if config.train.epochs else ("train.steps", config.train.steps)
+        )
+        yield Deviation(key=key, published=f"{' or '.join(map(str, lengths))} epochs of ImageNet-1k", here=here)
+    batch = published(config).train.batch_size
+    if config.train.batch_size != batch:
+        note = "the learning rate is for this batch size and is not scaled"
+        yield Deviation(key="train.batch_size", published=batch, here=config.train.batch_size, note=note)
+
+
+def _method(config: RunConfig) -> Iterator[Deviation]:
+    ours, theirs = dict(_leaves(plain(config))), dict(_leaves(plain(published(config))))
+    for key, value in theirs.items():
+        if key.split(".")[0] not in _FREE and ours[key] != value:
+            yield Deviation(key=key, published=value, here=ours[key])
+
+
+def _machine(config: RunConfig, gpus: int) -> Iterator[Deviation]:
+    if config.device.precision != "fp32":
+        yield Deviation(key="device.precision", published="fp32", here=config.device.precision)
+    if gpus == 1 and config.method.shuffle_bn:
+        note = "with one process shuffle BN has nothing to shuffle"
+        yield Deviation(key="gpus", published=PUBLISHED_GPUS, here=1, note=note)
+
+
+def _leaves(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value

@@ -1,0 +1,1 @@
+"""Images on disk: found, scanned, opened, and brought to the trainer in a fixed order."""

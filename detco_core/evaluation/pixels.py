@@ -1,0 +1,114 @@
+"""How the images of a labelled data set reach a frozen backbone: the same pixels for every source, in order.
+
+N batch, S side of the network's input in pixels.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
+
+from detco_core.contract.datasets import DatasetRef
+from detco_core.contract.errors import DataError
+from detco_core.data.images import ImageFiles
+from detco_core.data.labelled import LabelledImages
+from detco_core.data.workers import worker_options
+
+CROP = 224 / 256
+"""Side of the central square that is used, as a share of the image's short side."""
+_FEW = 2000
+"""Images that are decoded in the time that loader processes take to start."""
+
+
+class Splits(NamedTuple):
+    """A labelled data set with both splits."""
+
+    train: LabelledImages
+    val: LabelledImages
+
+
+@dataclass(frozen=True, slots=True)
+class CentralSquare:
+    """The central square of an image, `CROP` of its short side, resized to `size` (bilinear, antialiased).
+
+    In one step, so that an image of extreme aspect is never blown up.
+    """
+
+    size: int
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """RGB image -> uint8 `[3, size, size]`."""
+        side = min(image.size) * CROP
+        left, top = (image.width - side) / 2, (image.height - side) / 2
+        box = (left, top, left + side, top + side)
+        square = image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box)
+        return torch.from_numpy(np.array(square)).permute(2, 0, 1).contiguous()
+
+
+def open_splits(dataset: DatasetRef, size: int) -> Splits:
+    """Open both splits, images as squares of `size` pixels.
+
+    Raises:
+        DataError: the data set is not labelled, lacks a split, or `train` has fewer than two classes.
+    """
+    if dataset.kind != "labelled":
+        raise DataError(f"{dataset.name} is of kind {dataset.kind!r}; this evaluation needs a labelled data set")
+    files = ImageFiles.open(dataset)
+    # Twice the side needed: enough for the resize to be as good as from the whole image.
+    train, val = (LabelledImages(files, split, CentralSquare(size), short_side=2 * size) for split in ("train", "val"))
+    # A split without images says so when it is counted.
+    if len(val) and len(set(train.labels)) < 2:
+        raise DataError(f"{dataset.name} has one class in its train split; to classify takes two or more")
+    return Splits(train, val)
+
+
+def load_batches(splits: Splits, batch_size: int, workers: int) -> Iterator[Tensor]:
+    """Every image of `train`, then of `val`, as uint8 `[N, 3, S, S]`; `workers` processes load where it is worth it.
+
+    Raises:
+        DataError: naming the first file that cannot be read.
+    """
+    images: ConcatDataset[tuple[Tensor, int]] = ConcatDataset(splits)
+    useful = min(workers, len(os.sched_getaffinity(0))) if len(images) > _FEW else 0
+    batches = _Batches(images, batch_size)
+    loader = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=range(len(batches)),
+        collate_fn=_as_is,
+        generator=torch.Generator(),
+        **worker_options(useful),
+    )
+    for batch in loader:
+        if isinstance(batch, DataError):
+            raise batch
+        yield batch
+
+
+@dataclass(frozen=True)
+class _Batches(Dataset[Tensor | DataError]):
+    """Batches by number; built in the loader processes."""
+
+    images: ConcatDataset[tuple[Tensor, int]]
+    size: int
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // self.size)
+
+    def __getitem__(self, number: int) -> Tensor | DataError:
+        """An error is handed back as a value, since torch would wrap its text in a traceback."""
+        places = range(number * self.size, min((number + 1) * self.size, len(self.images)))
+        try:
+            return torch.stack([self.images[place][0] for place in places])
+        except DataError as error:
+            return error
+
+
+def _as_is(item: object) -> object:
+    return item

@@ -1,0 +1,128 @@
+"""Opens what an evaluation is about as a frozen backbone, whatever it comes from.
+
+N batch, C channels of a stage, H and W of the image in pixels.
+"""
+
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from detco_core.contract.config import STAGES, ViewsConfig
+from detco_core.contract.errors import BundleError, CheckpointError
+from detco_core.contract.evaluations import Source
+from detco_core.inference.session import CPU, Execution, Session
+from detco_core.nets.backbone import StageBackbone, make_backbone
+from detco_core.nets.weights import backbone_from_checkpoint
+from detco_core.runtime.checkpoint import file_digest
+
+Values = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrozenBackbone:
+    """A backbone that is only looked at, on the CPU."""
+
+    description: str
+    """What it is, for reports."""
+    mean: tuple[float, ...]
+    """Of its input, per channel, of values in 0..1."""
+    std: tuple[float, ...]
+    pooled: Callable[[Tensor, str], Values]
+    """Images `[N, 3, H, W]` float32, normalised, and the name of a stage -> its map averaged over space, `[N, C]`."""
+
+
+def open_source(source: Source) -> FrozenBackbone:
+    """Open the source of an evaluation.
+
+    Raises:
+        CheckpointError: a checkpoint or weights file is missing, damaged, or not what it should be.
+        BundleError: a bundle is incomplete, or does not take 8-bit RGB images.
+        InvalidDocument: the architecture is not known.
+    """
+    return _OPENERS[source.kind](source)
+
+
+def _from_checkpoint(source: Source) -> FrozenBackbone:
+    backbone, info = backbone_from_checkpoint(_path(source), source.sha256)
+    description = f"{backbone.architecture} of a {info.config.method.name} checkpoint, step {info.step}"
+    return _from_torch(description, backbone, info.config.views)
+
+
+def _from_random(source: Source) -> FrozenBackbone:
+    # Seeded as a pretraining run, which builds its backbone first: the weights a run of this seed starts from.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(source.seed)
+        backbone = make_backbone(source.backbone)
+    return _from_torch(f"{source.backbone}, randomly initialised with seed {source.seed}", backbone, ViewsConfig())
+
+
+def _from_weights(source: Source) -> FrozenBackbone:
+    backbone = make_backbone(source.backbone)
+    tensors = _tensors(source)
+    try:
+        backbone.load_state_dict({name: value for name, value in tensors.items() if not name.startswith("fc.")})
+    except RuntimeError as error:
+        raise CheckpointError(f"{source.path} does not hold a torchvision {source.backbone}: {error}") from error
+    return _from_torch(f"{source.backbone} of a weights file", backbone, ViewsConfig())
+
+
+def _from_bundle(source: Source) -> FrozenBackbone:
+    session = Session.open(_path(source), Execution(providers=(CPU,)))
+    spec = session.manifest.input
+    if (spec.channels, spec.color, spec.bit_depth) != (3, "rgb", 8):
+        raise BundleError(f"{source.path} does not take 8-bit RGB images, and labelled data sets are read as those")
+
+    def pooled(images: Tensor, stage: str) -> Values:
+        level = session.manifest.level(stage).name
+        means: Values = session.run(images.numpy(), (level,))[level].mean((2, 3))
+        return means
+
+    description = f"{session.manifest.architecture} of a bundle"
+    return FrozenBackbone(description=description, mean=spec.mean, std=spec.std, pooled=pooled)
+
+
+def _from_torch(description: str, backbone: StageBackbone, views: ViewsConfig) -> FrozenBackbone:
+    # Channels last is the faster layout for convolutions on the CPU as well.
+    network = backbone.eval().to(memory_format=torch.channels_last)
+
+    def pooled(images: Tensor, stage: str) -> Values:
+        with torch.inference_mode():
+            maps = network(images.contiguous(memory_format=torch.channels_last), depth=STAGES.index(stage) + 1)
+            means: Values = maps[-1].mean((2, 3)).numpy()
+        return means
+
+    return FrozenBackbone(description=description, mean=views.mean, std=views.std, pooled=pooled)
+
+
+def _tensors(source: Source) -> dict[str, Tensor]:
+    """The plain tensor dict of a weights file."""
+    path = _path(source)
+    if not path.is_file():
+        raise CheckpointError(f"no weights file at {path}")
+    if source.sha256 is not None and (found := file_digest(path)) != source.sha256:
+        raise CheckpointError(f"weights file {path} is another: digest {found}, expected {source.sha256}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"weights file {path} cannot be read as plain tensors: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise CheckpointError(f"weights file {path} is not a plain dict of tensors")
+    return content
+
+
+def _path(source: Source) -> Path:
+    return Path(str(source.path))
+
+
+_OPENERS: Mapping[str, Callable[[Source], FrozenBackbone]] = {
+    "checkpoint": _from_checkpoint,
+    "bundle": _from_bundle,
+    "weights": _from_weights,
+    "random": _from_random,
+}

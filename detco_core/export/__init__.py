@@ -1,0 +1,1 @@
+"""From a checkpoint to a bundle other programs can use: the files, the proof that they agree, and the manifest."""

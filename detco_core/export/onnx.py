@@ -1,0 +1,67 @@
+"""Writes a backbone as one ONNX file (`image` in, the levels and `pooled` out, any batch and size), and runs it."""
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+import torch
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
+from detco_core.export.levels import OUTPUTS, Array, Levels, LevelsAndPool
+from detco_core.inference.session import CPU, INPUT, Execution, start
+from detco_core.nets.backbone import StageBackbone
+
+OPSET = 20
+
+
+def write_onnx(backbone: StageBackbone, path: Path) -> None:
+    """Write `backbone`, which must be on the CPU and in eval mode, to `path`: weights inside, batch norm folded.
+
+    Equal weights give equal bytes with the same versions of torch and onnx.
+    """
+    onnx.save_model(_named(_traced(backbone)), str(path))
+
+
+def read_onnx(architecture: str, path: Path) -> Levels:
+    """The file's outputs as ONNX Runtime computes them on the CPU; the file itself knows its architecture."""
+    session = start(path.read_bytes(), Execution(providers=(CPU,)))
+
+    def run(images: Array) -> Mapping[str, Array]:
+        return dict(zip(OUTPUTS, session.run(list(OUTPUTS), {INPUT: images}), strict=True))
+
+    return run
+
+
+def _traced(backbone: StageBackbone) -> onnx.ModelProto:
+    free = {0: torch.export.Dim("n"), 2: torch.export.Dim("h"), 3: torch.export.Dim("w")}
+    # Sizes differ from each other and from 1, or the exporter takes them for constants.
+    example = torch.zeros(2, 3, 64, 96)
+    with warnings.catch_warnings():
+        # The exporter's own use of deprecated parts of torch is not the reader's concern.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            LevelsAndPool(backbone).eval(),
+            (example,),
+            input_names=[INPUT],
+            output_names=list(OUTPUTS),
+            dynamic_shapes={INPUT: free},
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None  # noqa: S101 - None comes only from the old exporter
+    # What the exporter notes beside each node holds paths of this machine.
+    ClearMetadataAndDocStringPass()(program.model)
+    return program.model_proto
+
+
+def _named(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Give the outputs' free dimensions plain names; they come as formulas of `h` and `w`."""
+    del model.graph.value_info[:]
+    for output in model.graph.output:
+        names = ("n", f"{output.name}_h", f"{output.name}_w")
+        free = [dim for dim in output.type.tensor_type.shape.dim if dim.HasField("dim_param")]
+        for dim, name in zip(free, names, strict=False):
+            dim.dim_param = name
+    return model

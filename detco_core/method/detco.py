@@ -1,0 +1,153 @@
+"""DetCo (Xie et al., ICCV 2021): four stages, global views and patches, one momentum pair, eight queues.
+
+Shapes: N images of this process, M images of all processes, S trained stages, P patches of an image, D dim, K queue,
+G side of a global view, s side of a patch.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from detco_core.contract.config import STAGES, MethodConfig, RunConfig
+from detco_core.method.losses import Contrast, info_nce
+from detco_core.method.momentum import make_key, move_key
+from detco_core.method.queues import Queues
+from detco_core.method.shuffle import make_deal, mine
+from detco_core.nets.backbone import StageBackbone, make_backbone
+from detco_core.nets.encoder import Embeddings, Encoder
+from detco_core.nets.heads import GlobalHead, make_local_head
+from detco_core.views.pipeline import Views
+
+
+class Contrasts(NamedTuple):
+    """What one step of the method gives."""
+
+    loss: Tensor
+    """Scalar: the weighted sum of all terms."""
+    terms: dict[str, Contrast]
+    """By `TERM/STAGE`, e.g. `l2g/res3`; not weighted."""
+    queries: Embeddings
+    """`[N, D]` per stage."""
+    keys: Embeddings
+    """`[M, D]` per stage: for `enqueue`, after the backward pass."""
+
+
+class DetCo(nn.Module):
+    """The whole method as one module: its state holds both encoders, all heads and all queues.
+
+    Attributes:
+        query: the encoder that is trained.
+        key: the momentum encoder, which follows it.
+        queues: the negatives of every trained stage.
+        stages: names of the trained stages, those of positive weight.
+    """
+
+    def __init__(self, query: Encoder, queues: Queues, config: MethodConfig) -> None:
+        super().__init__()
+        self.query = query
+        self.key = make_key(query)
+        self.queues = queues
+        self.config = config
+        self.stages = trained_stages(config)
+
+    @property
+    def uses_patches(self) -> bool:
+        """Whether any term needs the local views T3 and T4."""
+        return self.config.term_weights.l2l > 0 or self.config.term_weights.l2g > 0
+
+    def forward(self, views: Views) -> Contrasts:
+        """One step of the paper's pipeline figure; T1 and T2 are `[N, 3, G, G]`, T3 and T4 `[N, P, 3, s, s]`, float."""
+        weights, t = self.config.term_weights, self.config.temperature
+
+        # Encoder: T1 and T3 become queries.
+        q = self.query(views.global_query if weights.g2g else None, views.local_query)
+
+        # Momentum encoder: one small move towards the encoder, then T2 and T4 become keys.
+        with torch.no_grad():
+            move_key(self.key, self.query, self.config.momentum)
+            keys = self._keys(views)
+            k = _rows(mine, keys)
+
+        # At every stage three contrasts: global with global, local with local, local with global.
+        terms: dict[str, Contrast] = {}
+        for i, stage in enumerate(self.stages):
+            if weights.g2g:
+                terms[f"g2g/{stage}"] = info_nce(q.globals[i], k.globals[i], self.queues.globals[i], t)
+            if weights.l2l:
+                terms[f"l2l/{stage}"] = info_nce(q.locals[i], k.locals[i], self.queues.locals[i], t)
+            if weights.l2g:
+                terms[f"l2g/{stage}"] = info_nce(q.locals[i], k.globals[i], self.queues.globals[i], t)
+
+        # Their weighted sum.
+        loss = torch.stack([self.weight(name) * term.loss for name, term in terms.items()]).sum()
+        return Contrasts(loss, terms, q, keys)
+
+    def enqueue(self, keys: Embeddings) -> None:
+        """Put a step's keys into the queues; after its backward pass, which still needs the queues as they were."""
+        self.queues.enqueue(keys)
+
+    def weight(self, name: str) -> float:
+        """Weight of the term `TERM/STAGE` in the sum."""
+        term, stage = name.split("/")
+        term_weight: float = getattr(self.config.term_weights, term)
+        return term_weight * _stage_weights(self.config)[stage]
+
+    def _keys(self, views: Views) -> Embeddings:
+        """The keys of all processes, `[M, D]` per stage, in batch order."""
+        weights = self.config.term_weights
+        deal = make_deal(views.global_key.shape[0], shuffle=self.config.shuffle_bn)
+        image = deal.out(views.global_key) if weights.g2g or weights.l2g else None
+        patches = deal.out(views.local_key) if weights.l2l and views.local_key is not None else None
+        return _rows(deal.back, self.key(image, patches))
+
+
+def trained_stages(config: MethodConfig) -> tuple[str, ...]:
+    """Names of the stages of positive weight, in order."""
+    return tuple(stage for stage, weight in _stage_weights(config).items() if weight > 0)
+
+
+def make_detco(config: RunConfig, backbone: StageBackbone | None = None) -> DetCo:
+    """Build the method with random weights from torch's global generator; nothing is built that has no weight.
+
+    `backbone` is taken as it is; without one it is made by the config's name.
+    """
+    method, weights = config.method, config.method.term_weights
+    stages = [STAGES.index(stage) for stage in trained_stages(method)]
+    wants_global, wants_local = weights.g2g > 0 or weights.l2g > 0, weights.l2l > 0 or weights.l2g > 0
+    backbone = backbone or make_backbone(method.backbone)
+    channels = [backbone.channels[stage] for stage in stages]
+    query = Encoder(
+        backbone,
+        stages,
+        [GlobalHead(c, method.dim) for c in channels] if wants_global else [],
+        [make_local_head(method.local_head, c, config.views.patches, method.dim) for c in channels]
+        if wants_local
+        else [],
+    )
+    _freeze_idle(query, weights.g2g > 0)
+    queues = Queues(
+        global_stages=len(stages) if wants_global else 0,
+        local_stages=len(stages) if weights.l2l > 0 else 0,
+        size=method.queue_size,
+        dim=method.dim,
+    )
+    return DetCo(query, queues, method)
+
+
+def _freeze_idle(query: Encoder, global_queries: bool) -> None:
+    """Weights that no term reaches take no gradient: stages behind the last trained, heads that only keys use."""
+    for stage in query.backbone.stages[query.stages[-1] + 1 :]:
+        stage.requires_grad_(False)
+    query.global_heads.requires_grad_(global_queries)
+
+
+def _stage_weights(config: MethodConfig) -> dict[str, float]:
+    return dict(zip(STAGES, config.stage_weights, strict=True))
+
+
+def _rows(move: Callable[[Tensor], Tensor], keys: Embeddings) -> Embeddings:
+    """`keys` after `move` has rearranged or exchanged their rows, all stages and kinds at once."""
+    rows = move(torch.stack([*keys.globals, *keys.locals], dim=1)).unbind(dim=1)
+    return Embeddings(rows[: len(keys.globals)], rows[len(keys.globals) :])

@@ -1,0 +1,1 @@
+"""Networks: a backbone with four stages tapped, the heads of each stage, and the encoder that joins them."""

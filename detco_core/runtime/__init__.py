@@ -1,0 +1,1 @@
+"""How a job runs on its machine: events, checkpoints, devices, processes, schedules, seeds and stopping."""

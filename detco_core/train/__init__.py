@@ -1,0 +1,1 @@
+"""The training loop: it knows optimizers, files and signals, and no loss formula."""

@@ -1,0 +1,103 @@
+"""`POST /features`: images in, dense features out, in one call. Touches no table."""
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from detco_core.contract.errors import Fault, ImageError, InvalidDocument
+from server.features.encode import JSON_VALUES, MEDIA_TYPES, MediaType, encode
+from server.features.errors import ComputeFailed
+from server.features.schemas import FeatureReply, FeatureRequest, query_document, read_options
+from server.http.deps import FeatureUser, Shared
+from server.http.negotiation import choose
+from server.http.openapi_features import FEATURES
+from server.http.problems import Problem, document, request_id
+from server.http.tensors import TensorResponse
+from server.http.translations import from_feature, from_image
+from server.http.uploads import check_content_type, read_upload
+
+router = APIRouter(tags=["features"])
+
+
+@router.post("/features", summary="Dense features of one image or several", response_class=Response, **FEATURES)
+async def features(request: Request, services: Shared, caller: FeatureUser) -> Response:
+    """Every level asked for, with its stride, and for every image how its pixels map to the network's.
+
+    One image as the raw body with query parameters, or several as parts `image` of a multipart form; the form's part
+    `request` then holds the same parameters as JSON.
+    """
+    engine = services.features
+    if engine is None:
+        raise Problem("unavailable", "this process serves the API only; ask the feature server")
+    # What can be refused is refused before the body is read.
+    media = _media_type(request)
+    kind = check_content_type(request)
+    query = query_document(request.query_params.multi_items())
+    read_options(query)
+    engine.admission.check()
+    upload = await read_upload(request, kind, engine.limits.images)
+    asked = FeatureRequest(
+        images=upload.images,
+        options=read_options(_merged(query, upload.options)),
+        max_values=JSON_VALUES if media == "application/json" else None,
+        only_models=caller.models,
+    )
+    reply = await _unless_gone(request, engine.infer(asked))
+    return await _respond(request, reply, media)
+
+
+async def _respond(request: Request, reply: FeatureReply, media: MediaType) -> TensorResponse:
+    def describe(error: Exception) -> Mapping[str, Any]:
+        return document(_problem(error), request_id(request.scope))
+
+    try:
+        encoded = await run_in_threadpool(encode, reply, media, describe)
+    except BaseException:
+        reply.release()
+        raise
+    return TensorResponse(encoded, reply.release)
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, FeatureReply]) -> FeatureReply:
+    """Await the work, and cancel it when the caller hangs up, so that it costs no more."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_hang_up(request))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        gone.cancel()
+        task.cancel()
+
+
+async def _hang_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _media_type(request: Request) -> MediaType:
+    media = choose(request.headers.get("accept"), MEDIA_TYPES)
+    if media is None:
+        raise Problem("not_acceptable", f"features come as {', '.join(MEDIA_TYPES)}; `Accept` takes none of them")
+    return media
+
+
+def _merged(query: dict[str, object], part: dict[str, object]) -> dict[str, object]:
+    both = sorted(query.keys() & part.keys())
+    if both:
+        raise InvalidDocument("request", tuple(Fault(key, "is in the query and in the part request") for key in both))
+    return query | part
+
+
+def _problem(error: Exception) -> Problem:
+    """What stands for an image's error in an answer that holds others' features."""
+    if isinstance(error, ImageError):
+        return from_image(error)
+    return from_feature(error) if isinstance(error, ComputeFailed) else Problem("internal", str(error))

@@ -1,0 +1,133 @@
+"""The routes that every kind of job has: cancel and the other actions, events, attempts, files, the log."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Request
+from fastapi.responses import PlainTextResponse
+
+from control.records.history import list_artifacts, list_attempts, list_events
+from control.states import ACTIONS, Action
+from server.http.deps import Reader, Shared, Submitter
+from server.http.files import send_log
+from server.http.follow import LastEventId, follow, look_at_events
+from server.http.jobs import JobKind, send_word, steer
+from server.http.logs import find_log, look_at_log
+from server.http.schemas.base import Page
+from server.http.schemas.jobs import ArtifactView, AttemptView, EventView, artifact_view, attempt_view, event_view
+
+_DOES: dict[Action, str] = {
+    "cancel": "Stop after saving; the job ends `cancelled`.",
+    "pause": "Save and give the slots back; `resume` goes on from there.",
+    "resume": "Queue a paused job again; it goes on from its last checkpoint.",
+    "kill": "Cancel without waiting for a save.",
+    "finish": "Save now and complete.",
+}
+_STREAM = "text/event-stream"
+_ENDS = (
+    "A stream lives ten minutes at most. Only its event `end` means that the job is over; a connection that just "
+    "closes means: come back with `Last-Event-ID`."
+)
+Accept = Annotated[str, Header(alias="Accept")]
+
+
+def job_routes(kind: JobKind) -> APIRouter:
+    """The routes of one kind of job, below its path."""
+    router = APIRouter(prefix=kind.path, tags=[f"{kind.noun}s"])
+    for action in ACTIONS:
+        _add_action(router, kind, action)
+    _add_events(router, kind)
+    _add_attempts(router, kind)
+    _add_log(router, kind)
+    return router
+
+
+def _add_action(router: APIRouter, kind: JobKind, action: Action) -> None:
+    def act(
+        job: Annotated[str, Depends(kind.find)],
+        who: Submitter,
+        services: Shared,
+        request: Request,
+        tasks: BackgroundTasks,
+    ) -> Any:
+        tasks.add_task(send_word, services, job)
+        return steer(services, who, request, job, action, kind)
+
+    router.add_api_route(
+        f"/{action}",
+        act,
+        methods=["POST"],
+        response_model=kind.view,
+        name=f"{action}_{kind.noun}",
+        summary=f"{action.capitalize()} the {kind.noun}",
+        description=f"{_DOES[action]} Asking again changes nothing; an unlawful move is 409 and names the lawful ones.",
+    )
+
+
+def _add_events(router: APIRouter, kind: JobKind) -> None:
+    def events(
+        job: Annotated[str, Depends(kind.find)],
+        who: Reader,
+        services: Shared,
+        accept: Accept = "*/*",
+        last_event_id: LastEventId = None,
+        after: Annotated[int, Query(ge=0, lt=2**63, description="Only events with a greater id.")] = 0,
+        page_size: Annotated[int, Query(ge=1, le=1000)] = 500,
+        page_token: Annotated[int, Query(ge=0, lt=2**63)] = 0,
+    ) -> Any:
+        if _STREAM in accept:
+            return follow(services, who, job, look_at_events(services, job), max(after, last_event_id or 0))
+        with services.look() as session:
+            rows = list_events(session, job, max(after, page_token), page_size)
+        token = str(rows[-1].id) if len(rows) == page_size else None
+        return Page(items=[event_view(row) for row in rows], next_page_token=token)
+
+    router.add_api_route(
+        "/events",
+        events,
+        response_model=Page[EventView],
+        name=f"events_{kind.noun}",
+        summary=f"What happened to the {kind.noun}, oldest first",
+        description=f"JSON, or with `Accept: {_STREAM}` a stream: first what is there, then what comes. {_ENDS}",
+    )
+
+
+def _add_attempts(router: APIRouter, kind: JobKind) -> None:
+    def attempts(job: Annotated[str, Depends(kind.find)], _: Reader, services: Shared) -> Page[AttemptView]:
+        with services.look() as session:
+            return Page(items=[attempt_view(row) for row in list_attempts(session, job)])
+
+    def artifacts(job: Annotated[str, Depends(kind.find)], _: Reader, services: Shared) -> Page[ArtifactView]:
+        with services.look() as session:
+            return Page(items=[artifact_view(row) for row in list_artifacts(session, job)])
+
+    router.add_api_route(
+        "/attempts", attempts, name=f"attempts_{kind.noun}", summary=f"Every try at the {kind.noun}, oldest first"
+    )
+    router.add_api_route(
+        "/artifacts", artifacts, name=f"artifacts_{kind.noun}", summary=f"Files of the {kind.noun} but its checkpoints"
+    )
+
+
+def _add_log(router: APIRouter, kind: JobKind) -> None:
+    def log(
+        job: Annotated[str, Depends(kind.find)],
+        who: Reader,
+        services: Shared,
+        request: Request,
+        accept: Accept = "*/*",
+        last_event_id: LastEventId = None,
+        attempt: Annotated[int | None, Query(ge=1, lt=2**31, description="The newest when it is left out.")] = None,
+        offset: Annotated[int, Query(ge=0, lt=2**40, description="Bytes to leave out at the beginning.")] = 0,
+    ) -> Any:
+        if _STREAM in accept:
+            return follow(services, who, job, look_at_log(services, job), last_event_id or 0)
+        return send_log(request, find_log(services, job, attempt), offset)
+
+    router.add_api_route(
+        "/logs",
+        log,
+        response_class=PlainTextResponse,
+        name=f"log_{kind.noun}",
+        summary=f"What the processes of the {kind.noun} have printed",
+        description=f"Text, also by Range or from `offset`; with `Accept: {_STREAM}` a stream of it as it comes. {_ENDS}",
+    )

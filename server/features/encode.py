@@ -1,0 +1,171 @@
+"""Lays an answer out in the format asked for.
+
+`application/octet-stream` is the layout of the Open Inference Protocol's binary extension: JSON of as many bytes as the
+header `Inference-Header-Content-Length` says, then every tensor's little-endian data back to back, in the order of
+`outputs`, never padded. Tensors are sent from where they lie, not copied.
+"""
+
+import io
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save as save_safetensors
+
+from server.features.errors import ReplyTooLarge
+from server.features.schemas import FeatureReply, ImageReply, Tensor, Timings
+
+MediaType = Literal["application/octet-stream", "application/x-npz", "application/x-safetensors", "application/json"]
+MEDIA_TYPES: tuple[MediaType, ...] = (
+    "application/octet-stream",
+    "application/x-npz",
+    "application/x-safetensors",
+    "application/json",
+)
+"""The first is the default."""
+
+LENGTH_HEADER = "Inference-Header-Content-Length"
+JSON_VALUES = 2**17
+"""The most values JSON gives: about 1.5 MB of text."""
+
+_DATATYPES = {"float32": "FP32", "float16": "FP16"}
+
+DescribeError = Callable[[Exception], Mapping[str, Any]]
+"""Turns the error of one image into the object that stands for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A body in pieces, to be sent one after the other."""
+
+    media_type: str
+    pieces: Sequence[bytes | memoryview]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def length(self) -> int:
+        """Bytes of the whole body."""
+        return sum(len(piece) for piece in self.pieces)
+
+
+def encode(reply: FeatureReply, media_type: MediaType, describe_error: DescribeError) -> Encoded:
+    """Lay out a reply.
+
+    Raises:
+        ReplyTooLarge: JSON was asked for and some value is infinite or NaN, which JSON cannot say.
+    """
+    encoded = _ENCODERS[media_type](reply, describe(reply, describe_error))
+    return Encoded(encoded.media_type, encoded.pieces, {**encoded.headers, "Server-Timing": _server_timing(reply)})
+
+
+def describe(reply: FeatureReply, describe_error: DescribeError) -> dict[str, Any]:
+    """Everything but the data, as JSON."""
+    return {
+        "model": reply.model.model,
+        "version": reply.model.version,
+        "digest": reply.model.digest,
+        "provider": reply.model.provider,
+        "images": [_image(image, describe_error) for image in reply.images],
+        "outputs": [_output(tensor, len(reply.images)) for tensor in reply.tensors],
+        "timings_ms": _milliseconds(reply.timings) | {"total": _ms(reply.total)},
+    }
+
+
+def name_of(tensor: Tensor, images: int) -> str:
+    """The level, behind the image's index where there are several images."""
+    return tensor.level if images == 1 else f"{tensor.image}/{tensor.level}"
+
+
+def _image(image: ImageReply, describe_error: DescribeError) -> dict[str, Any]:
+    known = {"index": image.index, "name": image.name}
+    if image.error is not None or image.facts is None:
+        return known | {"error": None if image.error is None else dict(describe_error(image.error))}
+    facts, geometry = image.facts, image.facts.geometry
+    return known | {
+        "format": facts.format,
+        "orientation": facts.orientation,
+        "original": geometry.stored._asdict(),
+        "oriented": geometry.oriented._asdict(),
+        "network": geometry.network._asdict(),
+        "scale": {"x": geometry.scale[0], "y": geometry.scale[1]},
+        "padding": {"right": geometry.padding[0], "bottom": geometry.padding[1]},
+        "converted_from": facts.converted_from,
+        "animated": facts.animated,
+        "timings_ms": _milliseconds(image.timings),
+    }
+
+
+def _output(tensor: Tensor, images: int) -> dict[str, Any]:
+    overflow = {"overflow": tensor.overflow} if tensor.overflow else {}
+    return {
+        "name": name_of(tensor, images),
+        "datatype": _DATATYPES[tensor.array.dtype.name],
+        "shape": list(tensor.array.shape),
+        "parameters": {"level": tensor.level, "image": tensor.image, "stride": tensor.stride, **overflow},
+    }
+
+
+def _octets(reply: FeatureReply, document: dict[str, Any]) -> Encoded:
+    data = [_little_endian(tensor.array) for tensor in reply.tensors]
+    for output, piece in zip(document["outputs"], data, strict=True):
+        output["parameters"]["binary_data_size"] = len(piece)
+    head = _json(document)
+    return Encoded("application/octet-stream", [head, *data], {LENGTH_HEADER: str(len(head))})
+
+
+def _npz(reply: FeatureReply, document: dict[str, Any]) -> Encoded:
+    file = io.BytesIO()
+    # Stored, not deflated: compressing tensors costs more than it saves on any link above 0.3 Gbit/s.
+    np.savez(file, allow_pickle=False, **_arrays(reply), meta=np.array(_json(document).decode()))
+    return Encoded("application/x-npz", [file.getbuffer()])
+
+
+def _safetensors(reply: FeatureReply, document: dict[str, Any]) -> Encoded:
+    body = save_safetensors(_arrays(reply), metadata={"meta": _json(document).decode()})
+    return Encoded("application/x-safetensors", [body])
+
+
+def _numbers(reply: FeatureReply, document: dict[str, Any]) -> Encoded:
+    for output, tensor in zip(document["outputs"], reply.tensors, strict=True):
+        if not math.isfinite(float(tensor.array.sum(dtype=np.float64))):
+            message = f"{output['name']} has values that are not finite, which JSON cannot say; ask for "
+            raise ReplyTooLarge(message + "application/octet-stream, or for dtype=float32", format_only=True)
+        output["data"] = tensor.array.tolist()
+    return Encoded("application/json", [_json(document)])
+
+
+_ENCODERS: Mapping[MediaType, Callable[[FeatureReply, dict[str, Any]], Encoded]] = {
+    "application/octet-stream": _octets,
+    "application/x-npz": _npz,
+    "application/x-safetensors": _safetensors,
+    "application/json": _numbers,
+}
+
+
+def _arrays(reply: FeatureReply) -> dict[str, NDArray[Any]]:
+    return {name_of(tensor, len(reply.images)): tensor.array for tensor in reply.tensors}
+
+
+def _little_endian(array: NDArray[Any]) -> memoryview:
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _server_timing(reply: FeatureReply) -> str:
+    stages = _milliseconds(reply.timings) | {"total": _ms(reply.total)}
+    return ", ".join(f"{stage};dur={duration}" for stage, duration in stages.items())
+
+
+def _milliseconds(timings: Timings) -> dict[str, float]:
+    return {stage: _ms(getattr(timings, stage)) for stage in ("decode", "queue", "compute", "encode")}
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)

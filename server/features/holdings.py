@@ -1,0 +1,131 @@
+"""What this server holds and what it should: plain bookkeeping under one lock, which nothing slow ever holds."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from server.features.catalog import VersionRef, Wanted
+from server.features.loaded import Loaded
+from server.features.selector import Selector
+from server.features.shelf import Index
+
+
+@dataclass(frozen=True, slots=True)
+class AliasState:
+    """One alias as seen from this server."""
+
+    alias: str
+    """`name@alias`"""
+    wanted: VersionRef
+    served: VersionRef | None
+    provider: str | None
+    """That `served` runs on."""
+    failure: str | None
+    """Why the wanted version could not be loaded."""
+
+
+class Holdings:
+    """Versions wanted, models loaded, and which of them serves each alias."""
+
+    def __init__(self, max_loaded: int) -> None:
+        self._max_loaded = max_loaded
+        self._lock = threading.Lock()
+        self._wanted = Wanted({})
+        self._served: dict[str, Loaded] = {}
+        self._loaded: dict[VersionRef, Loaded] = {}
+
+    @property
+    def wanted(self) -> Wanted:
+        """The aliases and pins as last heard."""
+        with self._lock:
+            return self._wanted
+
+    def want(self, wanted: Wanted) -> None:
+        with self._lock:
+            self._wanted = wanted
+
+    def take_in(self, loaded: Loaded) -> Loaded:
+        """Add a loaded model; returns the one to use, should two loads of a version ever have crossed."""
+        with self._lock:
+            return self._loaded.setdefault(loaded.version, loaded)
+
+    def settle(self, before: Index) -> tuple[list[Loaded], Index]:
+        """Serve each alias by the version wanted if it is loaded, else as before.
+
+        Returns the models to retire, the least recently used over the bound; and the state to take up after a restart,
+        which keeps from the one `before` what is still wanted and not loaded yet.
+        """
+        with self._lock:
+            aliases = self._wanted.aliases
+            self._served = {
+                alias: model
+                for alias, version in aliases.items()
+                if (model := self._loaded.get(version) or self._served.get(alias)) is not None
+            }
+            surplus = self._surplus()
+            for loaded in surplus:
+                del self._loaded[loaded.version]
+            kept = {alias: version for alias, version in before.aliases.items() if alias in aliases}
+            served = {alias: model.version for alias, model in self._served.items()}
+            pinned = {v for v in self._wanted.pinned if v in self._loaded or v in before.pinned}
+            return surplus, Index(kept | served, tuple(sorted(pinned, key=str)))
+
+    def hold(self, selector: Selector, version: VersionRef | None = None) -> Loaded | None:
+        """The model a selector names, in use by the caller from here on; None when it is not loaded.
+
+        `version`: what the selector was found to name, for an alias that no version serves yet.
+        """
+        with self._lock:
+            found = self._served.get(selector.key) if selector.alias else self._numbered(selector)
+            if found is None and version is not None:
+                found = self._loaded.get(version)
+            return found if found is not None and found.hold() else None
+
+    def find(self, selector: Selector) -> VersionRef | None:
+        """The version a selector names, as far as is known here."""
+        with self._lock:
+            if selector.alias:
+                return self._wanted.aliases.get(selector.key)
+            known = (*self._wanted.aliases.values(), *self._wanted.pinned, *self._loaded)
+            return next((version for version in known if selector.names(version)), None)
+
+    def loaded(self, version: VersionRef) -> Loaded | None:
+        with self._lock:
+            return self._loaded.get(version)
+
+    def all(self) -> list[Loaded]:
+        """Every loaded model."""
+        with self._lock:
+            return list(self._loaded.values())
+
+    def unserved(self) -> list[VersionRef]:
+        """Versions of aliases that nothing serves yet."""
+        with self._lock:
+            return [version for alias, version in self._wanted.aliases.items() if alias not in self._served]
+
+    def states(self, failure: Callable[[VersionRef], str | None]) -> list[AliasState]:
+        """Every alias, wanted and served."""
+        with self._lock:
+            pairs = [
+                (alias, version, self._served.get(alias)) for alias, version in sorted(self._wanted.aliases.items())
+            ]
+        return [
+            AliasState(alias, version, m.version if m else None, m.identity.provider if m else None, failure(version))
+            for alias, version, m in pairs
+        ]
+
+    def clear(self) -> list[Loaded]:
+        """Forget everything; returns what was loaded."""
+        with self._lock:
+            loaded = list(self._loaded.values())
+            self._loaded, self._served = {}, {}
+            return loaded
+
+    def _numbered(self, selector: Selector) -> Loaded | None:
+        return next((model for version, model in self._loaded.items() if selector.names(version)), None)
+
+    def _surplus(self) -> list[Loaded]:
+        """The least recently used over the bound; never one that is wanted or serves, nor the newest of the others."""
+        kept = {*self._wanted.aliases.values(), *self._wanted.pinned, *(m.version for m in self._served.values())}
+        free = sorted((m for v, m in self._loaded.items() if v not in kept), key=lambda model: model.last_used)
+        return free[: max(0, min(len(self._loaded) - self._max_loaded, len(free) - 1))]

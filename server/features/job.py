@@ -1,0 +1,142 @@
+"""One request under way: each image decoded, computed and finished on its own, so that none harms another.
+
+Decoding and finishing take a bounded pool of threads, compute the model's one owner. An image whose caller has left or
+whose deadline has passed is dropped at each step.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import TypeVar, TypeVarTuple
+
+import numpy as np
+
+from detco_core.contract.errors import ImageError
+from detco_core.inference.images import Limits, decode
+from detco_core.inference.outputs import finish, needed
+from detco_core.inference.preprocess import MAX_NETWORK_PIXELS, Geometry, Prepared, prepare
+from server.features.admission import Reservation
+from server.features.batcher import Computed
+from server.features.errors import ComputeFailed, FeatureError, NoneReadable, ReplyTooLarge
+from server.features.loaded import Loaded
+from server.features.schemas import FeatureRequest, ImageFacts, ImagePart, ImageReply, Tensor, Timings
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineLimits:
+    """What the engine takes on."""
+
+    image: Limits = field(default_factory=Limits)
+    """Of one file."""
+    network_pixels: int = MAX_NETWORK_PIXELS
+    """Of one image after resizing."""
+    images: int = 64
+    """In one request."""
+    under_way: int = 64
+    """Images in the house, over all requests; more are refused."""
+    reply_bytes: int = 512 * 2**20
+    """Of one answer."""
+    held_bytes: int = 2**30
+    """Of all answers not sent yet."""
+    decoders: int = 2
+    """Threads that decode and finish."""
+
+
+class Job:
+    """The way of one request's images."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        request: FeatureRequest,
+        limits: EngineLimits,
+        memory: Reservation,
+        threads: Executor,
+        deadline: float,
+    ) -> None:
+        self._loaded = loaded
+        self._request = request
+        self._limits = limits
+        self._memory = memory
+        self._threads = threads
+        self._deadline = deadline
+
+    async def run(self) -> tuple[ImageReply, ...]:
+        """Every image's answer.
+
+        Raises:
+            FeatureError: one that concerns the whole request, or that no image could be used.
+            ImageError: the only image cannot be used.
+        """
+        images = await asyncio.gather(*(self._image(index, part) for index, part in enumerate(self._request.images)))
+        errors = [image.error for image in images if image.error is not None]
+        for error in errors:
+            if isinstance(error, FeatureError) and not isinstance(error, ComputeFailed):
+                raise error
+        if len(images) == len(errors):
+            raise errors[0] if len(errors) == 1 else NoneReadable(errors)
+        return tuple(images)
+
+    async def _image(self, index: int, part: ImagePart) -> ImageReply:
+        timings = Timings()
+        try:
+            facts, tensors = await self._features(index, part, timings)
+        except (ImageError, FeatureError) as error:
+            return ImageReply(index, part.name, timings, error=error)
+        return ImageReply(index, part.name, timings, facts, tensors)
+
+    async def _features(self, index: int, part: ImagePart, timings: Timings) -> tuple[ImageFacts, tuple[Tensor, ...]]:
+        arrived = time.monotonic()
+        async with self._loaded.ahead:
+            facts, prepared = await self._in_thread(self._prepare, part, timings)
+            self._reserve(facts.geometry)
+            outputs = needed(self._request.options.selection, self._loaded.manifest, facts.geometry)
+            computed = await asyncio.wrap_future(self._loaded.owner.submit(prepared.array, outputs, self._deadline))
+        timings.compute = computed.seconds
+        timings.queue = time.monotonic() - arrived - timings.decode - timings.compute
+        return facts, await self._in_thread(self._finish, index, facts.geometry, computed, timings)
+
+    def _reserve(self, geometry: Geometry) -> None:
+        """Account for the image's tensors before they cost compute."""
+        selection = self._request.options.selection
+        size = selection.size_of(self._loaded.manifest, geometry)
+        values = (self._memory.bytes + size) // np.dtype(selection.dtype).itemsize
+        most = self._request.max_values
+        if most is not None and values > most:
+            raise ReplyTooLarge(
+                f"the answer has at least {values} values and this format gives at most {most}; ask for "
+                "application/octet-stream, application/x-npz or application/x-safetensors, or for pool=avg",
+                format_only=True,
+            )
+        if self._memory.bytes + size > self._limits.reply_bytes:
+            raise ReplyTooLarge(
+                f"the answer would have more than {self._limits.reply_bytes} bytes; ask for fewer images or levels, "
+                "dtype=float16, pool=avg or a smaller size",
+                format_only=False,
+            )
+        self._memory.take(size)
+
+    def _prepare(self, part: ImagePart, timings: Timings) -> tuple[ImageFacts, Prepared]:
+        began = time.monotonic()
+        options, spec = self._request.options, self._loaded.manifest.input
+        decoded = decode(part.data, self._limits.image, options.orientation)
+        prepared = prepare(decoded, spec, options.resize, self._limits.network_pixels)
+        timings.decode = time.monotonic() - began
+        facts = ImageFacts(
+            decoded.format, decoded.orientation, prepared.geometry, prepared.converted_from, decoded.animated
+        )
+        return facts, prepared
+
+    def _finish(self, index: int, geometry: Geometry, computed: Computed, timings: Timings) -> tuple[Tensor, ...]:
+        began = time.monotonic()
+        finished = finish(self._request.options.selection, self._loaded.manifest, geometry, computed.maps)
+        timings.encode = time.monotonic() - began
+        return tuple(Tensor(index, item.level.name, item.level.stride, item.array, item.overflow) for item in finished)
+
+    async def _in_thread(self, work: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)

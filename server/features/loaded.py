@@ -1,0 +1,108 @@
+"""One opened model, warm, in use by those who hold it and closed when the last one lets go."""
+
+import asyncio
+import itertools
+import threading
+import time
+from concurrent.futures import Future
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detco_core.contract.errors import BundleError
+from detco_core.contract.manifest import Manifest
+from detco_core.inference.session import POOLED, Execution, Session, outputs_of
+from server.features.batcher import Computed, ComputeOwner
+from server.features.catalog import VersionRef
+from server.features.schemas import ModelIdentity
+
+_WARM_SIDE = 224
+
+
+class Loaded:
+    """A model ready to answer."""
+
+    def __init__(self, version: VersionRef, session: Session, owner: ComputeOwner, ahead: int) -> None:
+        self.version = version
+        self.session = session
+        self.owner = owner
+        self.ahead = asyncio.Semaphore(ahead)
+        """Held from decode to the end of compute: bounds the decoded images that wait for this model."""
+        self.last_used = time.monotonic()
+        self._users = 0
+        self._retired = False
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, version: VersionRef, bundle: Path, execution: Execution, ahead: int) -> "Loaded":
+        """Open and warm a bundle.
+
+        Raises:
+            BundleError: when the bundle is damaged, holds other weights than the records say, or does not give what
+                its manifest promises.
+        """
+        session = Session.open(bundle, execution)
+        if session.manifest.weights_digest != version.digest:
+            raise BundleError(f"{version}: the bundle holds {session.manifest.weights_digest}, not {version.digest}")
+        _warm(session)
+        owner = ComputeOwner(session, str(version))
+        owner.start()
+        return cls(version, session, owner, ahead)
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.session.manifest
+
+    @property
+    def identity(self) -> ModelIdentity:
+        return ModelIdentity(self.version.model, self.version.number, self.version.digest, self.session.provider)
+
+    def hold(self) -> bool:
+        """Begin to use it; False when it is closed already."""
+        with self._lock:
+            if self._retired and not self._users:
+                return False
+            self._users += 1
+            self.last_used = time.monotonic()
+            return True
+
+    def let_go(self) -> None:
+        """End the use that `hold` began."""
+        with self._lock:
+            self._users -= 1
+            self._close_if_idle()
+
+    def retire(self) -> None:
+        """Close it as soon as nobody uses it."""
+        with self._lock:
+            self._retired = True
+            self._close_if_idle()
+
+    def probe(self, deadline: float) -> "Future[Computed]":
+        """Send a small grey picture through the owner, as a request would."""
+        return self.owner.submit(_grey(self.manifest, 64), (POOLED,), deadline)
+
+    def _close_if_idle(self) -> None:
+        if self._retired and not self._users:
+            self.owner.close()
+
+
+def _warm(session: Session) -> None:
+    """Run every level once, so that the first request finds memory and kernels ready, and check what comes out."""
+    image = _grey(session.manifest, _WARM_SIDE)
+    maps = session.run(image, outputs_of(session.manifest))
+    promised = {level.name: _shape(level.channels, level.stride, image) for level in session.manifest.levels}
+    for name, shape in itertools.chain(promised.items(), [(POOLED, (1, session.manifest.pooled))]):
+        if maps[name].shape != shape:
+            raise BundleError(f"output {name} has shape {maps[name].shape}; the manifest promises {shape}")
+
+
+def _shape(channels: int, stride: int, image: NDArray[np.float32]) -> tuple[int, ...]:
+    return (1, channels, -(-image.shape[2] // stride), -(-image.shape[3] // stride))
+
+
+def _grey(manifest: Manifest, side: int) -> NDArray[np.float32]:
+    """The mean colour, of a size the model takes."""
+    side = -(-side // manifest.input.multiple) * manifest.input.multiple
+    return np.zeros((1, manifest.input.channels, side, side), np.float32)

@@ -1,0 +1,202 @@
+"""What is asked of the feature engine and what it answers, and how a request's parameters are read."""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from detco_core.contract.errors import Fault, InvalidDocument
+from detco_core.contract.reader import read, require
+from detco_core.inference.images import Orientation
+from detco_core.inference.outputs import DType, Normalize, Pool, Selection
+from detco_core.inference.preprocess import Geometry, Resize
+
+MAX_TIMEOUT_MS = 600_000
+
+_NOT_YET = {
+    "boxes": "regions are not implemented yet: ask for the whole level and align on your side",
+    "roi_size": "regions are not implemented yet: ask for the whole level and align on your side",
+}
+_NO_INT8 = "int8 is not implemented yet: ask for float16 or float32"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureOptions:
+    """The parameters of a request; each has the same name in a query and in the `request` part."""
+
+    model: str | None = None
+    """`name@alias`, `name:version`, or `name` for its alias `production`."""
+    expect_digest: str | None = None
+    """Weights digest the caller relies on."""
+    levels: tuple[str, ...] | None = None
+    pool: Pool = "none"
+    dtype: DType = "float32"
+    normalize: Normalize = "none"
+    resize: Resize | None = None
+    """None: as the manifest says."""
+    orientation: Orientation = "exif"
+    timeout_ms: int = 30_000
+
+    def __post_init__(self) -> None:
+        require(1 <= self.timeout_ms <= MAX_TIMEOUT_MS, "timeout_ms", f"must be 1..{MAX_TIMEOUT_MS}")
+        few = self.levels is None or len(self.levels) <= 32
+        require(few, "levels", "names more levels than any model has")
+        _ = self.selection
+
+    @property
+    def selection(self) -> Selection:
+        """What is asked of the network's levels."""
+        return Selection(levels=self.levels, pool=self.pool, dtype=self.dtype, normalize=self.normalize)
+
+
+def read_options(document: object) -> FeatureOptions:
+    """Read parsed JSON; raises `InvalidDocument` with every fault, what is promised but not built yet among them."""
+    if isinstance(document, Mapping):
+        faults = [Fault(key, why) for key, why in _NOT_YET.items() if key in document]
+        if document.get("dtype") == "int8":
+            faults.append(Fault("dtype", _NO_INT8))
+        if faults:
+            raise InvalidDocument("request", tuple(faults))
+    return read(FeatureOptions, document, "request")
+
+
+def query_document(items: Iterable[tuple[str, str]]) -> dict[str, object]:
+    """The parameters of a query as the JSON object they stand for: lists are comma-separated, `resize` is JSON."""
+    document: dict[str, object] = {}
+    faults = []
+    for key, text in items:
+        if key in document:
+            faults.append(Fault(key, "is given twice"))
+        try:
+            document[key] = _QUERY.get(key, str)(text)
+        except ValueError as error:
+            faults.append(Fault(key, str(error)))
+    if faults:
+        raise InvalidDocument("query", tuple(faults))
+    return document
+
+
+def _levels(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _resize(text: str) -> object:
+    if text == "none":
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError('must be "none" or JSON, for example {"short_side": 800, "max_side": 1333}') from error
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise ValueError(f"expected a whole number, got {text[:40]!r}")
+    return int(text)
+
+
+_QUERY: dict[str, Callable[[str], object]] = {"levels": _levels, "resize": _resize, "timeout_ms": _whole}
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePart:
+    """One encoded image of a request, and the file name it came with."""
+
+    data: bytes
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRequest:
+    """Everything the engine needs to know."""
+
+    images: tuple[ImagePart, ...]
+    options: FeatureOptions
+    max_values: int | None = None
+    """Bound on the values of the whole answer, where the format has one."""
+    only_models: Collection[str] | None = None
+    """Names the caller's token is limited to; None: all."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which weights answered, and on what."""
+
+    model: str
+    version: int
+    digest: str
+    """Of the weights."""
+    provider: str
+    """Of onnxruntime, as really obtained."""
+
+
+@dataclass(slots=True)
+class Timings:
+    """Seconds by stage."""
+
+    decode: float = 0.0
+    """Decode, resize and normalise."""
+    queue: float = 0.0
+    """Waiting for a decoder and for the model."""
+    compute: float = 0.0
+    encode: float = 0.0
+    """Pool, normalise and cast."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What was done with one image."""
+
+    format: str
+    orientation: int
+    geometry: Geometry
+    converted_from: str | None
+    animated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One level of one image."""
+
+    image: int
+    level: str
+    stride: int
+    array: NDArray[Any]
+    overflow: int
+    """Values too large for the dtype, now infinite."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReply:
+    """One image's answer: facts and tensors, or an error."""
+
+    index: int
+    name: str | None
+    timings: Timings
+    facts: ImageFacts | None = None
+    tensors: tuple[Tensor, ...] = ()
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureReply:
+    """The whole answer; call `release` when it has been sent."""
+
+    model: ModelIdentity
+    images: tuple[ImageReply, ...]
+    total: float
+    """Seconds from arrival to here."""
+    release: Callable[[], None] = field(default=lambda: None)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All tensors, by image, then by level as asked."""
+        return tuple(tensor for image in self.images for tensor in image.tensors)
+
+    @property
+    def timings(self) -> Timings:
+        """Summed over the images."""
+        stages = ("decode", "queue", "compute", "encode")
+        return Timings(*(sum(getattr(image.timings, stage) for image in self.images) for stage in stages))

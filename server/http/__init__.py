@@ -1,0 +1,1 @@
+"""What every route stands on: problems, schemas, limits, who is calling, and what the service offers them."""

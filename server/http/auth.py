@@ -1,0 +1,137 @@
+"""Who is asking: bearer tokens, looked up in the tables and remembered for 30 seconds.
+
+Async callers never touch a table here: a look-up runs in the thread pool, and a remembered token costs a dictionary
+read. A revoked token is therefore refused after 30 seconds at most.
+"""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections import OrderedDict
+from datetime import UTC, datetime
+
+from fastapi.concurrency import run_in_threadpool
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from control.db.session import read_only, unit_of_work
+from control.errors import Unauthorized
+from control.records import principals
+from control.records.principals import Principal
+from server.http.known_tokens import KnownTokens
+from server.http.problems import Problem
+from server.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+REMEMBER_SECONDS = 30.0
+_MOST = 10_000
+"""Tokens and callers remembered at once."""
+_MISTAKES, _WINDOW = 30, 10.0
+"""Unknown tokens one address may show in this many seconds before its other unknown ones are not even looked up."""
+
+
+class Doorman:
+    """Turns an Authorization header into a principal; one for each service process, used from its event loop."""
+
+    def __init__(self, engine: Engine, known: KnownTokens, telemetry: Telemetry) -> None:
+        self._engine = engine
+        self._known = known
+        self._telemetry = telemetry
+        self._remembered: OrderedDict[str, tuple[Principal, float]] = OrderedDict()
+        self._mistakes: OrderedDict[str, list[float]] = OrderedDict()
+        self._touches: set[asyncio.Future[None]] = set()
+
+    async def admit(self, authorization: str | None, address: str, *, last_good: bool = False) -> Principal:
+        """The principal of a request.
+
+        `last_good`: while the database is away, take a token as it was known last.
+
+        Raises:
+            Unauthorized: no bearer token, or one that is unknown, expired or revoked.
+            Problem: 429, too many unknown tokens from this address.
+        """
+        try:
+            return await self._admit(_bearer(authorization), address, last_good)
+        except Unauthorized:
+            self._telemetry.refused("unauthorized")
+            raise
+
+    async def _admit(self, secret: str, address: str, last_good: bool) -> Principal:
+        digest = hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+        remembered = self._remembered.get(digest)
+        if remembered is not None and remembered[1] > time.monotonic():
+            return _unexpired(remembered[0])
+        self._check_address(address)
+        principal = await self._look_up(secret, digest, address, last_good)
+        self._remembered[digest] = (principal, time.monotonic() + REMEMBER_SECONDS)
+        while len(self._remembered) > _MOST:
+            self._remembered.popitem(last=False)
+        return principal
+
+    async def _look_up(self, secret: str, digest: str, address: str, last_good: bool) -> Principal:
+        try:
+            principal = await run_in_threadpool(self._ask_tables, secret, digest)
+        except Unauthorized:
+            self._remembered.pop(digest, None)
+            self._note_mistake(address)
+            raise
+        except SQLAlchemyError:
+            known = self._known.get(digest) if last_good else None
+            if known is None:
+                raise
+            log.warning("the database is away: token %r is taken as it was known last", known.name)
+            return _unexpired(known)
+        # Noting the use needs the write lock: nobody waits for that.
+        touch = asyncio.get_running_loop().run_in_executor(None, self._touch, principal.token_id)
+        self._touches.add(touch)
+        touch.add_done_callback(self._touches.discard)
+        return principal
+
+    def _ask_tables(self, secret: str, digest: str) -> Principal:
+        try:
+            with read_only(self._engine) as session:
+                principal = principals.authenticate(session, secret)
+        except Unauthorized:
+            self._known.forget(digest)
+            raise
+        self._known.remember(digest, principal)
+        return principal
+
+    def _touch(self, token_id: str) -> None:
+        try:
+            with unit_of_work(self._engine) as session:
+                principals.touch(session, token_id)
+        except SQLAlchemyError as error:
+            log.info("the use of token %s could not be noted: %s", token_id, error)
+
+    def _check_address(self, address: str) -> None:
+        since = time.monotonic() - _WINDOW
+        recent = [moment for moment in self._mistakes.get(address, ()) if moment > since]
+        if len(recent) >= _MISTAKES:
+            self._telemetry.refused("too_many_unknown_tokens")
+            detail = f"too many unknown tokens came from {address}; wait, then use a valid one"
+            headers = {"Retry-After": str(int(_WINDOW))}
+            raise Problem("too_many_requests", detail, code="too_many_unknown_tokens", headers=headers)
+
+    def _note_mistake(self, address: str) -> None:
+        moments = self._mistakes.setdefault(address, [])
+        moments.append(time.monotonic())
+        del moments[:-_MISTAKES]
+        self._mistakes.move_to_end(address)
+        while len(self._mistakes) > _MOST:
+            self._mistakes.popitem(last=False)
+
+
+def _bearer(authorization: str | None) -> str:
+    kind, _, secret = (authorization or "").partition(" ")
+    if kind.lower() != "bearer" or not secret.strip():
+        raise Unauthorized("send a token in the header: Authorization: Bearer TOKEN")
+    return secret.strip()
+
+
+def _unexpired(principal: Principal) -> Principal:
+    if principal.expires_at is not None and principal.expires_at <= datetime.now(UTC):
+        raise Unauthorized(f"token {principal.name!r} expired at {principal.expires_at.isoformat()}")
+    return principal

@@ -1,0 +1,60 @@
+"""Answers a POST that makes something, at most once for each Idempotency-Key, and sends the wake-ups it owes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Header, Request
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+from starlette.background import BackgroundTask
+from starlette.responses import JSONResponse
+
+from control import jobs
+from control.records.idempotency import Answer, Slip, recall, remember
+from control.records.principals import Principal
+from detco_core.contract.reader import digest
+from server.http.deps import Services
+
+IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]
+"""A client's own name for this request; sent again with the same body, it is answered as the first time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What was made and where it is."""
+
+    location: str
+    view: BaseModel
+
+
+Make = Callable[[Session], Created]
+
+
+def create(
+    services: Services, who: Principal, request: Request, body: BaseModel, key: str | None, make: Make
+) -> JSONResponse:
+    """Make it and answer 202 with `Location` and the thing itself; a known key gets the answer it got before."""
+    slip = None if key is None else _slip(who, request, body, key)
+    with services.work() as session:
+        answer = recall(session, slip) if slip else None
+        replayed = answer is not None
+        if answer is None:
+            made = make(session)
+            answer = Answer(202, made.location, made.view.model_dump(mode="json"))
+            if slip:
+                remember(session, slip, answer)
+    headers = {"Location": answer.location or "", "Retry-After": "1"}
+    headers |= {"Idempotency-Replayed": "true"} if replayed else {}
+    return JSONResponse(answer.body, answer.status, headers, background=wake_up(services))
+
+
+def wake_up(services: Services) -> BackgroundTask:
+    """Send what the outbox owes once the answer is out: a broker that is slow or away delays nobody."""
+    return BackgroundTask(jobs.relay, services.engine, services.celery)
+
+
+def _slip(who: Principal, request: Request, body: BaseModel, key: str) -> Slip:
+    asked = {"body": body.model_dump(mode="json"), "path": request.url.path, "query": str(request.url.query)}
+    route = f"{request.method} {request.scope['route'].path}"
+    return Slip(who.token_id, route, key, digest(asked))

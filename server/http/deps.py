@@ -1,0 +1,105 @@
+"""What a route asks for in its signature: the services, who may call, and what part of a list is wanted."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+from celery import Celery
+from fastapi import Depends, Path, Query, Request, Security
+from fastapi.security import HTTPBearer
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from control.bus import Bus
+from control.db.session import read_only, unit_of_work
+from control.records.paging import MAX_PAGE_SIZE, Page
+from control.records.principals import Principal, Scope
+from control.settings import Settings
+from control.storage.base import Store
+from server.features.engine import FeatureEngine
+from server.http.auth import Doorman
+from server.http.streams import Streams
+from server.telemetry import Telemetry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """What the routes of one application share; `app.state.services`."""
+
+    settings: Settings
+    engine: Engine
+    store: Store
+    bus: Bus
+    celery: Celery
+    telemetry: Telemetry
+    doorman: Doorman
+    streams: Streams
+    features: FeatureEngine | None
+    """None in a process that serves the API only."""
+    serves_api: bool = True
+    """False in a process that serves features only."""
+
+    @contextmanager
+    def work(self) -> Iterator[Session]:
+        """A session that commits when the block ends; for plain `def` routes only."""
+        with unit_of_work(self.engine) as session:
+            yield session
+
+    @contextmanager
+    def look(self) -> Iterator[Session]:
+        """A session that only reads; for plain `def` routes only."""
+        with read_only(self.engine) as session:
+            yield session
+
+
+def services_of(request: Request) -> Services:
+    """The services of the application a request came to."""
+    services = request.app.state.services
+    assert isinstance(services, Services)  # noqa: S101 - set once by `server.app.make_app`
+    return services
+
+
+Shared = Annotated[Services, Depends(services_of)]
+
+_scheme = HTTPBearer(auto_error=False, scheme_name="token", description="A token of this service.")
+
+
+def _caller(scope: Scope | None) -> Callable[..., Awaitable[Principal]]:
+    """A dependency that admits tokens with `scope`; None: any valid token."""
+
+    async def admit(request: Request, services: Shared, _: Annotated[object, Security(_scheme)]) -> Principal:
+        address = request.client.host if request.client else "unknown"
+        header = request.headers.get("authorization")
+        principal = await services.doorman.admit(header, address, last_good=scope == "features")
+        if scope is not None:
+            principal.require(scope)
+        return principal
+
+    return admit
+
+
+Caller = Annotated[Principal, Depends(_caller(None))]
+Reader = Annotated[Principal, Depends(_caller("read"))]
+Submitter = Annotated[Principal, Depends(_caller("submit"))]
+FeatureUser = Annotated[Principal, Depends(_caller("features"))]
+Admin = Annotated[Principal, Depends(_caller("admin"))]
+
+
+def wanted_page(
+    page_size: Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE)] = 50,
+    page_token: Annotated[str | None, Query(max_length=500)] = None,
+) -> Page:
+    """What part of a list is wanted; `page_token` is the last answer's `next_page_token`."""
+    return Page(page_size, page_token)
+
+
+WantedPage = Annotated[Page, Depends(wanted_page)]
+
+_WORD = Path(max_length=200, pattern=r"^[^\x00-\x1f]+$")
+JobId = Annotated[str, _WORD]
+"""Of a run, an evaluation, an export or a scan."""
+Named = Annotated[str, _WORD]
+"""A name, or an id, in a path; one that cannot exist is simply not found."""
+Number = Annotated[int, Path(ge=1, lt=2**31)]
+"""Of a version, from 1."""

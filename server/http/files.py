@@ -1,0 +1,77 @@
+"""Sends stored files: whole, or the part a Range asks for, with their digest as the strong ETag (RFC 9110)."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from fastapi import Request
+from starlette.responses import Response, StreamingResponse
+
+from server.http.problems import Problem
+
+_ONE_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
+
+Opener = Callable[[int, int], Iterator[bytes]]
+"""The bytes from a start up to, not including, an end."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file to send; `open` gives the bytes of a range."""
+
+    name: str
+    size: int
+    digest: str
+    media_type: str
+    open: Opener
+
+
+def send_file(request: Request, file: StoredFile) -> Response:
+    """The file as the request wants it: 304 when the caller has it, 206 for one range, else all of it.
+
+    Several ranges at once are answered with the whole file, as the standard allows.
+
+    Raises:
+        Problem: 416 when the file has no such range.
+    """
+    etag = f'"{file.digest}"'
+    headers = {
+        "ETag": etag,
+        "Accept-Ranges": "bytes",
+        "Content-Disposition": f'attachment; filename="{file.name}"',
+        "Cache-Control": "private, max-age=31536000, immutable",
+    }
+    if etag in [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]:
+        return Response(status_code=304, headers=headers)
+    span = wanted_range(request.headers.get("range"), file.size)
+    if span is None or request.headers.get("if-range", etag) != etag:
+        return _stream(file, 0, file.size, 200, headers)
+    start, end = span
+    return _stream(file, start, end, 206, headers | {"Content-Range": f"bytes {start}-{end - 1}/{file.size}"})
+
+
+def wanted_range(header: str | None, size: int) -> tuple[int, int] | None:
+    """Start and end (not included) of a Range header's one range; None when there is none to be honoured.
+
+    Raises:
+        Problem: 416 when it begins behind the end of the file.
+    """
+    found = _ONE_RANGE.fullmatch(header.replace(" ", "")) if header else None
+    if found is None or found.groups() == ("", ""):
+        return None
+    first, last = found.groups()
+    if first == "":
+        start, end = max(0, size - int(last)), size
+    else:
+        start, end = int(first), min(size, int(last) + 1) if last else size
+    if last and first and int(last) < int(first):
+        return None
+    if start >= size or (first == "" and int(last) == 0):
+        headers = {"Content-Range": f"bytes */{size}"}
+        raise Problem("range_not_satisfiable", f"the file has {size} bytes", headers=headers)
+    return start, end
+
+
+def _stream(file: StoredFile, start: int, end: int, status: int, headers: dict[str, str]) -> Response:
+    length = {"Content-Length": str(end - start)}
+    return StreamingResponse(file.open(start, end), status, headers=headers | length, media_type=file.media_type)

@@ -1,0 +1,116 @@
+"""Server-sent events of a job: first what is there behind the last id seen, then what comes.
+
+A stream lives for a bounded time. Only the event `end` means that the job is over; a connection that just closes means
+"come back with Last-Event-ID".
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Header
+from fastapi.concurrency import run_in_threadpool
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from control.bus import Watch, run_topic
+from control.db.models import Run
+from control.records.history import list_events
+from control.records.principals import Principal
+from control.records.runs import get_run
+from control.states import TERMINAL
+from server.http.deps import Services
+
+LIFETIME_SECONDS = 600.0
+HEARTBEAT_SECONDS = 15
+RECONNECT_MILLISECONDS = 1000
+BATCH = 500
+"""Events read at once."""
+_PAUSE_SECONDS = 0.25
+"""Between two questions to the bus, which cost nothing."""
+_LOOK_SECONDS = 5.0
+"""A look at the tables is made this often even when nothing was announced."""
+
+LastEventId = Annotated[int | None, Header(alias="Last-Event-ID", ge=0, lt=2**63)]
+"""Where a broken stream is taken up again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One event of a stream; ids grow along it."""
+
+    id: int
+    type: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a look behind a position found."""
+
+    messages: list[Message]
+    position: int
+    """To look behind the next time."""
+    more: bool
+    """There is more already: look again at once."""
+    ended: dict[str, Any] | None
+    """The job's last state and reason, once nothing more will come."""
+
+
+Look = Callable[[int], News]
+"""Looks behind a position; blocks."""
+
+
+def follow(services: Services, who: Principal, run_id: str, look: Look, after: int) -> EventSourceResponse:
+    """The news of a job behind `after` as a stream; raises `Problem` (429) when the token has too many open."""
+    services.streams.check(who)
+    watch = services.bus.watch(run_topic(run_id))
+    return EventSourceResponse(_told(services, who, look, after, watch), ping=HEARTBEAT_SECONDS, sep="\n")
+
+
+async def _told(
+    services: Services, who: Principal, look: Look, position: int, watch: Watch
+) -> AsyncIterator[ServerSentEvent]:
+    deadline = time.monotonic() + LIFETIME_SECONDS
+    yield ServerSentEvent(comment="follows", retry=RECONNECT_MILLISECONDS)
+    with services.streams.enter(who), services.telemetry.stream():
+        while time.monotonic() < deadline:
+            news = await run_in_threadpool(look, position)
+            position = news.position
+            for message in news.messages:
+                yield ServerSentEvent(json.dumps(message.data), event=message.type, id=str(message.id))
+            if news.ended is not None:
+                yield ServerSentEvent(json.dumps(news.ended), event="end", id=str(position))
+                return
+            if not news.more:
+                await _news(watch)
+
+
+async def _news(watch: Watch) -> None:
+    """Return when there may be news; holds no thread meanwhile."""
+    latest = time.monotonic() + _LOOK_SECONDS
+    await asyncio.sleep(_PAUSE_SECONDS)
+    while not watch.moved() and time.monotonic() < latest:
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def ended(run: Run) -> dict[str, Any]:
+    """The data of the event `end`."""
+    return {"state": run.state, "reason": run.reason}
+
+
+def look_at_events(services: Services, run_id: str) -> Look:
+    """Looks at the events of a job; positions are event ids."""
+
+    def look(position: int) -> News:
+        with services.look() as session:
+            # The state first: what is terminal now has all of its events in the table.
+            run = get_run(session, run_id)
+            rows = list_events(session, run_id, position, BATCH)
+        messages = [Message(row.id, row.type, {**row.payload, "time": row.time.isoformat()}) for row in rows]
+        over = run.state in TERMINAL and len(rows) < BATCH
+        return News(messages, rows[-1].id if rows else position, len(rows) == BATCH, ended(run) if over else None)
+
+    return look

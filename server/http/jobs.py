@@ -1,0 +1,48 @@
+"""What the routes of every kind of job share: which job a path means, how it is shown, and steering it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from control import jobs
+from control.bus import run_topic
+from control.db.models import Run
+from control.records import audit
+from control.records.principals import Principal
+from control.records.runs import get_run, request_action
+from control.states import Action
+from server.http.deps import Services
+from server.http.problems import request_id
+
+
+@dataclass(frozen=True, slots=True)
+class JobKind:
+    """A kind of job as the interface has it."""
+
+    path: str
+    """Of one job, e.g. `/runs/{job}`."""
+    noun: str
+    """In summaries and tags: `run`."""
+    find: Callable[..., str]
+    """A dependency that gives the job's id from the path; raises `NotFound`."""
+    show: Callable[[Session, Run], BaseModel]
+    view: Any
+    """What `show` gives, for the OpenAPI document."""
+
+
+def steer(services: Services, who: Principal, request: Request, run_id: str, action: Action, kind: JobKind) -> BaseModel:
+    """Ask something of a job and show what became of it; raises `IllegalMove`."""
+    with services.work() as session:
+        run = request_action(session, get_run(session, run_id), action, who.name)
+        audit.note(session, who.name, f"{kind.noun}.{action}", run.id, request_id=request_id(request.scope))
+        return kind.show(session, run)
+
+
+def send_word(services: Services, run_id: str) -> None:
+    """After a commit: send the wake-ups owed, and nudge whoever watches the job. Losing either costs latency only."""
+    jobs.relay(services.engine, services.celery)
+    services.bus.publish(run_topic(run_id))

@@ -1,0 +1,131 @@
+"""What surrounds every request: an id, a measured and logged end, a problem for what nobody caught, bounded bodies."""
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable
+
+import anyio
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.http.problems import BodyTooLarge, Problem, render
+from server.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+_RUN_OUT_SECONDS, _RUN_OUT_BYTES = 30.0, 2**30
+"""How long, and how much of it, we listen to a body that was refused."""
+_LAWFUL_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+class RequestContext:
+    """Gives a request its id, logs and counts how it ended, and answers 500 for an error nobody made a problem of."""
+
+    def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
+        self.app = app
+        self.telemetry = telemetry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        sent = Headers(scope=scope).get("x-request-id", "")
+        identity = sent if _LAWFUL_ID.fullmatch(sent) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = identity
+        answer = _Answer(send, identity)
+        began = time.perf_counter()
+        try:
+            await self.app(scope, receive, answer.send)
+        except ClientDisconnect:
+            answer.status = answer.status or 499
+        except Exception:
+            log.exception("request %s failed: %s %s", identity, scope["method"], scope["path"])
+            if answer.status:
+                raise  # half an answer is out: let the server cut the connection
+            detail = f"something broke here; the log has it under request id {identity}"
+            await render(Problem("internal", detail), scope)(scope, receive, answer.send)
+        finally:
+            self._end(scope, answer.status, time.perf_counter() - began)
+
+    def _end(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        self.telemetry.request(scope["method"], route, status, seconds)
+        log.debug("%s %s -> %d in %.3f s", scope["method"], scope["path"], status, seconds)
+
+
+class _Answer:
+    """Notes the status that goes out and puts the request id on it."""
+
+    def __init__(self, send: Send, identity: str) -> None:
+        self._send = send
+        self._identity = identity
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message)["X-Request-Id"] = self._identity
+        await self._send(message)
+
+
+class BodyLimit:
+    """Refuses a body over the route's limit: by its `Content-Length` before a byte is read, else while it streams."""
+
+    def __init__(self, app: ASGIApp, limit_of: Callable[[str], int]) -> None:
+        """`limit_of` gives the limit in bytes for a path."""
+        self.app = app
+        self.limit_of = limit_of
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        body = _Body(receive, send, self.limit_of(scope["path"]))
+        declared = Headers(scope=scope).get("content-length", "0")
+        if declared.isascii() and declared.isdigit() and int(declared[:20]) > body.limit:
+            body.refused = True
+            problem = Problem("body_too_large", BodyTooLarge(body.limit).detail, headers={"Connection": "close"})
+            await render(problem, scope)(scope, receive, body.send)
+            return
+        await self.app(scope, body.receive, body.send)
+
+
+class _Body:
+    """A body that is counted as it comes, and let run out once it was refused.
+
+    A client that is still sending when the connection closes would get a reset instead of our answer.
+    """
+
+    def __init__(self, receive: Receive, send: Send, limit: int) -> None:
+        self._receive = receive
+        self._send = send
+        self.limit = limit
+        self.refused = False
+        self._taken = 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._taken += len(message.get("body", b""))
+        if self._taken > self.limit:
+            self.refused = True
+            raise BodyTooLarge(self.limit)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if not self.refused or message["type"] != "http.response.body" or message.get("more_body"):
+            await self._send(message)
+            return
+        await self._send({**message, "more_body": True})
+        await self._run_out()
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def _run_out(self) -> None:
+        with anyio.move_on_after(_RUN_OUT_SECONDS):
+            while self._taken < _RUN_OUT_BYTES:
+                message = await self._receive()
+                self._taken += len(message.get("body", b""))
+                if not message.get("more_body"):
+                    return

@@ -1,0 +1,50 @@
+"""What readiness stands on: the path the work takes, not an open port."""
+
+from collections.abc import Mapping
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from control.db.migrate import at_head
+from control.db.session import database_time
+from control.records.workers import list_workers
+from server.http.deps import Services
+from server.http.schemas.service import Check
+
+_PROBE_SECONDS = 2.0
+
+
+def api_checks(services: Services) -> dict[str, Check]:
+    """The database answers, and its schema is this version's; blocks."""
+    try:
+        newest = at_head(services.engine)
+    except SQLAlchemyError as error:
+        away = Check(ok=False, detail=f"does not answer: {type(error).__name__}")
+        return {"database": away, "migrations": Check(ok=False, detail="cannot be read")}
+    detail = "at head" if newest else "behind: run `python -m control migrate`"
+    return {"database": Check(ok=True, detail="answers"), "migrations": Check(ok=newest, detail=detail)}
+
+
+def worker_checks(services: Services) -> dict[str, Check]:
+    """At least one worker was heard of lately; blocks."""
+    try:
+        with services.look() as session:
+            ages = [(database_time(session) - worker.seen_at).total_seconds() for worker in list_workers(session)]
+    except SQLAlchemyError:
+        return {"workers": Check(ok=False, detail="cannot be read")}
+    if not ages:
+        return {"workers": Check(ok=False, detail="none was heard of lately: start one with `detco work`")}
+    return {"workers": Check(ok=True, detail=f"{len(ages)} alive, the last heard of {min(ages):.0f} s ago")}
+
+
+async def feature_checks(services: Services) -> Mapping[str, Check]:
+    """Every promoted model is loaded (or known not to load) and answers a picture; nothing where none are served."""
+    engine = services.features
+    if engine is None:
+        return {}
+    if not engine.models.settled:
+        return {"models": Check(ok=False, detail="still loading")}
+    wrong = await engine.probe(_PROBE_SECONDS)
+    states = engine.models.states()
+    failed = [f"{state.alias}: {state.failure}" for state in states if state.failure and state.served is None]
+    served = ", ".join(f"{state.alias} -> {state.served}" for state in states if state.served) or "none promoted"
+    return {"models": Check(ok=not wrong, detail="; ".join([*wrong, *failed]) or served)}

@@ -1,0 +1,94 @@
+"""Data sets and their immutable versions."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from control.db.models import Dataset, DatasetVersion
+from detco_core.contract.datasets import DatasetKind
+from server.http.schemas.base import Body, Name, Resource, Text, View
+
+Uri = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+Patterns = Annotated[tuple[Text, ...], Field(max_length=1000)]
+
+
+class DatasetRequest(Body):
+    """A folder of images under a name."""
+
+    name: Name
+    kind: DatasetKind
+    uri: Uri
+    """An absolute path or `file://...` that every worker sees, inside the allowed roots."""
+    exclude: Patterns = ()
+    """Glob patterns of relative paths to leave out."""
+    license: Text | None = None
+
+
+class RescanRequest(Body):
+    """A new version of a data set: its folder as it is now."""
+
+    exclude: Patterns = ()
+    """Glob patterns of relative paths to leave out."""
+
+
+class BrokenFileView(View):
+    """A file that looks like an image and cannot be read, and why."""
+
+    path: str
+    reason: str
+
+
+class VersionView(Resource):
+    """One version: an immutable list of files with a digest. The counts are null until the scan is done."""
+
+    name: str
+    """Of the data set."""
+    version: int
+    ref: str
+    """`name@version`, as runs and evaluations name it."""
+    kind: str
+    root: str
+    exclude: list[str]
+    state: str
+    """`scanning`, `ready` or `failed`."""
+    reason: str | None
+    job: str | None
+    """Id of the scan; its events and cancel are those of a run."""
+    digest: str | None
+    """Of the file manifest."""
+    images: int | None
+    bytes: int | None
+    splits: dict[str, int] | None
+    labels: dict[str, int] | None
+    channels: dict[str, int] | None
+    """Images by channel count."""
+    width: list[int] | None
+    """Smallest, median and largest, in pixels."""
+    height: list[int] | None
+    broken: list[BrokenFileView] | None
+
+
+class DatasetView(VersionView):
+    """A data set as its newest version is; `id` and `created_at` are the data set's own."""
+
+    uri: str
+    """As it was given."""
+    license: str | None
+
+
+def version_view(row: DatasetVersion) -> VersionView:
+    return VersionView.model_validate(_fields(row))
+
+
+def dataset_view(row: Dataset, latest: DatasetVersion) -> DatasetView:
+    own = {field: getattr(row, field) for field in ("id", "created_at", "created_by", "uri", "license")}
+    return DatasetView.model_validate(_fields(latest) | own)
+
+
+def _fields(row: DatasetVersion) -> dict[str, Any]:
+    same = (
+        *("id", "created_at", "created_by", "ref", "kind", "root", "exclude", "state", "reason", "digest"),
+        *("images", "bytes", "splits", "labels", "channels", "width", "height", "broken"),
+    )
+    renamed = {"name": row.dataset, "version": row.number, "job": row.run_id}
+    return {field: getattr(row, field) for field in same} | renamed

@@ -1,0 +1,112 @@
+"""Evaluations: what is posted, what is reported, how several compare."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from control.db.models import Run
+from server.http.schemas.base import Body, Json, Labels, Options, Text, View
+from server.http.schemas.jobs import JobView, Waiting, job_fields
+
+
+class CheckpointSource(Body):
+    """A checkpoint of a run."""
+
+    run: Text
+    checkpoint: Text = "last"
+    """`last`, `best`, or an id."""
+
+
+class ModelSource(Body):
+    """An exported model."""
+
+    model: Text
+    """`name`, `name:version` or `name@alias`."""
+
+
+class RandomSource(Body):
+    """A backbone nobody trained: the floor every other score is read against."""
+
+    weights: Literal["random"]
+    backbone: Text = "resnet18"
+    seed: int = Field(default=0, ge=0, lt=2**63)
+
+
+class EvaluationRequest(Body):
+    """One task on one source and one data set."""
+
+    task: Text
+    source: CheckpointSource | ModelSource | RandomSource
+    dataset: Text
+    """`name` (its newest version) or `name@version`."""
+    options: Options = Field(default_factory=dict)
+    """Of the task, e.g. `{"k": 20}`."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    name: Text | None = None
+    labels: Labels = Field(default_factory=dict)
+    group: Text | None = None
+    priority: int = Field(default=0, ge=-100, le=100)
+    max_attempts: int = Field(default=3, ge=1, le=100)
+    after: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
+    """Ids of jobs that must be completed first."""
+
+
+class ReportView(View):
+    """The result."""
+
+    task: str
+    protocol: str
+    """One sentence that says how the scores came about."""
+    scores: dict[str, float]
+    details: Json = Field(default_factory=dict)
+
+
+class EvaluationView(JobView):
+    """An evaluation; `report` once it is completed."""
+
+    task: str
+    source: Json
+    """Resolved to ids."""
+    options: Json
+    seed: int
+    report: ReportView | None
+
+
+class Comparison(View):
+    """One group of evaluations of one task: each score over the group's members."""
+
+    group: str | None
+    task: str
+    evaluations: list[str]
+    scores: dict[str, "Spread"]
+
+
+class Spread(View):
+    """A score over the members of a group."""
+
+    mean: float
+    lowest: float
+    highest: float
+    stddev: float | None
+    """Of the sample; null for one member."""
+    count: int
+
+
+class ComparisonTable(View):
+    """The evaluations compared, and their groups."""
+
+    items: list[EvaluationView]
+    group_by: str | None
+    groups: list[Comparison]
+
+
+def evaluation_view(run: Run, waiting: Waiting) -> EvaluationView:
+    spec = run.spec
+    return EvaluationView(
+        **job_fields(run, waiting),
+        task=spec["task"],
+        source=spec["source"],
+        options=spec["options"],
+        seed=spec["seed"],
+        report=None if run.report is None else ReportView.model_validate(run.report),
+    )

@@ -1,0 +1,161 @@
+"""What a run, an evaluation, an export and a scan have in common: the life of a job, its events and its files."""
+
+from datetime import datetime
+from typing import Any
+
+from control.db.models import Artifact, Attempt, Checkpoint, Run, RunEvent
+from control.states import Action, DesiredState, State, available_actions
+from server.http.schemas.base import Json, Resource, View
+
+
+class ProgressView(View):
+    """How far a job is; `step` counts the units of its work."""
+
+    step: int
+    steps: int
+    epoch: float = 0.0
+    epochs: float = 0.0
+    images_per_second: float = 0.0
+    data_wait: float = 0.0
+    """Share of the time spent waiting for data, 0..1."""
+    eta_seconds: float | None = None
+
+
+class Usage(View):
+    """What a job has taken."""
+
+    gpu_seconds: float
+    bytes: int
+    """Of checkpoints and other files in the store."""
+
+
+class Waiting(View):
+    """Where a queued job stands; all null for one that does not wait."""
+
+    queue_position: int | None = None
+    """1 is next."""
+    waiting_reason: str | None = None
+
+
+class JobView(Resource):
+    """The life of a job."""
+
+    kind: str
+    name: str | None
+    labels: dict[str, str]
+    group: str | None
+    priority: int
+    state: State
+    desired_state: DesiredState
+    reason: str | None
+    attempt: int
+    """Tries so far, the current one included."""
+    max_attempts: int
+    progress: ProgressView | None
+    queue_position: int | None
+    waiting_reason: str | None
+    available_actions: tuple[Action, ...]
+    dataset: str | None
+    """`name@version`"""
+    environment: Json | None
+    usage: Usage
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+def job_fields(run: Run, waiting: Waiting) -> dict[str, Any]:
+    """The fields of a `JobView` from a row."""
+    same = (
+        *("id", "created_at", "created_by", "kind", "name", "labels", "group", "priority", "state", "desired_state"),
+        *("reason", "attempt", "max_attempts", "progress", "dataset", "environment", "started_at", "finished_at"),
+    )
+    return {field: getattr(run, field) for field in same} | {
+        "queue_position": waiting.queue_position,
+        "waiting_reason": waiting.waiting_reason,
+        "available_actions": available_actions(run.state),
+        "usage": Usage(gpu_seconds=run.gpu_seconds, bytes=run.stored_bytes),
+    }
+
+
+class EventView(View):
+    """One thing that happened to a job; ids grow, so `after` and `Last-Event-ID` miss nothing."""
+
+    id: int
+    type: str
+    time: datetime
+    data: Json
+
+
+class AttemptView(Resource):
+    """One try of a job by one worker."""
+
+    number: int
+    state: str
+    """`starting`, `running`, then how it ended: `completed`, `stopped`, `failed`, `lost` or `preempted`."""
+    reason: str | None
+    error_kind: str | None
+    exit_code: int | None
+    host: str
+    slots: list[str]
+    started_at: datetime | None
+    ended_at: datetime | None
+    log_tail: str | None
+    """The last lines it wrote, once it has ended."""
+
+
+class CheckpointView(Resource):
+    """A checkpoint; its file is at `/v1/runs/{run}/checkpoints/{id}/file`."""
+
+    run: str
+    step: int
+    epoch: float
+    bytes: int
+    sha256: str
+
+
+class MetricView(View):
+    """One value of one metric."""
+
+    step: int
+    key: str
+    value: float
+
+
+class ArtifactView(Resource):
+    """Any other file a job leaves."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+def event_view(event: RunEvent) -> EventView:
+    return EventView(id=event.id, type=event.type, time=event.time, data=event.payload)
+
+
+def attempt_view(attempt: Attempt) -> AttemptView:
+    return AttemptView.model_validate(attempt, from_attributes=True)
+
+
+def checkpoint_view(row: Checkpoint) -> CheckpointView:
+    return CheckpointView(
+        id=row.id,
+        created_at=row.created_at,
+        created_by=row.created_by,
+        run=row.run_id,
+        step=row.step,
+        epoch=row.epoch,
+        bytes=row.bytes,
+        sha256=row.digest,
+    )
+
+
+def artifact_view(row: Artifact) -> ArtifactView:
+    return ArtifactView(
+        id=row.id,
+        created_at=row.created_at,
+        created_by=row.created_by,
+        name=row.name,
+        bytes=row.bytes,
+        sha256=row.digest,
+    )

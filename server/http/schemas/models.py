@@ -1,0 +1,182 @@
+"""The registry: models, their versions, aliases with history, pins."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from control.db.models import Alias, AliasMove, Model, ModelVersion, Pin, Run
+from control.states import Action
+from server.http.schemas.base import Body, Json, Resource, Text, View
+from server.http.schemas.jobs import ProgressView, Waiting, job_fields
+
+Format = Literal["onnx", "torchvision"]
+
+
+class ExportRequest(Body):
+    """A new version of a model, exported from a checkpoint of a run in any state."""
+
+    run: Text
+    checkpoint: Text = "last"
+    """`last`, `best`, or an id."""
+    formats: Annotated[tuple[Format, ...], Field(min_length=1, max_length=8)] = ("onnx", "torchvision")
+    license: Text | None = None
+    priority: int = Field(default=0, ge=-100, le=100)
+
+
+class AliasRequest(Body):
+    """Where an alias is to point."""
+
+    version: int = Field(ge=1)
+
+
+class ExportJob(View):
+    """The job that makes a version; cancel it and follow its events at the version's own paths."""
+
+    id: str
+    state: str
+    desired_state: str
+    attempt: int
+    progress: ProgressView | None
+    queue_position: int | None
+    waiting_reason: str | None
+    available_actions: tuple[Action, ...]
+
+
+class ModelVersionView(Resource):
+    """One exported bundle."""
+
+    model: str
+    version: int
+    ref: str
+    """`name:version`"""
+    state: str
+    """`exporting`, `ready` or `failed`."""
+    reason: str | None
+    attempt: int
+    progress: ProgressView | None
+    available_actions: tuple[Action, ...]
+    job: ExportJob | None
+    formats: list[str]
+    """That it was asked for."""
+    files: dict[str, "FileView"] | None
+    """That it has, by format."""
+    weights_digest: str | None
+    manifest: Json | None
+    parity: Json | None
+    lineage: Json | None
+    license: str | None
+    aliases: list[str]
+    """That name it now."""
+
+
+class FileView(View):
+    """A file of a bundle; its bytes are at `/v1/models/{name}/versions/{v}/files/{format}`."""
+
+    bytes: int
+    sha256: str
+
+
+class ModelView(Resource):
+    """A name under which versions are counted."""
+
+    name: str
+    latest_version: int | None
+    aliases: dict[str, int]
+    """Version by alias."""
+
+
+class AliasView(View):
+    """Where an alias points; `etag` is what `If-Match` takes."""
+
+    model: str
+    alias: str
+    version: int
+    etag: str
+    created_at: datetime
+    created_by: str
+    moved_at: datetime
+
+
+class AliasMoveView(View):
+    """One move of an alias."""
+
+    id: int
+    from_version: int | None
+    to_version: int
+    created_at: datetime
+    created_by: str
+
+
+class PinView(View):
+    """A consumer that needs a version to stay."""
+
+    model: str
+    version: int
+    consumer: str
+    created_at: datetime
+    created_by: str
+
+
+def model_view(row: Model, aliases: dict[str, int]) -> ModelView:
+    return ModelView(
+        id=row.id,
+        created_at=row.created_at,
+        created_by=row.created_by,
+        name=row.name,
+        latest_version=row.last_number or None,
+        aliases=aliases,
+    )
+
+
+def model_version_view(row: ModelVersion, aliases: list[str], job: Run | None, waiting: Waiting) -> ModelVersionView:
+    same = (
+        *("id", "created_at", "created_by", "model", "ref", "state", "reason", "formats", "weights_digest"),
+        *("manifest", "parity", "lineage", "license"),
+    )
+    work = None if job is None else ExportJob.model_validate(job_fields(job, waiting))
+    files = {name: {"bytes": f["bytes"], "sha256": f["digest"]} for name, f in (row.files or {}).items()}
+    return ModelVersionView.model_validate(
+        {field: getattr(row, field) for field in same}
+        | {
+            "version": row.number,
+            "attempt": work.attempt if work else 0,
+            "progress": work.progress if work else None,
+            "available_actions": work.available_actions if work else (),
+            "job": work,
+            "files": files or None,
+            "aliases": aliases,
+        }
+    )
+
+
+def alias_view(row: Alias) -> AliasView:
+    return AliasView(
+        model=row.model,
+        alias=row.name,
+        version=row.number,
+        etag=f'"{row.version}"',
+        created_at=row.created_at,
+        created_by=row.created_by,
+        moved_at=row.moved_at,
+    )
+
+
+def move_view(row: AliasMove) -> AliasMoveView:
+    return AliasMoveView(
+        id=row.id,
+        from_version=row.from_number,
+        to_version=row.to_number,
+        created_at=row.created_at,
+        created_by=row.created_by,
+    )
+
+
+def pin_view(row: Pin, version: ModelVersion) -> PinView:
+    return PinView(
+        model=version.model,
+        version=version.number,
+        consumer=row.consumer,
+        created_at=row.created_at,
+        created_by=row.created_by,
+    )

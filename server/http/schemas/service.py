@@ -1,0 +1,147 @@
+"""The service about itself: what it is and takes, tokens, workers, audit, health."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from control.db.models import AuditEntry, Slot, Token, Worker
+from server.http.schemas.base import Body, Json, Name, Resource, Text, View
+
+Scope = Literal["read", "features", "submit", "admin"]
+
+
+class Limits(View):
+    """What one request may hold."""
+
+    bytes: int
+    """Of a request with images."""
+    document_bytes: int
+    """Of any other request."""
+    pixels: int
+    """Of one image."""
+    images: int
+    boxes: int
+    """For one image."""
+
+
+class Info(View):
+    """What the service is and what it takes."""
+
+    version: str
+    minimum_client: str
+    """The oldest `detco` client that works with it."""
+    limits: Limits
+    formats: list[str]
+    """A model is exported to."""
+    presets: list[str]
+    tasks: list[str]
+    """Of evaluation."""
+    dataset_kinds: list[str]
+    default_model: str | None
+    embedded: bool
+
+
+class TokenRequest(Body):
+    """A new token."""
+
+    name: Text
+    scopes: Annotated[frozenset[Scope], Field(min_length=1)]
+    models: Annotated[tuple[Name, ...], Field(min_length=1, max_length=1000)] | None = None
+    """Names it is limited to; null: all."""
+    expires_in_seconds: int | None = Field(default=None, ge=1, le=10 * 366 * 86400)
+
+
+class TokenView(Resource):
+    """A token without its secret."""
+
+    name: str
+    prefix: str
+    """The beginning of the secret, to tell tokens apart."""
+    scopes: list[str]
+    models: list[str] | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+
+class NewTokenView(TokenView):
+    """A token just made: `token` is shown this once."""
+
+    token: str
+
+
+class SlotView(View):
+    """One thing a job can be given: a GPU, a CPU training place, a place for light work."""
+
+    uuid: str
+    purpose: str
+    """`train`, `light` or `serve`."""
+    is_gpu: bool
+    name: str
+    memory: int | None
+    """Bytes."""
+    run: str | None
+    """The job that has it."""
+
+
+class WorkerView(Resource):
+    """One worker process and the slots of its host."""
+
+    host: str
+    pid: int
+    software: str
+    state: str
+    """`active`, `draining` or `gone`."""
+    roots: list[str]
+    seen_at: datetime
+    looked_at: datetime | None
+    slots: list[SlotView]
+
+
+class AuditView(View):
+    """Who did what to what."""
+
+    id: int
+    time: datetime
+    actor: str
+    action: str
+    target: str
+    details: Json
+    request_id: str | None
+
+
+class Check(View):
+    """One thing readiness stands on."""
+
+    ok: bool
+    detail: str
+
+
+class Readiness(View):
+    """Whether the service can do its work, part by part."""
+
+    ready: bool
+    checks: dict[str, Check]
+
+
+def token_view(row: Token) -> TokenView:
+    return TokenView.model_validate(row, from_attributes=True)
+
+
+def new_token_view(row: Token, secret: str) -> NewTokenView:
+    return NewTokenView(**token_view(row).model_dump(), token=secret)
+
+
+def worker_view(row: Worker, slots: list[Slot]) -> WorkerView:
+    same = (*("id", "created_at", "created_by", "host", "pid", "software", "state", "roots", "seen_at", "looked_at"),)
+    return WorkerView(**{field: getattr(row, field) for field in same}, slots=[slot_view(slot) for slot in slots])
+
+
+def slot_view(row: Slot) -> SlotView:
+    same = ("uuid", "purpose", "is_gpu", "name", "memory")
+    return SlotView(**{field: getattr(row, field) for field in same}, run=row.run_id)
+
+
+def audit_view(row: AuditEntry) -> AuditView:
+    return AuditView.model_validate(row, from_attributes=True)

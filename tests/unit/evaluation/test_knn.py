@@ -1,0 +1,66 @@
+"""The task `knn`: its scores against a loop over its own features, and what its report says."""
+
+import json
+
+import numpy as np
+import pytest
+
+from detco_core.contract.datasets import DatasetRef
+from detco_core.contract.evaluations import KnnOptions, Report, Source
+from detco_core.contract.reader import plain
+from detco_core.evaluation.frozen import extract
+from detco_core.evaluation.knn import evaluate
+from detco_core.evaluation.pixels import open_splits
+from detco_core.evaluation.sources import open_source
+from detco_core.evaluation.task import Question
+
+OPTIONS = KnnOptions(k=5, image_size=48, workers=0)
+
+
+def ask(dataset: DatasetRef, source: Source, options: KnnOptions = OPTIONS) -> Report:
+    return evaluate(Question(options=options, source=source, dataset=dataset, seed=0, progress=lambda progress: None))
+
+
+def test_scores_equal_a_loop(dataset: DatasetRef, random_r18: Source) -> None:
+    report = ask(dataset, random_r18)
+    train, val = extract(
+        open_source(random_r18), open_splits(dataset, 48), "res5", lambda progress: None, batch_size=32, workers=0
+    )
+    right = []
+    for query in val.values:
+        near = sorted(range(len(train.values)), key=lambda n: -float(train.values[n] @ query))[:5]
+        votes = {
+            c: sum(np.exp(float(train.values[n] @ query) / 0.07) for n in near if train.labels[n] == c)
+            for c in range(3)
+        }
+        right.append(max(votes, key=lambda c: votes[c]))
+    hit = np.array(right) == val.labels
+    assert report.scores["top1"] == pytest.approx(100 * hit.mean())
+    per_class = [100 * hit[val.labels == c].mean() for c in range(3)]
+    assert report.scores["mean_per_class"] == pytest.approx(np.mean(per_class))
+    assert [report.details["per_class"][f"class-{c}"]["top1"] for c in range(3)] == pytest.approx(per_class)
+
+
+def test_the_report_says_what_was_done_and_what_guessing_reaches(dataset: DatasetRef, random_r18: Source) -> None:
+    report = ask(dataset, random_r18)
+    assert report.task == "knn"
+    assert "Weighted 5-nearest-neighbour" in report.protocol
+    assert "resnet18, randomly initialised with seed 5" in report.protocol
+    assert set(report.scores) == {"top1", "top5", "mean_per_class"}
+    assert all(0 <= score <= 100 for score in report.scores.values())
+    assert report.scores["top1"] <= report.scores["top5"]
+    details = report.details
+    assert (details["k"], details["train"], details["val"], details["classes"]) == (5, 12, 12, 3)
+    assert [details["chance"], details["majority"]] == pytest.approx([100 / 3, 100 / 3])
+    assert details["per_class"]["class-0"] == {"train": 4, "val": 4, "top1": details["per_class"]["class-0"]["top1"]}
+    json.dumps(plain(report), allow_nan=False)
+
+
+def test_more_neighbours_than_images_are_clipped_and_said(dataset: DatasetRef, random_r18: Source) -> None:
+    report = ask(dataset, random_r18, KnnOptions(k=500, image_size=48, workers=0))
+    assert (report.details["k"], report.details["k_asked"]) == (12, 500)
+    assert "Weighted 12-nearest-neighbour classification (asked for 500, train has no more)" in report.protocol
+
+
+def test_equal_questions_get_equal_answers(dataset: DatasetRef, random_r18: Source) -> None:
+    assert ask(dataset, random_r18) == ask(dataset, random_r18)

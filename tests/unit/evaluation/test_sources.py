@@ -1,0 +1,96 @@
+"""Every kind of source opens to the backbone it names, and a wrong file is refused by name."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision import models
+
+from detco_core.contract.config import STAGES, RunConfig
+from detco_core.contract.errors import BundleError, CheckpointError, InvalidDocument
+from detco_core.contract.evaluations import Source
+from detco_core.contract.manifest import InputSpec
+from detco_core.evaluation.sources import open_source
+from detco_core.inference.session import Session
+from detco_core.inference.tiny import write_tiny_bundle
+from detco_core.runtime.checkpoint import SavedFile
+
+
+def test_a_random_source_is_what_a_run_of_that_seed_starts_from(
+    random_r18: Source, untrained: SavedFile, images: torch.Tensor
+) -> None:
+    checkpoint = open_source(Source(kind="checkpoint", path=str(untrained.path), sha256=untrained.sha256))
+    random = open_source(random_r18)
+    for stage in STAGES:
+        np.testing.assert_array_equal(random.pooled(images, stage), checkpoint.pooled(images, stage))
+    other = open_source(replace(random_r18, seed=6))
+    assert not np.allclose(other.pooled(images, "res5"), random.pooled(images, "res5"))
+
+
+def test_opening_a_random_source_leaves_the_global_generator_alone(random_r18: Source) -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    open_source(random_r18)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_checkpoint_brings_its_own_normalisation(untrained: SavedFile, config: RunConfig) -> None:
+    backbone = open_source(Source(kind="checkpoint", path=str(untrained.path)))
+    assert (backbone.mean, backbone.std) == (config.views.mean, config.views.std)
+    assert backbone.description == "resnet18 of a detco checkpoint, step 0"
+
+
+def test_a_weights_file_equals_torchvision(tmp_path: Path, images: torch.Tensor) -> None:
+    network = models.resnet18().eval()
+    torch.save(network.state_dict(), tmp_path / "r18.pth")
+    backbone = open_source(Source(kind="weights", path=str(tmp_path / "r18.pth"), backbone="resnet18"))
+    network.fc = torch.nn.Identity()
+    with torch.inference_mode():
+        np.testing.assert_allclose(backbone.pooled(images, "res5"), network(images).numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_bundle_is_run_as_its_manifest_says(bundle: Path, images: torch.Tensor) -> None:
+    backbone = open_source(Source(kind="bundle", path=str(bundle)))
+    expected = Session.open(bundle).run(images.numpy(), ("res5", "pooled"))
+    np.testing.assert_allclose(backbone.pooled(images, "res5"), expected["pooled"], rtol=1e-5)
+    with pytest.raises(BundleError, match="unknown level 'p4'; this model has res2, res3, res4, res5"):
+        backbone.pooled(images, "p4")
+
+
+def test_a_bundle_for_other_images_is_refused(tmp_path: Path) -> None:
+    spec = InputSpec(channels=1, mean=(0.5,), std=(0.5,), color="gray")
+    write_tiny_bundle(tmp_path / "gray", spec=spec)
+    with pytest.raises(BundleError, match="8-bit RGB"):
+        open_source(Source(kind="bundle", path=str(tmp_path / "gray")))
+
+
+def test_an_unknown_architecture_is_refused() -> None:
+    with pytest.raises(InvalidDocument, match="vgg16"):
+        open_source(Source(kind="random", backbone="vgg16"))
+
+
+def test_wrong_weights_files_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    source = Source(kind="weights", path=str(path), backbone="resnet18")
+    with pytest.raises(CheckpointError, match=f"no weights file at {path}"):
+        open_source(source)
+    torch.save(models.resnet34().state_dict(), path)
+    with pytest.raises(CheckpointError, match="does not hold a torchvision resnet18"):
+        open_source(source)
+    with pytest.raises(CheckpointError, match="is another: digest sha256:"):
+        open_source(replace(source, sha256="sha256:00"))
+    torch.save({"a": 1}, path)
+    with pytest.raises(CheckpointError, match="not a plain dict of tensors"):
+        open_source(source)
+    path.write_bytes(b"not a torch file")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        open_source(source)
+
+
+def test_weights_are_never_unpickled_as_code(tmp_path: Path) -> None:
+    torch.save({"conv1.weight": Path("/")}, tmp_path / "evil.pth")
+    with pytest.raises(CheckpointError, match="cannot be read as plain tensors"):
+        open_source(Source(kind="weights", path=str(tmp_path / "evil.pth")))

@@ -1,0 +1,75 @@
+"""A bundle is whole or absent, and describes its files truly."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from detco_core.contract.jobs import ExportJob
+from detco_core.contract.manifest import read_manifest
+from detco_core.export.bundle import FORMATS, assembling, describe, write_manifest
+from detco_core.inference.session import Session
+from detco_core.inference.tiny import write_tiny_bundle
+
+
+def test_a_bundle_appears_when_the_block_ends(tmp_path: Path) -> None:
+    target = tmp_path / "bundle"
+    with assembling(target) as folder:
+        (folder / "a").write_text("1")
+        assert not target.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+    assert (target / "a").read_text() == "1"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("earlier", [[], ["old"]])
+def test_after_an_error_all_is_as_it_was(tmp_path: Path, error: type[BaseException], earlier: list[str]) -> None:
+    for name in earlier:
+        with assembling(tmp_path / "bundle") as folder:
+            (folder / name).write_text("1")
+
+    def fail() -> None:
+        with assembling(tmp_path / "bundle") as folder:
+            (folder / "a").write_text("1")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"] * len(earlier)
+    assert [path.name for path in tmp_path.glob("bundle/*")] == earlier
+
+
+def test_an_earlier_bundle_is_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "bundle"
+    for text in ("old", "new"):
+        with assembling(target) as folder:
+            (folder / text).write_text(text)
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+    assert [path.name for path in target.iterdir()] == ["new"]
+
+
+def test_what_a_killed_process_left_is_no_hindrance(tmp_path: Path) -> None:
+    (tmp_path / f".bundle.{os.getpid()}.tmp").mkdir()
+    (tmp_path / f".bundle.{os.getpid()}.tmp" / "half").write_text("")
+    with assembling(tmp_path / "bundle") as folder:
+        (folder / "a").write_text("1")
+    assert [path.name for path in (tmp_path / "bundle").iterdir()] == ["a"]
+
+
+def test_a_file_is_described_by_size_and_digest(tmp_path: Path) -> None:
+    (tmp_path / "x.bin").write_bytes(b"abc")
+    described = describe(tmp_path, "x.bin")
+    assert (described.path, described.bytes) == ("x.bin", 3)
+    assert described.sha256 == "sha256:" + hashlib.sha256(b"abc").hexdigest()
+
+
+def test_a_manifest_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    manifest = write_tiny_bundle(tmp_path)
+    write_manifest(tmp_path, manifest)
+    assert read_manifest(tmp_path) == manifest
+    assert Session.open(tmp_path).manifest == manifest
+
+
+def test_the_formats_are_those_a_job_may_ask_for() -> None:
+    assert tuple(FORMATS) == ExportJob(folder="/x", checkpoint="/y").formats

@@ -1,0 +1,56 @@
+"""The torchvision file: plain tensors, loads as anyone would load it, equal for equal weights."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision import models
+
+from detco_core.contract.errors import ExportError
+from detco_core.export.levels import OUTPUTS, torch_levels
+from detco_core.export.torchvision import read_torchvision, write_torchvision
+from detco_core.nets.backbone import StageBackbone
+
+
+@pytest.fixture(scope="module")
+def file(backbone: StageBackbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("exported") / "torchvision.pth"
+    write_torchvision(backbone, path)
+    return path
+
+
+def test_it_loads_into_torchvision_as_a_person_would_load_it(file: Path, backbone: StageBackbone) -> None:
+    tensors = torch.load(file, weights_only=True)
+    assert type(tensors) is dict
+    network = models.resnet18()
+    found = network.load_state_dict(tensors, strict=False)
+    assert found.missing_keys == ["fc.weight", "fc.bias"]
+    assert found.unexpected_keys == []
+    for name, tensor in backbone.state_dict().items():
+        assert torch.equal(network.state_dict()[name], tensor)
+
+
+def test_its_features_equal_torch(file: Path, backbone: StageBackbone) -> None:
+    images = np.random.default_rng(3).standard_normal((2, 3, 101, 77), dtype=np.float32)
+    expected, got = torch_levels(backbone)(images), read_torchvision("resnet18", file)(images)
+    for name in OUTPUTS:
+        np.testing.assert_allclose(got[name], expected[name], rtol=1e-5, atol=1e-5)
+
+
+def test_equal_weights_give_equal_bytes_whatever_their_layout(
+    file: Path, backbone: StageBackbone, tmp_path: Path
+) -> None:
+    other = StageBackbone("resnet18", models.resnet18()).to(memory_format=torch.channels_last)
+    other.load_state_dict(backbone.state_dict())
+    write_torchvision(other, tmp_path / "torchvision.pth")
+    assert (tmp_path / "torchvision.pth").read_bytes() == (file).read_bytes()
+
+
+def test_a_file_of_another_network_is_refused_by_its_keys(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"does not load into torchvision's resnet34: .*layer1\.2\.conv1\.weight"):
+        read_torchvision("resnet34", file)
+    tensors = torch.load(file, weights_only=True)
+    torch.save(tensors | {"fc.weight": torch.zeros(1)}, tmp_path / "more.pth")
+    with pytest.raises(ExportError, match=r"fc\.weight"):
+        read_torchvision("resnet18", tmp_path / "more.pth")

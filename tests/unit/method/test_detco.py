@@ -1,0 +1,183 @@
+"""The composed method against loops over its own embeddings; its gradients are in tests/numerics."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from detco_core.contract.config import RunConfig
+from detco_core.method.detco import Contrasts, DetCo
+from detco_core.method.queues import Queues
+from detco_core.nets.encoder import Embeddings
+from detco_core.views.pipeline import Views
+
+ConfigMaker = Callable[..., RunConfig]
+ViewMaker = Callable[..., Views]
+Builder = Callable[..., DetCo]
+STAGES = ("res2", "res3", "res4", "res5")
+
+
+def slow_terms(q: Embeddings, k: Embeddings, queues: Queues, t: float) -> dict[str, float]:
+    """All twelve terms, one image and one negative at a time."""
+    terms = {}
+    for i, stage in enumerate(STAGES):
+        for term, query, key, queue in (
+            ("g2g", q.globals, k.globals, queues.globals),
+            ("l2l", q.locals, k.locals, queues.locals),
+            ("l2g", q.locals, k.globals, queues.globals),
+        ):
+            total = 0.0
+            for own, other in zip(query[i].tolist(), key[i].tolist(), strict=True):
+                scores = [float(np.dot(own, rival)) / t for rival in [other, *queue[i].tolist()]]
+                total += math.log(sum(math.exp(score) for score in scores)) - scores[0]
+            terms[f"{term}/{stage}"] = total / len(query[i])
+    return terms
+
+
+def test_loss_is_the_weighted_sum_of_twelve_terms(
+    narrow_detco: Builder, small_config: ConfigMaker, random_views: ViewMaker
+) -> None:
+    config = small_config(method__term_weights={"g2g": 1.0, "l2l": 0.5, "l2g": 2.0}, method__momentum=1.0)
+    method, views = narrow_detco(config), random_views(dtype=torch.float64)
+    output: Contrasts = method(views)
+    with torch.no_grad():
+        q = method.query(views.global_query, views.local_query)
+        k = method.key(views.global_key, views.local_key)
+    expected = slow_terms(q, k, method.queues, 0.2)
+    assert set(output.terms) == set(expected)
+    for name, value in expected.items():
+        assert output.terms[name].loss.item() == pytest.approx(value, rel=1e-9), name
+    stage_weights = dict(zip(STAGES, (0.1, 0.4, 0.7, 1.0), strict=True))
+    term_weights = {"g2g": 1.0, "l2l": 0.5, "l2g": 2.0}
+    total = sum(
+        stage_weights[name.split("/")[1]] * term_weights[name.split("/")[0]] * v for name, v in expected.items()
+    )
+    assert output.loss.item() == pytest.approx(total, rel=1e-9)
+
+
+def test_key_encoder_moves_before_it_embeds(
+    narrow_detco: Builder, small_config: ConfigMaker, random_views: ViewMaker
+) -> None:
+    method, views = narrow_detco(small_config(method__momentum=0.9)), random_views(dtype=torch.float64)
+    before = [k.clone() for k in method.key.parameters()]
+    with torch.no_grad():
+        for weight in method.query.parameters():
+            weight.add_(0.01)
+    output = method(views)
+    for old, new, query in zip(before, method.key.parameters(), method.query.parameters(), strict=True):
+        torch.testing.assert_close(new, 0.9 * old + 0.1 * query)
+    with torch.no_grad():
+        moved = method.key(views.global_key, views.local_key)
+    assert torch.allclose(output.keys.globals[3], moved.globals[3], atol=1e-12)
+
+
+def test_gradient_reaches_every_query_weight_and_nothing_else(
+    narrow_detco: Builder, small_config: ConfigMaker, random_views: ViewMaker
+) -> None:
+    method = narrow_detco(small_config())
+    output = method(random_views(dtype=torch.float64))
+    output.loss.backward()
+    assert all(q.grad is not None and torch.isfinite(q.grad).all() for q in method.query.parameters())
+    assert all(k.grad is None for k in method.key.parameters())
+    assert not any(key.requires_grad for key in (*output.keys.globals, *output.keys.locals))
+
+
+def test_queues_change_only_when_told(
+    narrow_detco: Builder, small_config: ConfigMaker, random_views: ViewMaker
+) -> None:
+    method = narrow_detco(small_config())
+    before = method.queues.globals.clone()
+    output = method(random_views(dtype=torch.float64))
+    assert torch.equal(method.queues.globals, before)
+    output.loss.backward()
+    method.enqueue(output.keys)
+    for stage in range(4):
+        assert torch.equal(method.queues.globals[stage, :4], output.keys.globals[stage])
+        assert torch.equal(method.queues.locals[stage, :4], output.keys.locals[stage])
+    assert torch.equal(method.queues.globals[:, 4:], before[:, 4:])
+    assert method.queues.pointer.item() == 4
+
+
+def test_patches_of_an_image_stay_together(
+    narrow_detco: Builder, small_config: ConfigMaker, random_views: ViewMaker
+) -> None:
+    """Changing one image's patches changes that image's local embedding only (batch norm aside)."""
+    method, views = narrow_detco(small_config()).eval(), random_views(dtype=torch.float64)
+    assert views.local_query is not None
+    changed = views.local_query.clone()
+    changed[2] += 1.0
+    with torch.no_grad():
+        before, after = (method.query(None, x).locals[3] for x in (views.local_query, changed))
+    rows = [not torch.allclose(a, b) for a, b in zip(before, after, strict=True)]
+    assert rows == [False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("terms", "names", "global_heads", "local_heads", "local_queues"),
+    [
+        ({"g2g": 1.0, "l2l": 0.0, "l2g": 0.0}, {"g2g"}, 4, 0, 0),
+        ({"g2g": 0.0, "l2l": 1.0, "l2g": 0.0}, {"l2l"}, 0, 4, 4),
+        ({"g2g": 0.0, "l2l": 0.0, "l2g": 1.0}, {"l2g"}, 4, 4, 0),
+        ({"g2g": 1.0, "l2l": 0.0, "l2g": 1.0}, {"g2g", "l2g"}, 4, 4, 0),
+        ({"g2g": 0.0, "l2l": 1.0, "l2g": 1.0}, {"l2l", "l2g"}, 4, 4, 4),
+        ({"g2g": 1.0, "l2l": 1.0, "l2g": 0.0}, {"g2g", "l2l"}, 4, 4, 4),
+    ],
+)
+def test_a_term_switched_off_costs_nothing(
+    narrow_detco: Builder,
+    small_config: ConfigMaker,
+    random_views: ViewMaker,
+    terms: dict[str, float],
+    names: set[str],
+    global_heads: int,
+    local_heads: int,
+    local_queues: int,
+) -> None:
+    method = narrow_detco(small_config(method__term_weights=terms))
+    assert len(method.query.global_heads) == global_heads
+    assert len(method.query.local_heads) == local_heads
+    assert len(method.queues.locals) == local_queues
+    views = random_views(dtype=torch.float64)
+    if not method.uses_patches:
+        views = views._replace(local_query=None, local_key=None)
+    output = method(views)
+    output.loss.backward()
+    method.enqueue(output.keys)
+    assert {name.split("/")[0] for name in output.terms} == names
+    for weight in method.query.parameters():
+        assert (weight.grad is not None) == weight.requires_grad
+
+
+def test_a_stage_switched_off_costs_nothing(
+    narrow_detco: Builder, small_config: ConfigMaker, random_views: ViewMaker
+) -> None:
+    method = narrow_detco(small_config(method__stage_weights=(0.0, 1.0, 0.5, 0.0)))
+    ran: list[str] = []
+    method.query.backbone.layer4.register_forward_hook(lambda *_: ran.append("layer4"))
+    output = method(random_views(dtype=torch.float64))
+    output.loss.backward()
+    assert method.stages == ("res3", "res4")
+    assert {name.split("/")[1] for name in output.terms} == {"res3", "res4"}
+    assert len(method.query.global_heads) == len(method.queues.globals) == 2
+    assert not ran
+    assert not any(weight.requires_grad for weight in method.query.backbone.layer4.parameters())
+    assert output.loss.item() == pytest.approx(
+        sum({"res3": 1.0, "res4": 0.5}[n.split("/")[1]] * c.loss.item() for n, c in output.terms.items())
+    )
+
+
+@pytest.mark.parametrize("overrides", [{}, {"method__local_head": "pirl"}, {"method__local_head": "wide"}])
+def test_state_holds_both_encoders_and_the_queues(
+    narrow_detco: Builder, small_config: ConfigMaker, overrides: dict[str, Any]
+) -> None:
+    one, other = narrow_detco(small_config(**overrides)), narrow_detco(small_config(**overrides), seed=1)
+    state = one.state_dict()
+    assert {name.split(".")[0] for name in state} == {"query", "key", "queues"}
+    assert {name.split(".", 1)[1] for name in state if name.startswith("query.")} == {
+        name.split(".", 1)[1] for name in state if name.startswith("key.")
+    }
+    other.load_state_dict(state)
+    assert all(torch.equal(state[name], value) for name, value in other.state_dict().items())

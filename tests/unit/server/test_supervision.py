@@ -1,0 +1,90 @@
+"""The worker beside the service: started again when it dies, ended with the service, gone when the service is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from server.supervision import Supervisor
+
+pytestmark = pytest.mark.slow
+
+CHILD = "import os, pathlib, time; pathlib.Path(f'started-{os.getpid()}').touch(); time.sleep(600)"
+STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {CHILD}"
+
+
+def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.02)
+
+
+def started(folder: Path) -> list[int]:
+    return sorted(int(path.name.removeprefix("started-")) for path in folder.glob("started-*"))
+
+
+def alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def make(folder: Path, code: str) -> Supervisor:
+    return Supervisor([sys.executable, "-c", code], folder, os.environ | {"PYTHONPATH": str(Path.cwd())})
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
+    supervisor = make(tmp_path, CHILD)
+    supervisor.start()
+    yield supervisor
+    supervisor.stop(patience=10)
+
+
+def test_a_killed_worker_is_started_again(supervisor: Supervisor, tmp_path: Path) -> None:
+    until(lambda: started(tmp_path))
+    (first,) = started(tmp_path)
+    os.kill(first, signal.SIGKILL)
+    until(lambda: len(started(tmp_path)) == 2)
+    second = next(pid for pid in started(tmp_path) if pid != first)
+    assert alive(second)
+    assert not alive(first)
+
+
+def test_stop_ends_the_worker_and_starts_no_other(supervisor: Supervisor, tmp_path: Path) -> None:
+    until(lambda: started(tmp_path))
+    supervisor.stop(patience=10)
+    assert [alive(pid) for pid in started(tmp_path)] == [False]
+
+
+def test_a_worker_that_will_not_end_is_killed(tmp_path: Path) -> None:
+    supervisor = make(tmp_path, STUBBORN)
+    supervisor.start()
+    until(lambda: started(tmp_path))
+    supervisor.stop(patience=0.5)
+    assert [alive(pid) for pid in started(tmp_path)] == [False]
+
+
+def test_stop_before_start_is_harmless(tmp_path: Path) -> None:
+    supervisor = make(tmp_path, CHILD)
+    supervisor.stop(patience=1)
+    supervisor.start()
+    supervisor.stop(patience=1)
+    assert started(tmp_path) == []
+
+
+def test_the_worker_goes_when_the_service_is_killed(tmp_path: Path) -> None:
+    service = (
+        "import sys, time; from pathlib import Path; from server.supervision import Supervisor; import os;"
+        f"Supervisor([sys.executable, '-c', {CHILD!r}], Path({str(tmp_path)!r}), os.environ).start(); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", service], env=os.environ | {"PYTHONPATH": str(Path.cwd())}) as process:
+        until(lambda: started(tmp_path))
+        process.kill()
+    (worker,) = started(tmp_path)
+    until(lambda: not alive(worker))

@@ -1,0 +1,132 @@
+"""A whole job in this process: what it says, and that the same job says the same."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from detco_core.contract.errors import CheckpointError, DataError, InvalidDocument
+from detco_core.contract.events import Body, CheckpointSaved, Finished, Metrics, Progress, Started, Warned
+from detco_core.contract.jobs import PretrainJob
+from detco_core.runtime.checkpoint import load
+from detco_core.runtime.reporter import Reporter
+from detco_core.runtime.stop import StopRequest
+from detco_core.train.job import run
+
+Jobs = Callable[..., PretrainJob]
+Told = Callable[..., list[Body]]
+
+
+def losses(events: list[Body]) -> dict[int, float]:
+    return {event.step: event.values["loss"] for event in events if isinstance(event, Metrics)}
+
+
+def test_says_all_it_must_in_order(tiny_job: Jobs, reporter: Reporter, told: Told, tmp_path: Path) -> None:
+    assert run(tiny_job(), reporter, StopRequest()) == Finished(step=3)
+    events = told()
+    assert isinstance(events[0], Started)
+    assert {type(event) for event in events} == {Started, Progress, Metrics, CheckpointSaved}
+    progress = [event for event in events if isinstance(event, Progress)]
+    assert (progress[0].step, progress[-1].step) == (1, 3)
+    assert (progress[-1].steps, progress[-1].epoch, progress[-1].epochs) == (3, 1.0, 1.0)
+    saved = [event for event in events if isinstance(event, CheckpointSaved)]
+    assert [(event.step, event.path) for event in saved] == [
+        (2, "checkpoints/step-00000002.pt"),
+        (3, "checkpoints/step-00000003.pt"),
+    ]
+    for event in saved:
+        checkpoint = load(tmp_path / "job" / event.path, event.sha256)
+        assert (checkpoint.info.step, checkpoint.info.epoch, checkpoint.info.world_size) == (event.step, event.epoch, 1)
+
+
+def test_metrics_are_named_by_term_and_stage(tiny_job: Jobs, reporter: Reporter, told: Told) -> None:
+    run(tiny_job(train__steps=1), reporter, StopRequest())
+    (metrics,) = [event for event in told() if isinstance(event, Metrics)]
+    stages = [f"res{n}" for n in range(2, 6)]
+    kinds = ("loss", "contrast_accuracy", "positive_similarity", "negative_similarity")
+    expected = {f"{kind}/{term}/{stage}" for kind in kinds for term in ("g2g", "l2l", "l2g") for stage in stages}
+    expected |= {f"embedding_std/{stage}" for stage in stages} | {"loss", "lr", "grad_norm", "ema_distance"}
+    assert set(metrics.values) == expected
+
+
+def test_the_same_seed_gives_the_same_numbers(tiny_job: Jobs, tmp_path: Path, told: Told) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        with Reporter(tmp_path / name) as reporter:
+            run(tiny_job(name, seed=seed, train__steps=2), reporter, StopRequest())
+    assert losses(told("a")) == losses(told("b"))
+    assert losses(told("a")) != losses(told("c"))
+
+
+def test_every_step_is_logged_only_when_asked(tiny_job: Jobs, reporter: Reporter, told: Told) -> None:
+    run(tiny_job(train__steps=5, train__log_every=2), reporter, StopRequest())
+    assert list(losses(told())) == [2, 4, 5]
+
+
+def test_epochs_are_counted_in_steps(tiny_job: Jobs, reporter: Reporter) -> None:
+    assert run(tiny_job(train__epochs=1), reporter, StopRequest()) == Finished(step=3)
+
+
+def test_a_queue_longer_than_the_data_is_warned_of(tiny_job: Jobs, reporter: Reporter, told: Told) -> None:
+    run(tiny_job(train__steps=1, method__queue_size=16), reporter, StopRequest())
+    (warning,) = [event for event in told() if isinstance(event, Warned)]
+    assert (warning.code, warning.details) == ("queue_exceeds_dataset", {"queue_size": 16, "images": 12})
+
+
+def test_moco_runs_without_local_views(tiny_job: Jobs, reporter: Reporter, told: Told) -> None:
+    overrides = {
+        "method__name": "moco_v2",
+        "method__stage_weights": (0, 0, 0, 1),
+        "method__term_weights": {"g2g": 1.0, "l2l": 0.0, "l2g": 0.0},
+    }
+    run(tiny_job(train__steps=1, **overrides), reporter, StopRequest())
+    (metrics,) = [event for event in told() if isinstance(event, Metrics)]
+    assert {name for name in metrics.values if name.startswith("loss/")} == {"loss/g2g/res5"}
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_lower_precisions_train(tiny_job: Jobs, reporter: Reporter, told: Told, precision: str) -> None:
+    run(tiny_job(train__steps=2, device__precision=precision), reporter, StopRequest())
+    assert all(0 < loss < 30 for loss in losses(told()).values())
+
+
+def test_resuming_continues_the_numbers(tiny_job: Jobs, tmp_path: Path, told: Told) -> None:
+    with Reporter(tmp_path / "whole") as reporter:
+        run(tiny_job("whole"), reporter, StopRequest())
+    half = tmp_path / "whole" / "checkpoints" / "step-00000002.pt"
+    with Reporter(tmp_path / "rest") as reporter:
+        assert run(tiny_job("rest", resume=half), reporter, StopRequest()) == Finished(step=3)
+    started = told("rest")[0]
+    assert isinstance(started, Started)
+    assert started.resumed_from == 2
+    assert losses(told("rest")) == {3: losses(told("whole"))[3]}
+
+
+def test_resuming_a_finished_run_finishes_at_once(tiny_job: Jobs, tmp_path: Path, told: Told) -> None:
+    with Reporter(tmp_path / "whole") as reporter:
+        run(tiny_job("whole", train__steps=2), reporter, StopRequest())
+        last = tmp_path / "whole" / "checkpoints" / "step-00000002.pt"
+        assert run(tiny_job("whole", train__steps=2, resume=last), reporter, StopRequest()) == Finished(step=2)
+
+
+def test_a_changed_config_is_not_resumed(tiny_job: Jobs, reporter: Reporter, tmp_path: Path) -> None:
+    run(tiny_job(train__steps=2), reporter, StopRequest())
+    last = tmp_path / "job" / "checkpoints" / "step-00000002.pt"
+    with pytest.raises(CheckpointError, match=r"optim\.lr: 0\.03 -> 0\.1"):
+        run(tiny_job(train__steps=2, optim__lr=0.1, resume=last), reporter, StopRequest())
+
+
+def test_old_checkpoints_go_when_asked(tiny_job: Jobs, reporter: Reporter, tmp_path: Path) -> None:
+    job = dataclasses.replace(tiny_job(train__checkpoint_every=1), keep_checkpoints=1)
+    run(job, reporter, StopRequest())
+    assert [path.name for path in (tmp_path / "job" / "checkpoints").iterdir()] == ["step-00000003.pt"]
+
+
+def test_too_little_data_is_refused(tiny_job: Jobs, reporter: Reporter) -> None:
+    with pytest.raises(DataError, match=r"12 readable images, fewer than one batch of 16"):
+        run(tiny_job(train__batch_size=16, method__queue_size=16), reporter, StopRequest())
+
+
+def test_an_unknown_backbone_is_refused(tiny_job: Jobs, reporter: Reporter) -> None:
+    with pytest.raises(InvalidDocument, match=r"method\.backbone"):
+        run(tiny_job(method__backbone="resnet19"), reporter, StopRequest())

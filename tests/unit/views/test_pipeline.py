@@ -1,0 +1,150 @@
+"""The four views as a whole: against Pillow and torchvision, and keyed to (seed, epoch, index) alone."""
+
+import numpy as np
+import pytest
+import torch
+import torchvision.transforms.v2.functional as reference
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+
+from detco_core.contract.config import ViewsConfig
+from detco_core.data.synthetic import photo
+from detco_core.views.crops import draw_crop
+from detco_core.views.patches import draw_cuts
+from detco_core.views.photometric import draw_photometric
+from detco_core.views.pipeline import ViewPipeline, Views, sample_rng
+
+SMALL = ViewsConfig(global_size=64, local_size=60, patch_size=16)
+THEIRS = {
+    "brightness": reference.adjust_brightness,
+    "contrast": reference.adjust_contrast,
+    "saturation": reference.adjust_saturation,
+    "hue": reference.adjust_hue,
+}
+
+
+def slow_view(image: Image.Image, scale: tuple[float, float], size: int, rng: np.random.Generator) -> Tensor:
+    box, draw = draw_crop(image.height, image.width, scale, rng), draw_photometric(SMALL, rng)
+    cut = image.crop((box.left, box.top, box.left + box.width, box.top + box.height))
+    cut = cut.resize((size, size), Image.Resampling.BILINEAR)
+    x = torch.from_numpy(np.array(reference.hflip(cut) if draw.flip else cut)).permute(2, 0, 1) / 255
+    for name, factor in draw.jitter:
+        x = THEIRS[name](x, factor)
+    x = reference.rgb_to_grayscale(x, num_output_channels=3) if draw.gray else x
+    return reference.gaussian_blur(x, [23, 23], [draw.blur, draw.blur]) if draw.blur else x
+
+
+def slow_views(image: Image.Image, rng: np.random.Generator) -> list[Tensor]:
+    views = [slow_view(image, SMALL.global_scale, 64, rng) for _ in range(2)]
+    for _ in range(2):
+        region = slow_view(image, SMALL.local_scale, 60, rng)
+        cuts = draw_cuts(3, 4, rng)
+        corners = [
+            (20 * (cell // 3) + cuts.offsets[cell, 0], 20 * (cell % 3) + cuts.offsets[cell, 1]) for cell in range(9)
+        ]
+        patches = [region[:, y : y + 16, x : x + 16] for y, x in corners]
+        views.append(torch.stack([patches[cell] for cell in cuts.order]))
+    return views
+
+
+def assert_equal(first: Views, second: Views) -> None:
+    for a, b in zip(first, second, strict=True):
+        assert a is not None
+        assert b is not None
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("index", range(12))
+def test_views_equal_the_slow_path_with_the_same_draws(index: int) -> None:
+    image = photo(index, (150, 110))
+    views = ViewPipeline(SMALL, local=True)(image, sample_rng(3, 1, index))
+    for ours, theirs in zip(views, slow_views(image, sample_rng(3, 1, index)), strict=True):
+        assert ours is not None
+        difference = (ours - theirs * 255).abs()
+        # One level of the resize may become a few through jitter: factors multiply to at most 1.4 cubed.
+        assert difference.max() <= 6
+        assert difference.mean() <= 0.6
+
+
+def test_shapes_and_types_of_the_published_sizes() -> None:
+    views = ViewPipeline(ViewsConfig(), local=True)(photo(0), sample_rng(0, 0, 0))
+    shapes = [(3, 224, 224), (3, 224, 224), (9, 3, 64, 64), (9, 3, 64, 64)]
+    assert [tuple(view.shape) for view in views if view is not None] == shapes
+    assert all(view.dtype == torch.uint8 for view in views if view is not None)
+
+
+def test_the_four_views_differ() -> None:
+    views = ViewPipeline(SMALL, local=True)(photo(0), sample_rng(0, 0, 0))
+    assert views.local_query is not None
+    assert views.local_key is not None
+    assert not torch.equal(views.global_query, views.global_key)
+    assert not torch.equal(views.local_query, views.local_key)
+
+
+def test_without_local_views_the_global_ones_stay() -> None:
+    image = photo(1)
+    whole = ViewPipeline(SMALL, local=True)(image, sample_rng(0, 0, 5))
+    alone = ViewPipeline(SMALL, local=False)(image, sample_rng(0, 0, 5))
+    assert alone.local_query is None
+    assert alone.local_key is None
+    assert torch.equal(alone.global_query, whole.global_query)
+    assert torch.equal(alone.global_key, whole.global_key)
+
+
+def test_views_are_a_function_of_the_key_and_the_image_alone() -> None:
+    pipeline, images = ViewPipeline(SMALL, local=True), [photo(n) for n in range(3)]
+    forwards = [pipeline(image, sample_rng(1, 2, n)) for n, image in enumerate(images)]
+    torch.manual_seed(99)
+    np.random.seed(99)
+    for n in (2, 0, 1):
+        assert_equal(pipeline(images[n], sample_rng(1, 2, n)), forwards[n])
+
+
+def test_views_do_not_depend_on_the_number_of_threads() -> None:
+    pipeline, image = ViewPipeline(ViewsConfig(), local=True), photo(7, (500, 400))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        single = [pipeline(image, sample_rng(0, 0, n)) for n in range(4)]
+        torch.set_num_threads(4)
+        for n, views in enumerate(single):
+            assert_equal(pipeline(image, sample_rng(0, 0, n)), views)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 20_000), (20_000, 1), (2, 3), (31, 4000)])
+@pytest.mark.parametrize("augment", [False, True])
+def test_any_size_of_image_gives_views(size: tuple[int, int], augment: bool) -> None:
+    config = ViewsConfig(global_size=64, local_size=60, patch_size=16, rand_augment=augment)
+    pipeline, image = ViewPipeline(config, local=True), Image.new("RGB", size, (10, 200, 30))
+    for index in range(8):
+        assert pipeline(image, sample_rng(0, 0, index)).global_query.shape == (3, 64, 64)
+
+
+def test_rand_augment_changes_global_views_only() -> None:
+    changed, image = 0, photo(2)
+    for index in range(8):
+        plain = ViewPipeline(SMALL, local=False)(image, sample_rng(0, 0, index))
+        config = ViewsConfig(global_size=64, local_size=60, patch_size=16, rand_augment=True)
+        changed += not torch.equal(
+            ViewPipeline(config, local=False)(image, sample_rng(0, 0, index)).global_query, plain.global_query
+        )
+    assert changed >= 6
+
+
+KEYS = st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 2**40), st.integers(0, 2**40))
+
+
+@given(first=KEYS, second=KEYS)
+def test_keys_have_their_own_numbers(first: tuple[int, int, int], second: tuple[int, int, int]) -> None:
+    numbers, others = sample_rng(*first).random(16), sample_rng(*second).random(16)
+    assert np.array_equal(numbers, others) == (first == second)
+    assert first == second or not set(numbers) & set(others)
+
+
+def test_the_stream_is_fixed() -> None:
+    # A stored value: data of a running experiment must not change under a new version of ours or of NumPy.
+    assert sample_rng(7, 3, 12345).random(3).tolist() == [0.763541626871331, 0.4670139675542364, 0.49204780134111215]

@@ -1,0 +1,67 @@
+"""Fixtures of the worker's tests: a whole control plane in a temporary folder."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy.orm import Session
+from tests.unit.worker.house import House
+
+from control.bus import PollingBus
+from control.db.migrate import upgrade
+from control.db.models import Dataset, DatasetVersion, Run
+from control.db.session import open_engine, read_only, unit_of_work
+from control.records import workers
+from control.records.workers import NewSlot, NewWorker
+from control.settings import Settings
+from control.storage.base import Store, file_digest, key_of
+from control.storage.local import LocalStore
+from worker.processes import strays, sweep
+from worker.runner import Services
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        data_dir=tmp_path / "data",
+        host_name="host",
+        dataset_roots=(str(tmp_path),),
+        control_poll_seconds=0.05,
+        heartbeat_seconds=0.5,
+        grace_seconds=20.0,
+        shutdown_seconds=10.0,
+    )
+
+
+@pytest.fixture
+def house(settings: Settings, tmp_path: Path) -> Iterator[House]:
+    engine = open_engine(settings.resolved_database_url)
+    upgrade(engine)
+    store = LocalStore(settings.data_dir / "artifacts")
+    with unit_of_work(engine) as session:
+        slots = (NewSlot(uuid="cpu:0", purpose="train"), NewSlot(uuid="light:0", purpose="light"))
+        new = NewWorker(host="host", pid=1, software="test", roots=(str(tmp_path),), slots=slots)
+        worker = workers.register(session, new)
+        photos = _photos(session, store, tmp_path)
+    yield House(Services(settings, engine, store, PollingBus()), worker, photos)
+    with read_only(engine) as session:
+        runs = [run.id for run in session.query(Run)]
+    engine.dispose()
+    sweep(lambda: [process for mark, found in strays("").items() if mark.run in runs for process in found])
+
+
+def _photos(session: Session, store: Store, folder: Path) -> DatasetVersion:
+    """A data set that is ready, with an empty manifest."""
+    manifest = folder / "manifest.jsonl"
+    manifest.touch()
+    digest = file_digest(manifest)
+    store.put(manifest, digest)
+    made = {"kind": "images", "root": str(folder), "created_by": "test"}
+    session.add(Dataset(name="photos", uri=str(folder), **made))
+    session.flush()
+    version = DatasetVersion(
+        dataset="photos", number=1, exclude=[], state="ready", digest=digest, manifest_key=key_of(digest), **made
+    )
+    session.add(version)
+    session.flush()
+    return version

@@ -1,0 +1,114 @@
+"""A whole control plane in a temporary folder, and runs to work on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from control.db.models import Checkpoint, DatasetVersion, Run, RunEvent
+from control.db.session import read_only, unit_of_work
+from control.records import claims, history
+from control.records.claims import Claim
+from control.records.runs import Kind, NewRun, Queue, create_run
+from control.records.workers import WorkerIdentity
+from control.settings import Settings
+from control.storage.base import Store, file_digest, key_of
+from detco_core.contract.config import override
+from detco_core.contract.presets import smoke
+from detco_core.contract.reader import plain
+from worker.runner import Services
+
+CHILDREN = Path(__file__).with_name("children.py")
+
+
+@dataclass(frozen=True)
+class House:
+    """Database, store and one worker with its slots, and the ways tests look at them."""
+
+    services: Services
+    worker: WorkerIdentity
+    photos: DatasetVersion
+
+    @property
+    def settings(self) -> Settings:
+        return self.services.settings
+
+    @property
+    def engine(self) -> Engine:
+        return self.services.engine
+
+    @property
+    def store(self) -> Store:
+        return self.services.store
+
+    def submit(self, kind: Kind = "pretrain", spec: dict[str, Any] | None = None, **more: Any) -> str:
+        with unit_of_work(self.engine) as session:
+            wanted = NewRun(kind=kind, spec=spec or {}, actor="test", **more)
+            return create_run(session, wanted).id
+
+    def pretraining(self, behaviour: str = "well", *, steps: int = 6, every: int = 2, seconds: float = 0.02) -> str:
+        """A queued run of the stand-in job."""
+        overrides = {
+            "preset": behaviour,
+            "train.steps": steps,
+            "train.checkpoint_every": every,
+            "optim.lr": seconds,
+        }
+        config = plain(override(smoke(), overrides))
+        spec = {"config": config, "dataset_version_id": self.photos.id, "gpus": 1, "init": None}
+        return self.submit("pretrain", spec, dataset_version_id=self.photos.id, config_digest="sha256:" + "c" * 64)
+
+    def claim(self, queue: Queue = "gpu") -> Claim:
+        with unit_of_work(self.engine) as session:
+            claim = claims.claim(session, self.worker, queue, self.settings.lease_seconds)
+        assert claim is not None
+        return claim
+
+    def run(self, run_id: str) -> Run:
+        with read_only(self.engine) as session:
+            return session.get_one(Run, run_id)
+
+    def ask(self, question: Callable[[Session], Any]) -> Any:
+        with read_only(self.engine) as session:
+            return question(session)
+
+    def events(self, run_id: str, kind: str) -> list[RunEvent]:
+        return [e for e in self.ask(lambda s: history.list_events(s, run_id)) if e.type == kind]
+
+    def states(self, run_id: str) -> list[str]:
+        return [event.payload["state"] for event in self.events(run_id, "state")]
+
+    def artifact(self, run_id: str, name: str) -> bytes:
+        found = {artifact.name: artifact for artifact in self.ask(lambda s: history.list_artifacts(s, run_id))}
+        return b"".join(self.store.open_range(found[name].key))
+
+    def store_file(self, path: Path) -> str:
+        """Put a file into the store; its digest."""
+        digest = file_digest(path)
+        assert self.store.put(path, digest) == key_of(digest)
+        return digest
+
+    def checkpoint(self, run_id: str, step: int, content: bytes, fence: int = 0) -> str:
+        """Register a checkpoint whose content is in the store; its id."""
+        path = self.settings.data_dir / f"checkpoint-{step}"
+        path.write_bytes(content)
+        digest = self.store_file(path)
+        with unit_of_work(self.engine) as session:
+            row = Checkpoint(
+                run_id=run_id,
+                fence=fence,
+                step=step,
+                epoch=0.0,
+                bytes=len(content),
+                digest=digest,
+                key=key_of(digest),
+                created_by="test",
+            )
+            session.add(row)
+            session.flush()
+            return row.id
+
+

@@ -1,0 +1,365 @@
+"""A runner sees one attempt through, whatever the job or a person does, and leaves no process behind."""
+
+import hashlib
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.unit.worker.house import House
+
+from control.db.models import DatasetVersion
+from control.db.session import unit_of_work
+from control.records import history, leases, runs
+from control.records.leases import Outcome
+from control.states import Action
+from detco_core.contract.config import override
+from detco_core.contract.presets import smoke
+from detco_core.contract.reader import plain
+from worker.attempts import attempt_folder, is_occupied, open_folder
+from worker.launch import child_environment
+from worker.processes import Leash, Mark, marked, start
+from worker.runner import EXIT_CLOSED, EXIT_OPEN
+
+CHILDREN = Path(__file__).with_name("children.py")
+
+
+def weights_after(steps: int) -> bytes:
+    """The stand-in job's "weights" after so many steps, all made exactly once."""
+    state = ""
+    for step in range(1, steps + 1):
+        state = hashlib.sha256(f"{state}/{step}".encode()).hexdigest()
+    return state.encode()
+
+
+class Attempt:
+    """A claimed run and its runner, as a pool process would start it."""
+
+    def __init__(self, house: House, *, queue: runs.Queue = "gpu", **environment: str) -> None:
+        self.house = house
+        self.claim = house.claim(queue)
+        self.mark = Mark(self.claim.run_id, self.claim.fence)
+        self.folder = open_folder(house.settings.work_dir, self.mark)
+        self.leash = Leash()
+        settings = {
+            "DETCO_DATA_DIR": str(house.settings.data_dir),
+            "DETCO_CONTROL_POLL_SECONDS": "0.05",
+            "DETCO_HEARTBEAT_SECONDS": "0.5",
+            "DETCO_GRACE_SECONDS": "20",
+            "DETCO_SHUTDOWN_SECONDS": "10",
+            "DETCO_LOG_LEVEL": "DEBUG",
+            **environment,
+        }
+        command = [sys.executable, str(CHILDREN), "runner", *map(str, self.mark), str(self.leash.fd)]
+        told = child_environment(self.mark, settings)
+        self.runner = start(command, folder=self.folder, environment=told, leash=self.leash)
+
+    @property
+    def run_id(self) -> str:
+        return self.claim.run_id
+
+    def wait(self) -> int:
+        """Wait for the runner's end; what is left of it is the fault of the test."""
+        code = self.runner.wait(60)
+        self.leash.let_go()
+        assert marked(self.mark) == []
+        return code
+
+    def wait_until(self, happened: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 30
+        while not happened():
+            assert self.runner.poll() is None, "the runner has ended"
+            assert time.monotonic() < deadline, "it did not happen"
+            time.sleep(0.02)
+
+    def wait_for_step(self, step: int) -> None:
+        self.wait_until(lambda: (self.house.run(self.run_id).progress or {}).get("step", 0) >= step)
+
+    def ask(self, action: Action) -> None:
+        with unit_of_work(self.house.engine) as session:
+            runs.request_action(session, runs.get_run(session, self.run_id), action, "test")
+
+    def job(self) -> psutil.Process:
+        """The stand-in job's process."""
+        return next(p for p in marked(self.mark) if p.cmdline()[-1] == "pretrain" and p.ppid() == self.runner.pid)
+
+
+def steps_of_checkpoints(house: House, run_id: str) -> list[int]:
+    return sorted(c.step for c in house.ask(lambda s: history.list_checkpoints(s, run_id)).items)
+
+
+@pytest.mark.slow
+class TestTheJobsOwnEnd:
+    def test_finished_completes_the_run_with_all_it_said(self, house: House) -> None:
+        run_id = house.pretraining(steps=5, every=2)
+        attempt = Attempt(house)
+        assert attempt.wait() == EXIT_CLOSED
+        run = house.run(run_id)
+        assert (run.state, run.progress["step"] if run.progress else None) == ("completed", 5)
+        assert house.states(run_id) == ["queued", "starting", "running", "completed"]
+        assert run.environment == {"version": "fake"}
+        assert steps_of_checkpoints(house, run_id) == [2, 4, 5]
+        assert len(house.events(run_id, "progress")) == 5
+        assert house.artifact(run_id, "weights") == weights_after(5)
+        assert b"the fake job begins" in house.artifact(run_id, "log.txt")
+        (row,) = house.ask(lambda s: history.list_attempts(s, run_id))
+        assert (row.state, row.exit_code, row.log_tail) == ("completed", 0, "the fake job begins")
+        assert not attempt.folder.exists()
+
+    def test_a_scan_makes_its_version_ready(self, house: House) -> None:
+        with unit_of_work(house.engine) as session:
+            version = session.get_one(DatasetVersion, house.photos.id)
+            version.state = "scanning"
+        run_id = house.submit("check", {"dataset_version_id": house.photos.id}, dataset_version_id=house.photos.id)
+        assert Attempt(house, queue="cpu").wait() == EXIT_CLOSED
+        assert house.run(run_id).state == "completed"
+        assert house.ask(lambda s: s.get_one(DatasetVersion, house.photos.id)).state == "ready"
+
+    @pytest.mark.parametrize(("behaviour", "message"), [("user", "a fake error of kind user"), ("nan", "kind nan")])
+    def test_its_own_fault_is_told_and_counted(self, house: House, behaviour: str, message: str) -> None:
+        run_id = house.pretraining(behaviour)
+        assert Attempt(house).wait() == EXIT_CLOSED
+        run = house.run(run_id)
+        assert (run.state, run.failures, run.losses) == ("queued", 1, 0)
+        assert message in (run.reason or "")
+
+    @pytest.mark.parametrize(
+        ("behaviour", "why"),
+        [
+            ("dies", "by SIGKILL without a last event"),
+            ("dies_in_a_line", "by SIGKILL without a last event"),
+            ("exits", "with exit code 3 without a last event"),
+            ("internal", "a fake error of kind internal"),
+        ],
+    )
+    def test_any_other_end_is_a_loss(self, house: House, behaviour: str, why: str) -> None:
+        run_id = house.pretraining(behaviour)
+        assert Attempt(house).wait() == EXIT_CLOSED
+        run = house.run(run_id)
+        assert (run.state, run.failures, run.losses) == ("queued", 0, 1)
+        assert why in (run.reason or "")
+        assert steps_of_checkpoints(house, run_id) == [2]
+
+    def test_the_next_attempt_continues_from_the_last_checkpoint(self, house: House) -> None:
+        run_id = house.pretraining("dies", steps=6, every=2)
+        Attempt(house).wait()
+        time.sleep(1.1)  # the back-off after a first loss
+        Attempt(house).wait()
+        assert house.run(run_id).state == "completed"
+        assert [event.payload["resumed_from"] for event in house.events(run_id, "started")] == [None, 2]
+        assert house.artifact(run_id, "weights") == weights_after(6)
+
+    def test_its_grandchildren_end_with_it(self, house: House) -> None:
+        house.pretraining("leaves_grandchildren", steps=30)
+        attempt = Attempt(house)
+        attempt.wait_for_step(1)
+        grandchildren = [p for p in marked(attempt.mark) if "SIG_IGN" in str(p.cmdline())]
+        assert len(grandchildren) == 3
+        assert attempt.wait() == EXIT_CLOSED
+        assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in grandchildren)
+
+    def test_a_spec_that_cannot_be_read_is_the_users_fault(self, house: House) -> None:
+        config = plain(override(smoke(), {})) | {"unknown": 1}
+        spec = {"config": config, "dataset_version_id": house.photos.id, "gpus": 1}
+        run_id = house.submit("pretrain", spec, dataset_version_id=house.photos.id, max_attempts=1)
+        assert Attempt(house).wait() == EXIT_CLOSED
+        run = house.run(run_id)
+        assert run.state == "failed"
+        assert "unknown" in (run.reason or "")
+
+
+@pytest.mark.slow
+class TestWhatAPersonWants:
+    @pytest.mark.parametrize(
+        ("action", "state"), [("cancel", "cancelled"), ("pause", "paused"), ("finish", "completed")]
+    )
+    def test_a_job_that_is_stopped_saves_first(self, house: House, action: Action, state: str) -> None:
+        run_id = house.pretraining(steps=2000, every=500)
+        attempt = Attempt(house)
+        attempt.wait_for_step(2)
+        attempt.ask(action)
+        assert attempt.wait() == EXIT_CLOSED
+        assert house.run(run_id).state == state
+        (stopped,) = house.events(run_id, "stopped")
+        assert steps_of_checkpoints(house, run_id) == [stopped.payload["step"]]
+        assert not attempt.folder.exists()
+
+    def test_finish_before_the_job_can_listen_waits_until_it_can(self, house: House) -> None:
+        run_id = house.pretraining(steps=2000, every=500)
+        attempt = Attempt(house)
+        attempt.ask("finish")
+        assert attempt.wait() == EXIT_CLOSED
+        assert house.run(run_id).state == "completed"
+        assert len(steps_of_checkpoints(house, run_id)) == 1
+
+    def test_kill_waits_for_nobody(self, house: House) -> None:
+        run_id = house.pretraining("ignores_term", steps=2000)
+        attempt = Attempt(house)
+        attempt.wait_for_step(2)
+        attempt.ask("kill")
+        assert attempt.wait() == EXIT_CLOSED
+        assert house.run(run_id).state == "cancelled"
+        assert house.events(run_id, "stopped") == []
+
+    def test_a_job_that_ignores_sigterm_is_ended_after_the_grace(self, house: House) -> None:
+        run_id = house.pretraining("ignores_term", steps=2000)
+        attempt = Attempt(house, DETCO_GRACE_SECONDS="0.5")
+        attempt.wait_for_step(2)
+        attempt.ask("cancel")
+        assert attempt.wait() == EXIT_CLOSED
+        assert house.run(run_id).state == "cancelled"
+
+    def test_kill_shortens_the_grace_of_a_cancel(self, house: House) -> None:
+        run_id = house.pretraining("ignores_term", steps=2000)
+        attempt = Attempt(house)
+        attempt.wait_for_step(2)
+        attempt.ask("cancel")
+        attempt.wait_until(lambda: house.run(run_id).state == "cancelling")
+        attempt.ask("kill")
+        assert attempt.wait() == EXIT_CLOSED
+        assert house.run(run_id).state == "cancelled"
+
+    def test_a_run_resumed_after_a_pause_ends_as_an_undisturbed_one(self, house: House) -> None:
+        run_id = house.pretraining(steps=60, every=500)
+        attempt = Attempt(house)
+        attempt.wait_for_step(3)
+        attempt.ask("pause")
+        attempt.wait()
+        attempt.ask("resume")
+        assert Attempt(house).wait() == EXIT_CLOSED
+        assert house.run(run_id).state == "completed"
+        assert house.artifact(run_id, "weights") == weights_after(60)
+
+
+@pytest.mark.slow
+class TestTheRunnersOwnEnd:
+    def test_let_go_it_saves_and_gives_the_run_back(self, house: House) -> None:
+        run_id = house.pretraining(steps=2000, every=500)
+        attempt = Attempt(house)
+        attempt.wait_for_step(2)
+        attempt.leash.let_go()
+        assert attempt.wait() == EXIT_CLOSED
+        run = house.run(run_id)
+        assert (run.state, run.failures) == ("queued", 0)
+        assert len(steps_of_checkpoints(house, run_id)) == 1
+        (row,) = house.ask(lambda s: history.list_attempts(s, run_id))
+        assert row.state == "preempted"
+
+    def test_sigterm_is_the_same(self, house: House) -> None:
+        run_id = house.pretraining(steps=2000, every=500)
+        attempt = Attempt(house)
+        attempt.wait_for_step(2)
+        attempt.runner.terminate()
+        assert attempt.wait() == EXIT_CLOSED
+        assert (house.run(run_id).state, len(steps_of_checkpoints(house, run_id))) == ("queued", 1)
+
+    def test_let_go_with_a_deaf_job_it_still_leaves_in_time(self, house: House) -> None:
+        run_id = house.pretraining("ignores_term", steps=2000)
+        attempt = Attempt(house, DETCO_SHUTDOWN_SECONDS="2")
+        attempt.wait_for_step(2)
+        attempt.leash.let_go()
+        assert attempt.wait() == EXIT_CLOSED
+        assert house.run(run_id).state == "queued"
+
+    def test_killed_it_takes_its_job_along(self, house: House) -> None:
+        run_id = house.pretraining(steps=2000)
+        attempt = Attempt(house)
+        attempt.wait_for_step(2)
+        job = attempt.job()
+        attempt.runner.send_signal(signal.SIGKILL)
+        attempt.wait_gone(job) if hasattr(attempt, "wait_gone") else psutil.wait_procs([job], timeout=20)
+        assert not job.is_running() or job.status() == psutil.STATUS_ZOMBIE
+        assert attempt.wait() == -signal.SIGKILL
+        assert house.run(run_id).state == "running"
+        assert not is_occupied(attempt.folder)
+
+    def test_a_second_runner_of_one_attempt_does_nothing(self, house: House) -> None:
+        run_id = house.pretraining(steps=2000)
+        attempt = Attempt(house)
+        attempt.wait_for_step(1)
+        command = [sys.executable, str(CHILDREN), "runner", *map(str, attempt.mark), "0"]
+        told = child_environment(attempt.mark, {"DETCO_DATA_DIR": str(house.settings.data_dir)})
+        assert subprocess.run(command, env=told, stdin=subprocess.DEVNULL, check=False).returncode == EXIT_CLOSED
+        assert house.run(run_id).state == "running"
+        attempt.ask("kill")
+        attempt.wait()
+
+
+@pytest.mark.slow
+class TestAStaleRunner:
+    def test_it_stops_and_writes_nothing(self, house: House) -> None:
+        run_id = house.pretraining(steps=2000)
+        attempt = Attempt(house)
+        attempt.wait_for_step(2)
+        with unit_of_work(house.engine) as session:
+            assert leases.close(session, *attempt.mark, Outcome(kind="lost", message="taken away"))
+        before = house.run(run_id)
+        events = len(house.events(run_id, "progress"))
+        assert attempt.wait() == EXIT_CLOSED
+        after = house.run(run_id)
+        assert (after.state, after.reason, after.version) == ("queued", "taken away", before.version)
+        assert len(house.events(run_id, "progress")) == events
+        assert house.events(run_id, "stopped") == []
+
+
+@pytest.mark.slow
+class TestWhileTheDatabaseIsAway:
+    def test_the_job_goes_on_and_everything_is_told_later(self, house: House) -> None:
+        run_id = house.pretraining(steps=40, every=10, seconds=0.05)
+        attempt = Attempt(house)
+        attempt.wait_for_step(2)
+        with closing(sqlite3.connect(house.settings.data_dir / "detco.sqlite3", isolation_level=None)) as writer:
+            writer.execute("BEGIN IMMEDIATE")
+            finished = attempt.folder / "events.jsonl"
+            attempt.wait_until(lambda: b'"type":"finished"' in finished.read_bytes())
+            writer.execute("ROLLBACK")
+        assert attempt.wait() == EXIT_CLOSED
+        assert house.run(run_id).state == "completed"
+        assert len(house.events(run_id, "progress")) == 40
+        assert steps_of_checkpoints(house, run_id) == [10, 20, 30, 40]
+        assert len(house.events(run_id, "started")) == 1
+
+    def test_it_stops_when_the_lease_may_have_ended_and_reports_afterwards(self, house: House) -> None:
+        run_id = house.pretraining(steps=5000, every=5000, seconds=0.01)
+        attempt = Attempt(house, DETCO_LEASE_SECONDS="2")
+        attempt.wait_for_step(2)
+        with closing(sqlite3.connect(house.settings.data_dir / "detco.sqlite3", isolation_level=None)) as writer:
+            writer.execute("BEGIN IMMEDIATE")
+            said = attempt.folder / "events.jsonl"
+            attempt.wait_until(lambda: b'"type":"stopped"' in said.read_bytes())
+            writer.execute("ROLLBACK")
+        assert attempt.wait() == EXIT_CLOSED
+        assert house.run(run_id).state == "queued"
+        assert len(steps_of_checkpoints(house, run_id)) == 1
+
+
+@pytest.mark.slow
+class TestWhileTheStoreIsAway:
+    def test_the_run_waits_for_its_files_and_progress_does_not(self, house: House) -> None:
+        artifacts = house.settings.data_dir / "artifacts" / "sha256"
+        run_id = house.pretraining(steps=6, every=2)
+        aside = artifacts.with_name("aside")
+        attempt = Attempt(house)
+        attempt.wait_until(lambda: (attempt.folder / "events.jsonl").exists())
+        artifacts.rename(aside)
+        artifacts.touch()
+        attempt.wait_for_step(6)
+        assert house.run(run_id).state == "running"
+        artifacts.unlink()
+        aside.rename(artifacts)
+        assert attempt.wait() == EXIT_CLOSED
+        assert house.run(run_id).state == "completed"
+        assert steps_of_checkpoints(house, run_id) == [2, 4, 6]
+
+
+def test_the_folder_of_an_attempt_names_run_and_fence(tmp_path: Path) -> None:
+    assert attempt_folder(tmp_path, Mark("run_1", 2)) == tmp_path / "run_1" / "attempt-2"
+    assert EXIT_OPEN != EXIT_CLOSED
+    assert json.loads("1") == 1

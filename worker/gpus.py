@@ -1,0 +1,58 @@
+"""Which GPUs this machine has and whether they are really free, asked of NVML without ever opening CUDA."""
+
+import importlib
+import logging
+from typing import Any, NamedTuple
+
+BUSY_BYTES = 2 * 2**30
+"""A GPU nobody leased counts as taken by a stranger from this much used memory on; driver and desktop use less."""
+
+_log = logging.getLogger(__name__)
+
+
+class Gpu(NamedTuple):
+    """One GPU, as NVML sees it."""
+
+    uuid: str
+    name: str
+    memory: int
+    """Bytes."""
+    used: int
+    """Bytes, by whomever."""
+    processes: int
+    """Processes that hold a CUDA context on it; 0 in a container that cannot see them."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody computes on it."""
+        return self.processes == 0 and self.used < BUSY_BYTES
+
+
+def discover(nvml: Any = None) -> list[Gpu]:
+    """All GPUs in PCI order; none where there is no driver. `nvml` stands in for the `pynvml` module."""
+    api = nvml or importlib.import_module("pynvml")
+    try:
+        api.nvmlInit()
+    except api.NVMLError as error:
+        _log.debug("no NVIDIA driver: %s", error)
+        return []
+    try:
+        return [_gpu(api, api.nvmlDeviceGetHandleByIndex(n)) for n in range(api.nvmlDeviceGetCount())]
+    finally:
+        api.nvmlShutdown()
+
+
+def _gpu(api: Any, handle: Any) -> Gpu:
+    memory = api.nvmlDeviceGetMemoryInfo(handle)
+    return Gpu(
+        uuid=_text(api.nvmlDeviceGetUUID(handle)),
+        name=_text(api.nvmlDeviceGetName(handle)),
+        memory=int(memory.total),
+        used=int(memory.used),
+        processes=len(api.nvmlDeviceGetComputeRunningProcesses(handle)),
+    )
+
+
+def _text(value: str | bytes) -> str:
+    """Older bindings answer in bytes."""
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,232 @@
+"""Everything a job needs, brought into its folder before it starts: the run's spec becomes `job.json`.
+
+Data sets are read where they are. What comes from the store (file manifest, checkpoint to continue from, checkpoint or
+bundle to look at) is placed in the folder, digests checked. The tables are read first and let go: fetching may take
+minutes, and no transaction stays open meanwhile.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import NoResultFound
+from sqlalchemy.orm import Session
+
+from control.db.models import Attempt, Checkpoint, DatasetVersion, ModelVersion, Run, Weights
+from control.db.session import read_only
+from control.errors import ArtifactMissing, DigestMismatch
+from control.records import workers
+from control.records.history import NEWEST, get_attempt
+from detco_core.contract.config import read_config
+from detco_core.contract.datasets import DatasetKind, DatasetRef
+from detco_core.contract.errors import DataError
+from detco_core.contract.evaluations import EvaluationSpec, Source
+from detco_core.contract.jobs import CheckJob, EvaluateJob, ExportJob, Job, PretrainJob
+from detco_core.contract.manifest import Lineage
+from detco_core.contract.reader import canonical_json
+from worker.launch import JOB_FILE
+from worker.processes import Mark
+
+Place = Callable[[Path, str], None]
+"""Puts the artifact of a digest at a path, verified: `Cache.place`, or a fetch from the store."""
+
+DATASET_FILE = "dataset.jsonl"
+RESUME_FILE = "resume.pt"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A job that can be started."""
+
+    verb: str
+    processes: int
+    gpus: tuple[str, ...]
+    """UUIDs."""
+    threads: int
+    """CPU threads for each process."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A job as far as the tables tell it, and the artifacts it needs."""
+
+    run: Run
+    folder: Path
+    needed: dict[Path, tuple[str, str]] = field(default_factory=dict)
+    """Where it must lie: its digest, and what it is."""
+
+    def need(self, name: str, digest: str, what: str) -> str:
+        """Ask for an artifact; returns the path it will have."""
+        path = self.folder / name
+        self.needed[path] = (digest, what)
+        return str(path)
+
+
+def prepare(engine: Engine, place: Place, mark: Mark, folder: Path) -> Prepared:
+    """Fill the folder of an attempt.
+
+    Raises:
+        InvalidDocument: the spec is not one this version understands.
+        DataError: what the job is to work on is gone or damaged.
+        StoreError, SQLAlchemyError: store or database are away; try again.
+    """
+    try:
+        with read_only(engine) as session:
+            run = session.get_one(Run, mark.run)
+            prepared = _prepared(session, run, get_attempt(session, *mark))
+            draft = _Draft(run, folder)
+            job = _MAKERS[run.kind](session, draft)
+            checkpoints = session.scalars(select(Checkpoint).where(Checkpoint.run_id == run.id).order_by(*NEWEST)).all()
+    except NoResultFound as error:
+        raise DataError(f"something run {mark.run} refers to was deleted: {error}") from error
+    for path, (digest, what) in draft.needed.items():
+        _bring(place, path, digest, what)
+    if isinstance(job, PretrainJob):
+        job = _resumed(job, place, checkpoints)
+    (folder / JOB_FILE).write_text(canonical_json(job), "utf-8")
+    return prepared
+
+
+def _bring(place: Place, path: Path, digest: str, what: str) -> None:
+    try:
+        place(path, digest)
+    except (ArtifactMissing, DigestMismatch) as error:
+        raise DataError(f"{what} cannot be had from the artifact store: {error}") from error
+
+
+def _resumed(job: PretrainJob, place: Place, checkpoints: Sequence[Checkpoint]) -> PretrainJob:
+    """Continue from the newest checkpoint that can be had: a damaged one costs its steps, not the run."""
+    path = Path(job.folder) / RESUME_FILE
+    for checkpoint in checkpoints:
+        try:
+            place(path, checkpoint.digest)
+        except (ArtifactMissing, DigestMismatch) as error:
+            _log.error("%s: cannot continue from step %d: %s", job.run, checkpoint.step, error)
+        else:
+            return replace(job, resume=str(path), resume_sha256=checkpoint.digest)
+    return job
+
+
+def _prepared(session: Session, run: Run, attempt: Attempt) -> Prepared:
+    slots = workers.list_slots(session, attempt.host)
+    given = [slot for slot in slots if slot.uuid in attempt.slots]
+    sharing = sum(slot.purpose in {own.purpose for own in given} for slot in slots)
+    return Prepared(
+        verb=run.kind,
+        processes=run.slots_wanted,
+        gpus=tuple(slot.uuid for slot in given if slot.is_gpu),
+        threads=max(1, len(os.sched_getaffinity(0)) // max(1, sharing)),
+    )
+
+
+def _pretrain(session: Session, draft: _Draft) -> Job:
+    config = read_config(draft.run.spec["config"])
+    return PretrainJob(folder=str(draft.folder), config=config, dataset=_dataset(session, draft), run=draft.run.id)
+
+
+def _evaluate(session: Session, draft: _Draft) -> Job:
+    spec = draft.run.spec
+    evaluation = EvaluationSpec(
+        task=spec["task"],
+        source=_source(session, draft, spec["source"]),
+        options=spec.get("options") or {},
+        seed=spec.get("seed", 0),
+    )
+    return EvaluateJob(folder=str(draft.folder), spec=evaluation, dataset=_dataset(session, draft), run=draft.run.id)
+
+
+def _export(session: Session, draft: _Draft) -> Job:
+    spec = draft.run.spec
+    checkpoint = session.get_one(Checkpoint, spec["checkpoint_id"])
+    return ExportJob(
+        folder=str(draft.folder),
+        checkpoint=_checkpoint(draft, checkpoint),
+        checkpoint_sha256=checkpoint.digest,
+        formats=tuple(spec["formats"]),
+        lineage=_lineage(session, checkpoint),
+        license=spec.get("license"),
+        created_by=draft.run.created_by,
+        run=draft.run.id,
+    )
+
+
+def _check(session: Session, draft: _Draft) -> Job:
+    version = session.get_one(DatasetVersion, draft.run.spec["dataset_version_id"])
+    return CheckJob(
+        folder=str(draft.folder),
+        root=version.root,
+        kind=cast(DatasetKind, version.kind),
+        exclude=tuple(version.exclude),
+        run=draft.run.id,
+    )
+
+
+_MAKERS: dict[str, Callable[[Session, _Draft], Job]] = {
+    "pretrain": _pretrain,
+    "evaluate": _evaluate,
+    "export": _export,
+    "check": _check,
+}
+
+
+def _dataset(session: Session, draft: _Draft) -> DatasetRef:
+    version = session.get_one(DatasetVersion, draft.run.dataset_version_id)
+    if version.digest is None:
+        raise DataError(f"data set {version.ref} is {version.state}, not ready")
+    return DatasetRef(
+        name=version.ref,
+        kind=cast(DatasetKind, version.kind),
+        root=version.root,
+        manifest=draft.need(DATASET_FILE, version.digest, f"the file manifest of {version.ref}"),
+        digest=version.digest,
+    )
+
+
+def _source(session: Session, draft: _Draft, source: dict[str, Any]) -> Source:
+    if "checkpoint_id" in source:
+        checkpoint = session.get_one(Checkpoint, source["checkpoint_id"])
+        return Source(kind="checkpoint", path=_checkpoint(draft, checkpoint), sha256=checkpoint.digest)
+    if "model_version_id" in source:
+        return _bundle(session.get_one(ModelVersion, source["model_version_id"]), draft)
+    if "weights_id" in source:
+        return _weights(session.get_one(Weights, source["weights_id"]), draft)
+    return Source(kind="random", backbone=source["backbone"], seed=source["seed"])
+
+
+def _checkpoint(draft: _Draft, checkpoint: Checkpoint) -> str:
+    return draft.need("source.pt", checkpoint.digest, f"checkpoint {checkpoint.id}")
+
+
+def _bundle(version: ModelVersion, draft: _Draft) -> Source:
+    if not version.files:
+        raise DataError(f"model version {version.ref} has no bundle: it is {version.state}")
+    for file in version.files.values():
+        draft.need(f"source/{file['path']}", file["digest"], f"{file['path']} of {version.ref}")
+    return Source(kind="bundle", path=str(draft.folder / "source"))
+
+
+def _weights(weights: Weights, draft: _Draft) -> Source:
+    if weights.digest is None:
+        raise DataError(f"weights {weights.id} are {weights.state}, not ready")
+    path = draft.need("source.pth", weights.digest, f"weights {weights.id}")
+    return Source(kind="weights", path=path, sha256=weights.digest, backbone=weights.architecture)
+
+
+def _lineage(session: Session, checkpoint: Checkpoint) -> Lineage:
+    trained = session.get_one(Run, checkpoint.run_id)
+    version = session.get(DatasetVersion, trained.dataset_version_id) if trained.dataset_version_id else None
+    return Lineage(
+        run=trained.id,
+        checkpoint=checkpoint.id,
+        step=checkpoint.step,
+        dataset=trained.dataset,
+        dataset_digest=version.digest if version else None,
+        config_digest=trained.config_digest,
+        method=trained.spec["config"]["method"]["name"],
+    )

@@ -1,0 +1,73 @@
+"""How a job's process is started: its command, its environment, its log."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import worker
+from worker.processes import Leash, Mark, dying_with_parent, start
+
+JOB_FILE = "job.json"
+LOG_FILE = "log.txt"
+LOG_TAIL_LINES = 60
+_LOG_TAIL_BYTES = 16 * 1024
+
+Command = Callable[[str, int], list[str]]
+"""Makes the command of a job from its verb and its number of processes."""
+
+
+def job_command(verb: str, processes: int = 1) -> list[str]:
+    """`python -m detco_core VERB job.json`, under torchrun when the job takes several processes."""
+    if processes == 1:
+        return [sys.executable, "-m", "detco_core", verb, JOB_FILE]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return [*launcher, "-m", "detco_core", verb, JOB_FILE]
+
+
+def child_environment(mark: Mark, extra: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process started here: the marks, and where this package was imported from."""
+    environment = {**os.environ, **mark.environment(), **extra}
+    root = Path(worker.__file__).parents[1]
+    if root.name != "site-packages":  # run from a checkout: the child's working folder is another
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
+    return environment
+
+
+def job_environment(mark: Mark, gpus: Sequence[str], threads: int) -> dict[str, str]:
+    """The environment of a job: only its own GPUs by UUID, `threads` CPU threads a process, and none of our settings.
+
+    The service's settings hold passwords, and a job knows no service.
+    """
+    extra = {
+        "CUDA_VISIBLE_DEVICES": ",".join(gpus),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
+        "PYTHONUNBUFFERED": "1",
+    }
+    environment = child_environment(mark, extra)
+    kept = {*mark.environment(), "DETCO_WORKER"}
+    return {name: value for name, value in environment.items() if not name.startswith("DETCO_") or name in kept}
+
+
+def launch(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], leash: Leash
+) -> subprocess.Popen[bytes]:
+    """Start a job in its folder, its output going to `log.txt`; it dies with the thread that calls this.
+
+    `DETCO_PARENT_FD` tells it where its leash is.
+    """
+    told = {**environment, "DETCO_PARENT_FD": str(leash.fd)}
+    with (folder / LOG_FILE).open("ab") as log:
+        return start(dying_with_parent(command), folder=folder, environment=told, leash=leash, output=log.fileno())
+
+
+def log_tail(folder: Path) -> str:
+    """The last lines of the log; empty when there is none."""
+    try:
+        with (folder / LOG_FILE).open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _LOG_TAIL_BYTES))
+            text = log.read().decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(text.splitlines()[-LOG_TAIL_LINES:])

@@ -1,0 +1,240 @@
+"""`python -m worker.runner RUN FENCE LEASH`: one attempt of one run, in a process of its own.
+
+It prepares the attempt's folder, starts the job there as its only child, and stays with it: reads what it says, keeps
+its lease, stops it when told, and when it has ended sweeps every descendant and closes the attempt. The main thread
+only looks after the process: it never waits for database or store while the job lives.
+"""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from control.bus import Bus, open_bus, run_topic
+from control.db.session import open_engine, unit_of_work
+from control.errors import StoreError
+from control.log import configure
+from control.records import leases
+from control.records.leases import Outcome
+from control.settings import Settings, load_settings
+from control.storage.base import Store, key_of
+from control.storage.cache import Cache
+from control.storage.open import open_store
+from detco_core.contract.errors import DetcoError
+from detco_core.contract.events import Failed, Finished, Stopped
+from worker.attempts import discard, occupy, open_folder
+from worker.background import in_background
+from worker.inputs import Place, Prepared, prepare
+from worker.launch import LOG_FILE, Command, job_command, job_environment, launch, log_tail
+from worker.lease import Lease
+from worker.orders import Orders
+from worker.processes import Leash, Mark, ask_to_leave, become_subreaper, descendants, end, reap_orphans, sweep
+from worker.sink import Feed, Sink
+
+EXIT_CLOSED = 0
+"""The attempt is closed, or is another's by now."""
+EXIT_OPEN = 1
+"""Whoever holds the leash must see to the attempt."""
+
+_TICK = 0.1
+_RETRY = 2.0
+"""Seconds before a database or a store that was away is tried again."""
+_CLOSING_SECONDS = 5.0
+"""For storing and closing after a job that had to go, even when it used all of its time."""
+
+_log = logging.getLogger(__name__)
+
+
+class Services(NamedTuple):
+    """What a runner works with."""
+
+    settings: Settings
+    engine: Engine
+    store: Store
+    bus: Bus
+
+    @property
+    def place(self) -> Place:
+        """Brings artifacts; those of a remote store by way of this host's cache."""
+        if self.settings.store_url is not None:
+            return Cache(self.settings.data_dir / "cache", self.settings.cache_bytes, self.store).place
+        return lambda path, digest: self.store.fetch(key_of(digest), path, digest)
+
+
+class Runner:
+    """Sees one attempt from its claimed row to its closed one."""
+
+    def __init__(
+        self, services: Services, mark: Mark, folder: Path, leash: int, command: Command = job_command
+    ) -> None:
+        self._services = services
+        self._mark = mark
+        self._folder = folder
+        self._command = command
+        self._lease = Lease(services.engine, mark, services.settings)
+        self._sink = Sink(services.engine, services.store, services.bus, mark, folder)
+        self._feed = Feed(self._sink)
+        self.orders = Orders(self._lease, leash, services.settings.shutdown_seconds)
+
+    def run(self) -> int:
+        """The whole attempt; returns `EXIT_CLOSED` or `EXIT_OPEN`."""
+        self._lease.start()
+        try:
+            prepared = self._prepare()
+        except DetcoError as error:
+            return self._close(Outcome(kind="failed", error_kind="user", message=str(error)))
+        if prepared is None:
+            return self._close(self._outcome(None))
+        exit_code = self._work(prepared)
+        all_taken = self._take_the_rest()
+        return self._close(self._outcome(exit_code, all_taken))
+
+    def _prepare(self) -> Prepared | None:
+        """Fill the folder; None when the job is not to start any more."""
+        inputs = in_background(self._bring_inputs, "inputs")
+        while not inputs.done():
+            # Who wants the run finished wants a checkpoint saved, and that takes a job.
+            if self.orders.deadline() is not None and not self.orders.only_finish:
+                return None
+            time.sleep(_TICK)
+        return inputs.result()
+
+    def _bring_inputs(self) -> Prepared:
+        while True:
+            try:
+                return prepare(self._services.engine, self._services.place, self._mark, self._folder)
+            except (StoreError, SQLAlchemyError) as error:
+                _log.warning("%s waits for its inputs: %s", self._mark.run, error)
+                time.sleep(_RETRY)
+
+    def _work(self, prepared: Prepared) -> int | None:
+        """Run the job to its end and leave no process of it; its exit code, None when the kernel could not end it."""
+        leash = Leash()
+        environment = job_environment(self._mark, prepared.gpus, prepared.threads)
+        job = launch(self._command(prepared.verb, prepared.processes), self._folder, environment, leash)
+        self._lease.announce()
+        self._feed.start()
+        try:
+            self._supervise(job, launcher=prepared.processes > 1)
+        finally:
+            leash.let_go()
+            clean_up(self._mark)
+        return job.returncode
+
+    def _supervise(self, job: "subprocess.Popen[bytes]", *, launcher: bool) -> None:
+        asked = False
+        while _is_running(job):
+            deadline = self.orders.deadline()
+            if deadline is None:
+                continue
+            if time.monotonic() >= deadline:
+                end(job)
+                return
+            # Asked before it can listen, it would die of SIGTERM with nothing saved.
+            can_listen = self._sink.last_seq > 0 or not self.orders.only_finish
+            if not asked and can_listen:
+                ask_to_leave(job, launcher=launcher)
+                asked = True
+
+    def _take_the_rest(self) -> bool:
+        """Wait until everything the job said and named is in tables and store; False when there is no time for it."""
+        self._feed.finish(self._folder / LOG_FILE)
+        while not self._feed.taken.wait(_TICK):
+            if self._lease.is_stale or self._sink.is_stale or self._is_out_of_time():
+                return False
+        return True
+
+    def _is_out_of_time(self) -> bool:
+        patience = self.orders.patience()
+        return patience is not None and time.monotonic() > patience + _CLOSING_SECONDS
+
+    def _outcome(self, exit_code: int | None, all_taken: bool = True) -> Outcome:
+        """What the end of the job means; a job that ended without a last event is lost, unless it had to go."""
+        outcome = partial(Outcome, exit_code=exit_code, log_tail=log_tail(self._folder))
+        ending, wanted = self._sink.ending, self._lease.wanted
+        if isinstance(ending, Failed):
+            return outcome(kind="failed", error_kind=ending.kind, message=ending.message)
+        if isinstance(ending, Finished) and exit_code == 0 and all_taken and not self._sink.damaged:
+            return outcome(kind="completed")
+        has_saved = isinstance(ending, Stopped) and all_taken
+        if (has_saved and wanted != "run") or (exit_code is None and wanted in ("pause", "cancel", "kill")):
+            return outcome(kind="stopped")
+        if has_saved or self.orders.is_leaving:
+            return outcome(kind="preempted", message="it had to leave its worker")
+        return outcome(kind="lost", message=self._why_lost(exit_code))
+
+    def _why_lost(self, exit_code: int | None) -> str:
+        if self._sink.damaged:
+            return self._sink.damaged[0]
+        if exit_code is None:
+            return "the job's process could not be ended"
+        how = f"by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"with exit code {exit_code}"
+        return f"the job's process ended {how}" + ("" if self._sink.ending else " without a last event")
+
+    def _close(self, outcome: Outcome) -> int:
+        while not (self._lease.is_stale or self._sink.is_stale):
+            try:
+                with unit_of_work(self._services.engine) as session:
+                    closed = leases.close(session, *self._mark, outcome)
+            except SQLAlchemyError as error:
+                _log.warning("%s waits to be closed as %s: %s", self._mark.run, outcome.kind, error)
+                if self._is_out_of_time():
+                    return EXIT_OPEN
+                time.sleep(_RETRY)
+                continue
+            self._lease.leave()
+            if closed:
+                _log.info("%s attempt-%d: %s %s", *self._mark, outcome.kind, outcome.message or "")
+                self._services.bus.publish(run_topic(self._mark.run))
+                discard(self._folder)
+                return EXIT_CLOSED
+            break
+        _log.warning("%s attempt-%d is not ours any more: nothing was written", *self._mark)
+        return EXIT_CLOSED
+
+
+def clean_up(mark: Mark) -> None:
+    """Leave no descendant of this process, wherever in the tree it is."""
+    for survivor in sweep(descendants):
+        _log.error("%s: process %d cannot be ended", mark.run, survivor.pid)
+    reap_orphans()
+
+
+def main(arguments: list[str], command: Command = job_command) -> int:
+    """Run the attempt that `arguments` (run, fence, file descriptor of the leash) name."""
+    mark, leash = Mark(arguments[0], int(arguments[1])), int(arguments[2])
+    settings = load_settings()
+    configure(settings.log_level)
+    become_subreaper()
+    folder = open_folder(settings.work_dir, mark)
+    if not occupy(folder):
+        _log.error("%s attempt-%d has a runner already", *mark)
+        return EXIT_CLOSED
+    os.chdir(folder)
+    services = Services(settings, open_engine(settings.resolved_database_url), open_store(settings), open_bus(settings))
+    runner = Runner(services, mark, folder, leash, command)
+    signal.signal(signal.SIGTERM, lambda *_: runner.orders.dismiss())
+    try:
+        return runner.run()
+    finally:
+        clean_up(mark)
+
+
+def _is_running(job: "subprocess.Popen[bytes]") -> bool:
+    try:
+        job.wait(_TICK)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
