@@ -60,20 +60,20 @@ class Features:
             Refused: when no image could be used, or a parameter is wrong.
             Busy: when the service stays full.
         """
-        single = isinstance(images, (bytes, str, Path))
-        pictures = [_content(image) for image in ([images] if isinstance(images, (bytes, str, Path)) else images)]
-        if not pictures:
-            raise ClientError("no image was given")
         asked = {key: value for key, value in parameters.items() if value is not None}
-        return _read(self._one(pictures[0], asked) if single else self._many(pictures, asked))
+        if isinstance(images, (bytes, str, Path)):
+            return _read(self._one(_content(images), asked))
+        if not images:
+            raise ClientError("no image was given")
+        return _read(self._many(images, asked))
 
     def _one(self, picture: bytes, asked: Mapping[str, Any]) -> httpx.Response:
         headers = {"Content-Type": _media_type(picture), "Accept": "application/octet-stream"}
         params = {key: _query(value) for key, value in asked.items()}
         return self._transport.send("POST", "/v1/features", content=picture, params=params, headers=headers)
 
-    def _many(self, pictures: Sequence[bytes], asked: Mapping[str, Any]) -> httpx.Response:
-        files = [("image", (f"{n}", data, _media_type(data))) for n, data in enumerate(pictures)]
+    def _many(self, images: Sequence[Image], asked: Mapping[str, Any]) -> httpx.Response:
+        files = [("image", _part(index, image)) for index, image in enumerate(images)]
         request = ("request", (None, json.dumps(asked), "application/json"))
         headers = {"Accept": "application/octet-stream"}
         return self._transport.send("POST", "/v1/features", files=[*files, request], headers=headers)
@@ -97,6 +97,12 @@ def _image(index: int, described: dict[str, Any], tensors: Sequence[Tensor]) -> 
     strides = {level: int(tensor.parameters.get("stride") or 0) for level, tensor in own.items()}
     geometry = {key: value for key, value in described.items() if key != "error"}
     return ImageFeatures({level: t.array for level, t in own.items()}, geometry, strides, described.get("error"))
+
+
+def _part(index: int, image: Image) -> tuple[str, bytes, str]:
+    data = _content(image)
+    name = str(index) if isinstance(image, bytes) else Path(image).name
+    return name, data, _media_type(data)
 
 
 def _content(image: Image) -> bytes:

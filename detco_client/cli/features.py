@@ -16,7 +16,7 @@ def features(
     model: Annotated[str | None, typer.Option(help="NAME, NAME@ALIAS or NAME:VERSION.")] = None,
     levels: Annotated[str, typer.Option(help="Comma-separated levels, e.g. res3,res5.")] = "res5",
     pool: Annotated[str, typer.Option(help="none (maps) or avg (one vector).")] = "none",
-    dtype: Annotated[str, typer.Option(help="float32, float16 or int8.")] = "float32",
+    dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
     normalize: Annotated[str, typer.Option(help="none or l2.")] = "none",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The .npz file to write.")] = None,
     as_json: Json = False,
@@ -58,5 +58,5 @@ def _show(reply: FeaturesReply, images: list[Path], output: Path | None) -> None
         for level, array in image.levels.items():
             rows.append([path.name, level, image.strides.get(level), f"{list(array.shape)} {array.dtype}"])
     console().print(table("", ["IMAGE", "LEVEL", "STRIDE", "ARRAY"], rows))
-    model = reply.meta.get("model")
+    model = f"{reply.meta.get('model')}:{reply.meta.get('version')}"
     console().print(f"model {model}" + (f", written to {output}" if output else ""), markup=False)

@@ -346,7 +346,7 @@ def tensors_of(raw: Sequence[bytes], single: bool, asked: dict[str, Any]) -> Res
             name = level if single else f"{index}/{level}"
             outputs.append({"name": name, "datatype": "FP32", "shape": [1, 2, 2, 3], "parameters": parameters})
             data += array.tobytes()
-    meta = json.dumps({"model": "detector:1", "outputs": outputs, "images": images}).encode()
+    meta = json.dumps({"model": "detector", "version": 1, "outputs": outputs, "images": images}).encode()
     headers = {"Inference-Header-Content-Length": str(len(meta))}
     return Response(meta + data, headers=headers, media_type="application/octet-stream")
 

@@ -32,7 +32,7 @@ def test_one_picture_is_sent_as_it_is(client: DetcoClient, service: Any) -> None
     assert float(image.levels["res5"].max()) == len(JPEG)
     assert image.strides == {"res2": 32, "res5": 32}
     assert image.geometry == {"original": [2, 3]}
-    assert reply.meta["model"] == "detector:1"
+    assert (reply.meta["model"], reply.meta["version"]) == ("detector", 1)
 
 
 def test_several_pictures_keep_their_order(client: DetcoClient, service: Any, tmp_path: Path) -> None:
