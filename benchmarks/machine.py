@@ -1,4 +1,4 @@
-"""Where and with what a figure was measured: the lines every benchmark prints, and stores, beside its figures."""
+"""Where and with what a figure was measured: the lines that stand beside every figure."""
 
 import json
 import os
@@ -54,14 +54,6 @@ def installed(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def save(name: str, figures: Any) -> Path:
-    """Write `results/NAME.json`: the figures, and beside them what `describe` says. Returns its path."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"machine": describe(), "figures": figures}, indent=2) + "\n", "utf-8")
-    return path
 
 
 def _said(*command: str) -> str:

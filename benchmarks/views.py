@@ -1,6 +1,6 @@
 """CPU time of the four DetCo views of one image: ours, and the usual torchvision v2 path on Pillow images.
 
-    python benchmarks/views.py [--photos FOLDER] [--images 64]
+    python -m benchmarks.views [--photos FOLDER] [--images 64]
 
 Both decode the same JPEGs and make two 224 px views and two sets of nine 64 px patches, on one thread, turn about,
 in the same run; what counts is the ratio. Without a folder, made-up 400x300 photos are used.

@@ -48,6 +48,9 @@ _REDIS: dict[str, Any] = {
         "socket_timeout": 10.0,
         "socket_keepalive": True,
         "health_check_interval": 25,
+        # A request does not wait for a broker that is away: the outbox repeats.
+        "max_retries": 1,
+        "interval_start": 0.1,
     },
 }
 

@@ -43,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one job; returns the exit code."""
     options = _parser().parse_args(arguments)
     rank = int(os.environ.get("RANK", "0"))
-    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {'' if rank == 0 else f'[{rank}] '}%(message)s")
+    logging.basicConfig(format=f"%(asctime)s {'' if rank == 0 else f'[{rank}] '}%(message)s")
+    # Of our own words all, of the libraries' only warnings: an export says hundreds of lines otherwise.
+    _log.setLevel(logging.INFO)
     watch_parent()
     # Threads that wait by spinning take the cores of their own siblings as soon as anything else runs on the machine:
     # four times the CPU time a step on two busy cores. OpenMP reads this once, when torch is imported.

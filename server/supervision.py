@@ -8,6 +8,7 @@ import logging
 import os
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -77,3 +78,17 @@ class Supervisor:
                 tethered, cwd=self._folder, env=self._environment, stdin=subprocess.DEVNULL, start_new_session=True
             )
             return self._process
+
+
+def worker_supervisor(data_dir: Path) -> Supervisor:
+    """A supervisor of `python -m worker` on this data folder, in this process's environment."""
+    command = (sys.executable, "-P", "-m", "worker", "--data-dir", str(data_dir))
+    return Supervisor(command, data_dir, os.environ | {"PYTHONPATH": _python_path()})
+
+
+def _python_path() -> str:
+    """PYTHONPATH that lets a child in another folder import what this process imports, installed or not."""
+    ours = str(Path(__file__).parents[1])
+    before = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != ours]
+    installed = ours in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+    return os.pathsep.join(before if installed else [ours, *before])

@@ -1,16 +1,38 @@
 """The numbers the service shows to Prometheus; the one place that knows their names."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
+
+log = logging.getLogger(__name__)
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Readings:
+    """Numbers read at a scrape; None for what this process does not have."""
+
+    jobs: Mapping[tuple[str, str], int] | None = None
+    """By kind and state."""
+    slots: Mapping[tuple[str, str], int] | None = None
+    """By purpose, and `free` or `taken`."""
+    images: int | None = None
+    """Under way in the feature path."""
+    images_refused: int | None = None
+    """Requests turned away because the feature path was full, since the start."""
+    reply_bytes: int | None = None
+    """Of answers not sent yet."""
+    models: Mapping[str, bool] | None = None
+    """By alias: whether the version it names is the one that answers."""
 
 
 class Telemetry:
@@ -44,30 +66,54 @@ class Telemetry:
         with self._streams.track_inprogress():
             yield
 
-    def watch_queue(self, read: Callable[[], Mapping[tuple[str, str], int]]) -> None:
-        """Show the number of jobs by kind and state, read from the tables at each scrape."""
-        self.registry.register(_QueueDepth(read))
+    def watch(self, read: Callable[[], Readings]) -> None:
+        """Show what `read` gives at each scrape; while it fails, its metrics are left out."""
+        self.registry.register(_Watched(read))
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
 
-class _QueueDepth(Collector):
-    """Reads the job counts when Prometheus asks; shows none while the tables cannot be reached."""
+class _Watched(Collector):
+    """Reads numbers when Prometheus asks."""
 
-    def __init__(self, read: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+    def __init__(self, read: Callable[[], Readings]) -> None:
         self._read = read
 
     def describe(self) -> Iterable[Metric]:
-        return [self._family()]
+        return []
 
     def collect(self) -> Iterable[Metric]:
-        family = self._family()
-        for (kind, state), count in sorted(self._read().items()):
-            family.add_metric([kind, state], count)
-        return [family]
+        try:
+            readings = self._read()
+        except Exception as error:  # noqa: BLE001 - a scrape must show the rest, whatever is away
+            log.warning("some metrics cannot be read: %s", error)
+            return
+        yield from _families(readings)
 
-    @staticmethod
-    def _family() -> GaugeMetricFamily:
-        return GaugeMetricFamily("detco_jobs", "Jobs by kind and state.", labels=("kind", "state"))
+
+def _families(readings: Readings) -> Iterator[Metric]:
+    for name, text, labels, counts in (
+        ("detco_jobs", "Jobs by kind and state.", ("kind", "state"), readings.jobs),
+        ("detco_slots", "Slots by purpose and use.", ("purpose", "use"), readings.slots),
+    ):
+        if counts is not None:
+            family = GaugeMetricFamily(name, text, labels=labels)
+            for values, count in sorted(counts.items()):
+                family.add_metric(values, count)
+            yield family
+    if readings.images is not None:
+        yield GaugeMetricFamily("detco_feature_images", "Images under way in the feature path.", readings.images)
+    if readings.images_refused is not None:
+        text = "Requests turned away because the feature path was full."
+        yield CounterMetricFamily("detco_feature_refused", text, readings.images_refused)
+    if readings.reply_bytes is not None:
+        yield GaugeMetricFamily("detco_feature_reply_bytes", "Bytes of answers not sent yet.", readings.reply_bytes)
+    if readings.models is not None:
+        family = GaugeMetricFamily(
+            "detco_alias_served", "Whether the version an alias names answers.", labels=("alias",)
+        )
+        for alias, served in sorted(readings.models.items()):
+            family.add_metric([alias], served)
+        yield family

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from control.db.models import Alias, AliasMove, ModelVersion
+from control.db.models import Alias, AliasMove, Model, ModelVersion
 from control.errors import NotFound, NotReady, StaleVersion
 from control.records.names import check_name, parse_number
 from control.records.registry import get_model, get_version
@@ -40,10 +40,12 @@ def set_alias(session: Session, model: str, name: str, number: int, actor: str, 
         StaleVersion: the alias has moved since.
     """
     check_name("alias", name)
+    # Every move of a model's aliases holds the model's row: of two at once, the second sees what the first did.
+    session.get(Model, model, with_for_update=True)
     version = get_version(session, model, number)
     if version.state != "ready":
         raise NotReady(f"model version {version.ref} is {version.state}; only a ready one can be promoted")
-    alias = session.get(Alias, (model, name), with_for_update=True, populate_existing=True)
+    alias = session.get(Alias, (model, name), populate_existing=True)
     current = alias.version if alias is not None else 0
     if expected is not None and expected != current:
         raise StaleVersion(f"alias {model}@{name}", expected, current)

@@ -55,6 +55,15 @@ def claim(session: Session, worker: WorkerIdentity, queue: Queue, lease_seconds:
     return taken
 
 
+def work_waits(session: Session, worker: WorkerIdentity, queue: Queue) -> bool:
+    """Whether a claim would find something now; takes nothing and holds nothing."""
+    registered = session.get(Worker, worker.id)
+    if registered is None or registered.state != "active":
+        return False
+    free = free_slots(session, registered.host, PURPOSES[queue])
+    return session.scalars(_candidates(registered, queue, database_time(session), free)).first() is not None
+
+
 def sees(roots: Sequence[str], folder: str) -> bool:
     """Whether `folder` lies in one of the roots; all are resolved absolute paths."""
     return any(f"{folder}/".startswith(f"{root.rstrip('/')}/") for root in roots)
@@ -66,7 +75,9 @@ def free_slots(session: Session, host: str, purpose: Purpose) -> int:
 
 def _take_best(session: Session, worker: Worker, queue: Queue, now: datetime, lease: timedelta) -> Claim | None:
     purpose = PURPOSES[queue]
-    run = session.scalars(_candidates(worker, queue, now, free_slots(session, worker.host, purpose))).first()
+    best = _candidates(worker, queue, now, free_slots(session, worker.host, purpose))
+    locked = best.with_for_update(of=Run, skip_locked=True).execution_options(populate_existing=True)
+    run = session.scalars(locked).first()
     if run is None:
         return None
     chosen = select(Slot).where(*_free(worker.host, purpose)).order_by(Slot.uuid).limit(run.slots_wanted)
@@ -98,7 +109,6 @@ def _candidates(worker: Worker, queue: Queue, now: datetime, free: int) -> Selec
         )
         .order_by(Run.priority.desc(), Run.id)
         .limit(1)
-        .with_for_update(of=Run, skip_locked=True)
     )
 
 

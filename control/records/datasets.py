@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from control.db.models import Dataset, DatasetVersion, Run
+from control.db.upsert import insert_if_absent
 from control.errors import AlreadyExists, NotFound, NotReady
 from control.records.names import check_name, parse_number
 from control.records.paging import Listing, Page, paginate
@@ -47,14 +48,10 @@ def add_dataset(session: Session, new: NewDataset, roots: Sequence[str]) -> Scan
     check_name("name", new.name)
     root = resolve_uri(new.uri, roots)
     check_layout(root, new.kind)
-    if session.get(Dataset, new.name) is not None:
+    values = {"name": new.name, "kind": new.kind, "uri": new.uri, "root": str(root), "license": new.license}
+    if not insert_if_absent(session, Dataset, {**values, "created_by": new.actor}):
         raise AlreadyExists(f"there is a data set {new.name!r} already: add a version to it, or choose another name")
-    dataset = Dataset(
-        name=new.name, kind=new.kind, uri=new.uri, root=str(root), license=new.license, created_by=new.actor
-    )
-    session.add(dataset)
-    session.flush()
-    return _scan(session, dataset, new.exclude, new.actor)
+    return _scan(session, session.get_one(Dataset, new.name), new.exclude, new.actor)
 
 
 def add_version(session: Session, name: str, exclude: Sequence[str], actor: str, roots: Sequence[str]) -> Scan:

@@ -4,16 +4,16 @@ The key is written in the transaction that does the work, so either both are the
 the same key at the same time waits for the first one's commit.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import delete
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from control.db.models import IdempotencyKey
 from control.db.session import database_time
+from control.db.upsert import insert_if_absent
 from control.errors import InvalidRequest, KeyReused
 
 KEEP = timedelta(hours=48)
@@ -50,7 +50,7 @@ def recall(session: Session, slip: Slip) -> Answer | None:
     """
     if not 1 <= len(slip.key) <= _MAX_KEY:
         raise InvalidRequest("Idempotency-Key", f"must have 1 to {_MAX_KEY} characters")
-    if _take(session, slip):
+    if insert_if_absent(session, IdempotencyKey, asdict(slip)):
         return None
     known = session.get_one(IdempotencyKey, _identity(slip), populate_existing=True)
     if known.fingerprint != slip.fingerprint:
@@ -67,13 +67,6 @@ def remember(session: Session, slip: Slip, answer: Answer) -> None:
 def forget_old(session: Session) -> None:
     """Drop keys older than `KEEP`."""
     session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < database_time(session) - KEEP))
-
-
-def _take(session: Session, slip: Slip) -> bool:
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    values = {"token_id": slip.token_id, "route": slip.route, "key": slip.key, "fingerprint": slip.fingerprint}
-    first = insert(IdempotencyKey).values(values).on_conflict_do_nothing()
-    return session.scalar(first.returning(IdempotencyKey.key)) is not None
 
 
 def _identity(slip: Slip) -> tuple[str, str, str]:

@@ -3,11 +3,11 @@
 from datetime import timedelta
 
 from sqlalchemy import delete, or_, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from control.db.models import Leader
 from control.db.session import database_time
+from control.db.upsert import insert_if_absent
 
 
 def lead(session: Session, duty: str, holder: str, seconds: float = 15.0) -> bool:
@@ -18,9 +18,7 @@ def lead(session: Session, duty: str, holder: str, seconds: float = 15.0) -> boo
     taken = update(Leader).where(Leader.duty == duty, mine_or_free).values(holder=holder, expires_at=expires)
     if session.scalar(taken.returning(Leader.duty)) is not None:
         return True
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    first = insert(Leader).values(duty=duty, holder=holder, expires_at=expires).on_conflict_do_nothing()
-    return session.scalar(first.returning(Leader.duty)) is not None
+    return insert_if_absent(session, Leader, {"duty": duty, "holder": holder, "expires_at": expires})
 
 
 def resign(session: Session, duty: str, holder: str) -> None:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from control.db.models import Metric, MetricLatest
+from control.db.upsert import insert_into
 
 MAX_POINTS = 2000
 
@@ -71,8 +71,7 @@ def _thin(curve: list[Point], points: int) -> list[Point]:
 
 
 def _upsert(session: Session, rows: Sequence[Mapping[str, object]]) -> None:
-    dialect = session.get_bind().dialect.name
-    insert = sqlite.insert(Metric) if dialect == "sqlite" else postgresql.insert(Metric)
+    insert = insert_into(session, Metric)
     new = {"value": insert.excluded.value, "time": insert.excluded.time}
     session.execute(insert.on_conflict_do_update(index_elements=["run_id", "key", "step"], set_=new), rows)
 

@@ -93,6 +93,14 @@ def touch(session: Session, token_id: str) -> None:
     session.execute(update(Token).where(Token.id == token_id, stale).values(last_used_at=now))
 
 
+def get_token(session: Session, token_id: str) -> Token:
+    """The token, without its secret; raises `NotFound`."""
+    token = session.get(Token, token_id)
+    if token is None:
+        raise NotFound("token", token_id)
+    return token
+
+
 def revoke_token(session: Session, token_id: str) -> Token:
     """End a token; revoking again changes nothing. Raises `NotFound`."""
     token = session.get(Token, token_id, with_for_update=True)

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from control.db.models import Checkpoint, Model, ModelVersion, Pin, Run
+from control.db.upsert import insert_if_absent
 from control.errors import NotFound
 from control.records.names import check_name
 from control.records.paging import Listing, Page, paginate
@@ -115,12 +116,8 @@ def unpin(session: Session, version: ModelVersion, consumer: str) -> None:
 
 
 def _model_of(session: Session, name: str, actor: str) -> Model:
-    model = session.get(Model, name, with_for_update=True, populate_existing=True)
-    if model is None:
-        model = Model(name=name, last_number=0, created_by=actor)
-        session.add(model)
-        session.flush()
-    return model
+    insert_if_absent(session, Model, {"name": name, "version": 1, "last_number": 0, "created_by": actor})
+    return session.get_one(Model, name, with_for_update=True, populate_existing=True)
 
 
 def _spec(version: ModelVersion) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def create_run(session: Session, new: NewRun) -> Run:
     return run
 
 
-def get_run(session: Session, run_id: str, kinds: Collection[Kind] | None = None) -> Run:
+def get_run(session: Session, run_id: str, kinds: Collection[str] | None = None) -> Run:
     """The run; raises `NotFound` also when it is of another kind than `kinds`."""
     run = session.get(Run, run_id)
     if run is None or (kinds is not None and run.kind not in kinds):
@@ -97,7 +97,7 @@ def get_run(session: Session, run_id: str, kinds: Collection[Kind] | None = None
 
 def list_runs(
     session: Session,
-    kinds: Collection[Kind],
+    kinds: Collection[str],
     *,
     state: str | None = None,
     label: str | None = None,

@@ -78,6 +78,11 @@ def heartbeat(session: Session, worker_id: str) -> str | None:
     return session.scalar(query.returning(Worker.state))
 
 
+def offer_slots(session: Session, host: str, slots: Sequence[NewSlot]) -> None:
+    """Say anew what a host has to give; slots that are gone and free are forgotten, those that runs hold stay."""
+    _replace_slots(session, host, slots)
+
+
 def drain(session: Session, worker_id: str) -> None:
     """Let the worker claim nothing new."""
     session.execute(update(Worker).where(Worker.id == worker_id, Worker.state == "active").values(state="draining"))

@@ -23,7 +23,7 @@ class Store(Protocol):
     """Keeps files by content; every method raises `StoreError` when the store cannot be reached."""
 
     def put(self, path: Path, sha256: str) -> str:
-        """Store the file under its digest and return its key; a file that is there already is left alone.
+        """Store the file under its digest and return its key; one of that key and size is not written again.
 
         Raises:
             DigestMismatch: the file's bytes are not those of `sha256`; nothing is stored.
@@ -41,7 +41,7 @@ class Store(Protocol):
         """The bytes from `start` up to, not including, `end` (None: to the last), in chunks; not verified.
 
         Raises:
-            ArtifactMissing: there is no such key.
+            ArtifactMissing: with the first chunk; ask `size` before promising anything to anybody.
         """
 
     def size(self, key: str) -> int:

@@ -30,6 +30,8 @@ class Cache:
         except OSError:
             shutil.copyfile(cached, temporary)
         temporary.replace(dest)
+        # A rename onto another link of the same file does nothing at all, and leaves both names.
+        temporary.unlink(missing_ok=True)
         self._evict(keep=cached)
 
     def _get(self, sha256: str) -> Path:

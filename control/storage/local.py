@@ -16,10 +16,9 @@ class LocalStore:
 
     def put(self, path: Path, sha256: str) -> str:
         key = key_of(sha256)
-        with _reachable():
-            if not (self.folder / key).exists():
-                with path.open("rb") as source:
-                    place_verified(iter(lambda: source.read(CHUNK), b""), self.folder / key, sha256)
+        if not self._holds(key, path.stat().st_size):
+            with path.open("rb") as source, _reachable():
+                place_verified(iter(lambda: source.read(CHUNK), b""), self.folder / key, sha256)
         return key
 
     def fetch(self, key: str, dest: Path, sha256: str) -> None:
@@ -47,6 +46,12 @@ class LocalStore:
     def delete(self, key: str) -> None:
         with _reachable():
             (self.folder / key).unlink(missing_ok=True)
+
+    def _holds(self, key: str, size: int) -> bool:
+        try:
+            return self.size(key) == size
+        except ArtifactMissing:
+            return False
 
 
 @contextmanager

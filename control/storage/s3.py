@@ -28,7 +28,7 @@ class S3Store:
 
     def put(self, path: Path, sha256: str) -> str:
         key = key_of(sha256)
-        if not self.exists(key):
+        if self._size(key) != path.stat().st_size:
             verify(path, sha256)
             with _reachable(key):
                 # One object appears whole or not at all, also when it is uploaded in parts.
@@ -51,15 +51,17 @@ class S3Store:
             return int(self.client.head_object(**self._named(key))["ContentLength"])
 
     def exists(self, key: str) -> bool:
-        try:
-            self.size(key)
-        except ArtifactMissing:
-            return False
-        return True
+        return self._size(key) is not None
 
     def delete(self, key: str) -> None:
         with _reachable(key):
             self.client.delete_object(**self._named(key))
+
+    def _size(self, key: str) -> int | None:
+        try:
+            return self.size(key)
+        except ArtifactMissing:
+            return None
 
     def _named(self, key: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": self.prefix + key}

@@ -46,7 +46,8 @@ class DataConfig:
     workers: int = 4
     """Loader processes per training process; 0 loads in the training process. Never changes the numbers."""
     decode_short_side: int = 512
-    """JPEGs may be decoded at a reduced DCT scale as long as the short side stays at least this long, in pixels."""
+    """Images are opened at a reduced scale (a whole factor; JPEGs while decoding) as far as the short side stays at
+    least this long, in pixels."""
 
     def __post_init__(self) -> None:
         require(0 <= self.workers <= 128, "workers", "must be between 0 and 128")

@@ -21,7 +21,7 @@ class DatasetFile:
     path: str
     bytes: int
     width: int
-    """Pixels, as stored (before EXIF orientation)."""
+    """Pixels, as stored (before EXIF orientation). 0, as are all counts, in a root that was listed, not scanned."""
     height: int
     channels: int
     label: str | None = None

@@ -103,7 +103,8 @@ def _iterate(loader: DataLoader[Batch | DataError]) -> Generator[Batch]:
         for batch in batches:
             if isinstance(batch, DataError):
                 raise batch
-            yield batch
+            # Pinning memory makes a list of a tuple.
+            yield batch._replace(broken=tuple(batch.broken))
     finally:
         del batches  # the only reference: its end stops the loader processes
 

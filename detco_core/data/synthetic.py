@@ -22,8 +22,8 @@ def photo(seed: int, size: Size = (320, 240), label: int | None = None) -> Image
     Photos of one `label` share the shapes' outline and the family of their colours, whatever the seed.
     """
     rng = np.random.Generator(np.random.Philox(key=[seed, 0 if label is None else label + 1]))
-    kinds = np.random.Generator(np.random.Philox(key=[0, 0 if label is None else label + 1]))
-    sides, hue = (None, None) if label is None else (3 + label % 5, float(kinds.random()))
+    # Steps of the golden ratio keep any number of classes apart on the colour circle.
+    sides, hue = (None, None) if label is None else (3 + label % 5, label * 0.618 % 1)
     scene = _ground(rng, size)
     surfaces = [_surface(rng, size, float(rng.random()) if hue is None else hue) for _ in range(2)]
     for n in range(int(rng.integers(3, 7))):
@@ -61,7 +61,7 @@ class OddFiles(NamedTuple):
     broken: dict[str, Path]
 
 
-def write_odd_files(folder: Path, seed: int = 0) -> OddFiles:
+def broken_files(folder: Path, seed: int = 0) -> OddFiles:
     """Write one of each: unusual files that must be read, and broken ones that must be refused."""
     folder.mkdir(parents=True, exist_ok=True)
     image = photo(seed, (96, 64))
@@ -83,7 +83,7 @@ def _saved(path: Path, writer: Callable[[Image.Image, Path], None], image: Image
 def _write_rotated(image: Image.Image, path: Path) -> None:
     exif = Image.Exif()
     exif[274] = 6
-    image.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=95)
+    image.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=95, subsampling=0)
 
 
 def _write_sixteen_bit(image: Image.Image, path: Path) -> None:

@@ -9,11 +9,13 @@ import multiprocessing
 import os
 import signal
 import threading
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 PRELOAD = ["detco_core.data.loaders"]
-EXIT_ORPHANED = 70
+EXIT_TOLD = 0
+EXIT_ALONE = 70
 
 
 def worker_options(count: int) -> dict[str, Any]:
@@ -36,6 +38,8 @@ def start_server() -> None:
     batches until then. The server ends by itself when the trainer and the workers are gone.
     """
     multiprocessing.set_forkserver_preload(PRELOAD)
+    # Started first: left to the fork server's start, it would unblock SIGTERM on its way.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         forkserver.ensure_running()
@@ -44,14 +48,26 @@ def start_server() -> None:
 
 
 def prepare_worker(worker: int) -> None:
-    """Run in each loader process as it starts: leave Ctrl-C to the trainer, and leave when the trainer is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # torch's own check looks at the parent's id, which here is the fork server's.
-    threading.Thread(target=_leave_with_trainer, name="trainer-watch", daemon=True).start()
+    """Run in each loader process as it starts: signals are the trainer's business, and it leaves when the trainer does.
 
-
-def _leave_with_trainer() -> None:
+    torch's own checks look at the parent's id, which here is the fork server's.
+    """
     trainer = multiprocessing.parent_process()
-    if trainer is not None:
-        trainer.join()
-        os._exit(EXIT_ORPHANED)
+    if trainer is None:
+        return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    for watch in (_leave_when_told, _leave_when_alone):
+        threading.Thread(target=watch, args=(trainer,), name=watch.__name__, daemon=True).start()
+
+
+def _leave_when_told(trainer: BaseProcess) -> None:
+    """Obey SIGTERM from the trainer, who ends its loaders so when it exits, and from nobody else."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != trainer.pid:
+        pass
+    os._exit(EXIT_TOLD)
+
+
+def _leave_when_alone(trainer: BaseProcess) -> None:
+    trainer.join()
+    os._exit(EXIT_ALONE)

@@ -81,12 +81,11 @@ def save(path: Path, info: CheckpointInfo, state: Mapping[str, Any]) -> SavedFil
         saved = SavedFile(path=path, bytes=temporary.stat().st_size, sha256=file_digest(temporary))
         temporary.rename(path)
         _sync_folder(path.parent)
-    # torch wraps an OSError of the file it writes to in a RuntimeError.
     except (OSError, RuntimeError) as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise CheckpointError(
-            f"cannot write checkpoint {path}: {error}; free disk space or mend the folder; "
+            f"cannot write checkpoint {path}: {_reason(error)}; free disk space or mend the folder; "
             "earlier checkpoints are unharmed and the run can continue from the last of them"
         ) from error
     return saved
@@ -132,6 +131,14 @@ def _write(path: Path, content: dict[str, Any]) -> None:
         torch.save(content, file)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said: torch buries the error of the file it writes to under one of its own."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, OSError):
+        found = found.__cause__ or found.__context__
+    return str(found or error)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -29,7 +29,9 @@ async def readyz(services: Shared, response: Response) -> Readiness:
     return _answer(checks, response)
 
 
-@router.get("/readyz/api", summary="Whether requests to the records can be served", responses={503: {"model": Readiness}})
+@router.get(
+    "/readyz/api", summary="Whether requests to the records can be served", responses={503: {"model": Readiness}}
+)
 async def readyz_api(services: Shared, response: Response) -> Readiness:
     """The database answers and its schema is at head."""
     return _answer(await run_in_threadpool(api_checks, services), response)

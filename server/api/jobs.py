@@ -8,10 +8,10 @@ from fastapi.responses import PlainTextResponse
 from control.records.history import list_artifacts, list_attempts, list_events
 from control.states import ACTIONS, Action
 from server.http.deps import Reader, Shared, Submitter
-from server.http.files import send_log
+from server.http.files import send_file
 from server.http.follow import LastEventId, follow, look_at_events
 from server.http.jobs import JobKind, send_word, steer
-from server.http.logs import find_log, look_at_log
+from server.http.logs import find_log, log_file, look_at_log
 from server.http.schemas.base import Page
 from server.http.schemas.jobs import ArtifactView, AttemptView, EventView, artifact_view, attempt_view, event_view
 
@@ -43,8 +43,8 @@ def job_routes(kind: JobKind) -> APIRouter:
 
 def _add_action(router: APIRouter, kind: JobKind, action: Action) -> None:
     def act(
+        who: Submitter,  # before the job: who may not ask learns nothing about what there is
         job: Annotated[str, Depends(kind.find)],
-        who: Submitter,
         services: Shared,
         request: Request,
         tasks: BackgroundTasks,
@@ -65,8 +65,8 @@ def _add_action(router: APIRouter, kind: JobKind, action: Action) -> None:
 
 def _add_events(router: APIRouter, kind: JobKind) -> None:
     def events(
-        job: Annotated[str, Depends(kind.find)],
         who: Reader,
+        job: Annotated[str, Depends(kind.find)],
         services: Shared,
         accept: Accept = "*/*",
         last_event_id: LastEventId = None,
@@ -92,11 +92,11 @@ def _add_events(router: APIRouter, kind: JobKind) -> None:
 
 
 def _add_attempts(router: APIRouter, kind: JobKind) -> None:
-    def attempts(job: Annotated[str, Depends(kind.find)], _: Reader, services: Shared) -> Page[AttemptView]:
+    def attempts(_: Reader, job: Annotated[str, Depends(kind.find)], services: Shared) -> Page[AttemptView]:
         with services.look() as session:
             return Page(items=[attempt_view(row) for row in list_attempts(session, job)])
 
-    def artifacts(job: Annotated[str, Depends(kind.find)], _: Reader, services: Shared) -> Page[ArtifactView]:
+    def artifacts(_: Reader, job: Annotated[str, Depends(kind.find)], services: Shared) -> Page[ArtifactView]:
         with services.look() as session:
             return Page(items=[artifact_view(row) for row in list_artifacts(session, job)])
 
@@ -110,8 +110,8 @@ def _add_attempts(router: APIRouter, kind: JobKind) -> None:
 
 def _add_log(router: APIRouter, kind: JobKind) -> None:
     def log(
-        job: Annotated[str, Depends(kind.find)],
         who: Reader,
+        job: Annotated[str, Depends(kind.find)],
         services: Shared,
         request: Request,
         accept: Accept = "*/*",
@@ -121,7 +121,7 @@ def _add_log(router: APIRouter, kind: JobKind) -> None:
     ) -> Any:
         if _STREAM in accept:
             return follow(services, who, job, look_at_log(services, job), last_event_id or 0)
-        return send_log(request, find_log(services, job, attempt), offset)
+        return send_file(request, log_file(find_log(services, job, attempt), offset))
 
     router.add_api_route(
         "/logs",
@@ -129,5 +129,5 @@ def _add_log(router: APIRouter, kind: JobKind) -> None:
         response_class=PlainTextResponse,
         name=f"log_{kind.noun}",
         summary=f"What the processes of the {kind.noun} have printed",
-        description=f"Text, also by Range or from `offset`; with `Accept: {_STREAM}` a stream of it as it comes. {_ENDS}",
+        description=f"Text, also by Range or from `offset`; with `Accept: {_STREAM}` a stream. {_ENDS}",
     )

@@ -29,7 +29,7 @@ REMEMBER_SECONDS = 30.0
 _MOST = 10_000
 """Tokens and callers remembered at once."""
 _MISTAKES, _WINDOW = 30, 10.0
-"""Unknown tokens one address may show in this many seconds before its other unknown ones are not even looked up."""
+"""Unknown tokens one address may show in this many seconds before it is told to slow down; known ones always pass."""
 
 
 class Doorman:
@@ -63,7 +63,6 @@ class Doorman:
         remembered = self._remembered.get(digest)
         if remembered is not None and remembered[1] > time.monotonic():
             return _unexpired(remembered[0])
-        self._check_address(address)
         principal = await self._look_up(secret, digest, address, last_good)
         self._remembered[digest] = (principal, time.monotonic() + REMEMBER_SECONDS)
         while len(self._remembered) > _MOST:
@@ -106,22 +105,20 @@ class Doorman:
         except SQLAlchemyError as error:
             log.info("the use of token %s could not be noted: %s", token_id, error)
 
-    def _check_address(self, address: str) -> None:
-        since = time.monotonic() - _WINDOW
-        recent = [moment for moment in self._mistakes.get(address, ()) if moment > since]
-        if len(recent) >= _MISTAKES:
+    def _note_mistake(self, address: str) -> None:
+        """Remember an unknown token; raises `Problem` (429) when the address has shown too many lately."""
+        now = time.monotonic()
+        moments = self._mistakes.setdefault(address, [])
+        moments.append(now)
+        del moments[: -_MISTAKES - 1]
+        self._mistakes.move_to_end(address)
+        while len(self._mistakes) > _MOST:
+            self._mistakes.popitem(last=False)
+        if len(moments) > _MISTAKES and moments[0] > now - _WINDOW:
             self._telemetry.refused("too_many_unknown_tokens")
             detail = f"too many unknown tokens came from {address}; wait, then use a valid one"
             headers = {"Retry-After": str(int(_WINDOW))}
             raise Problem("too_many_requests", detail, code="too_many_unknown_tokens", headers=headers)
-
-    def _note_mistake(self, address: str) -> None:
-        moments = self._mistakes.setdefault(address, [])
-        moments.append(time.monotonic())
-        del moments[:-_MISTAKES]
-        self._mistakes.move_to_end(address)
-        while len(self._mistakes) > _MOST:
-            self._mistakes.popitem(last=False)
 
 
 def _bearer(authorization: str | None) -> str:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 
+from control.storage.base import Store
 from server.http.problems import Problem
 
+_BINARY = "application/octet-stream"
 _ONE_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 
 Opener = Callable[[int, int], Iterator[bytes]]
@@ -21,9 +23,15 @@ class StoredFile:
 
     name: str
     size: int
-    digest: str
+    digest: str | None
+    """Of a file that never changes; None for one that still grows."""
     media_type: str
     open: Opener
+
+    @classmethod
+    def of_store(cls, store: Store, key: str, name: str, size: int, digest: str) -> "StoredFile":
+        """A file of the artifact store."""
+        return cls(name, size, digest, _BINARY, lambda start, end: store.open_range(key, start, end))
 
 
 def send_file(request: Request, file: StoredFile) -> Response:
@@ -34,14 +42,9 @@ def send_file(request: Request, file: StoredFile) -> Response:
     Raises:
         Problem: 416 when the file has no such range.
     """
-    etag = f'"{file.digest}"'
-    headers = {
-        "ETag": etag,
-        "Accept-Ranges": "bytes",
-        "Content-Disposition": f'attachment; filename="{file.name}"',
-        "Cache-Control": "private, max-age=31536000, immutable",
-    }
-    if etag in [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]:
+    etag = f'"{file.digest}"' if file.digest else ""
+    headers = {"Accept-Ranges": "bytes"} | (_lasting(file.name, etag) if etag else {"Cache-Control": "no-store"})
+    if etag and etag in [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]:
         return Response(status_code=304, headers=headers)
     span = wanted_range(request.headers.get("range"), file.size)
     if span is None or request.headers.get("if-range", etag) != etag:
@@ -70,6 +73,14 @@ def wanted_range(header: str | None, size: int) -> tuple[int, int] | None:
         headers = {"Content-Range": f"bytes */{size}"}
         raise Problem("range_not_satisfiable", f"the file has {size} bytes", headers=headers)
     return start, end
+
+
+def _lasting(name: str, etag: str) -> dict[str, str]:
+    return {
+        "ETag": etag,
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "Cache-Control": "private, max-age=31536000, immutable",
+    }
 
 
 def _stream(file: StoredFile, start: int, end: int, status: int, headers: dict[str, str]) -> Response:

@@ -45,6 +45,11 @@ class Message:
     type: str
     data: dict[str, Any]
 
+    def sent(self) -> ServerSentEvent:
+        return ServerSentEvent(
+            json.dumps(self.data), event=self.type, id=str(self.id), retry=RECONNECT_MILLISECONDS
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class News:
@@ -74,15 +79,15 @@ async def _told(
     services: Services, who: Principal, look: Look, position: int, watch: Watch
 ) -> AsyncIterator[ServerSentEvent]:
     deadline = time.monotonic() + LIFETIME_SECONDS
-    yield ServerSentEvent(comment="follows", retry=RECONNECT_MILLISECONDS)
+    yield ServerSentEvent(comment="follows")
     with services.streams.enter(who), services.telemetry.stream():
         while time.monotonic() < deadline:
             news = await run_in_threadpool(look, position)
             position = news.position
             for message in news.messages:
-                yield ServerSentEvent(json.dumps(message.data), event=message.type, id=str(message.id))
+                yield message.sent()
             if news.ended is not None:
-                yield ServerSentEvent(json.dumps(news.ended), event="end", id=str(position))
+                yield Message(position, "end", news.ended).sent()
                 return
             if not news.more:
                 await _news(watch)

@@ -47,7 +47,7 @@ _TRANSLATIONS: Mapping[type[Exception], Translate] = {
     FeatureError: lambda error, _: from_feature(error),
     ImageError: lambda error, _: from_image(error),
     InvalidDocument: lambda error, _: from_document(error),
-    HTTPException: lambda error, _: from_http(error),
+    HTTPException: from_http,
     RequestValidationError: from_validation,
     OperationalError: _database_away,
     InterfaceError: _database_away,

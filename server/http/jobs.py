@@ -34,7 +34,9 @@ class JobKind:
     """What `show` gives, for the OpenAPI document."""
 
 
-def steer(services: Services, who: Principal, request: Request, run_id: str, action: Action, kind: JobKind) -> BaseModel:
+def steer(
+    services: Services, who: Principal, request: Request, run_id: str, action: Action, kind: JobKind
+) -> BaseModel:
     """Ask something of a job and show what became of it; raises `IllegalMove`."""
     with services.work() as session:
         run = request_action(session, get_run(session, run_id), action, who.name)

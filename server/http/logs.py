@@ -5,6 +5,7 @@ A position in the log of all attempts is `attempt number << 40 | bytes`, so that
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy.orm import Session
@@ -15,7 +16,7 @@ from control.records.history import list_artifacts, list_attempts
 from control.records.runs import get_run
 from control.states import TERMINAL
 from server.http.deps import Services
-from server.http.files import Opener
+from server.http.files import Opener, StoredFile
 from server.http.follow import Look, Message, News, ended
 
 LOG_ARTIFACT = "log.txt"
@@ -48,6 +49,15 @@ def find_log(services: Services, run_id: str, number: int | None = None) -> Log:
             if attempt.number == number:
                 return _log(services, session, run, attempt)
     raise NotFound("attempt", f"{run_id}/{number}")
+
+
+def log_file(log: Log, offset: int) -> StoredFile:
+    """The log behind its first `offset` bytes, to be sent."""
+
+    def behind(start: int, end: int) -> Iterator[bytes]:
+        return log.open(start + offset, end + offset)
+
+    return StoredFile(LOG_ARTIFACT, max(0, log.size - offset), None, LOG_TYPE, behind)
 
 
 def look_at_log(services: Services, run_id: str) -> Look:
@@ -90,8 +100,7 @@ def _log(services: Services, session: Session, run: Run, attempt: Attempt) -> Lo
         pass  # Written on another machine, or tidied away.
     for artifact in list_artifacts(session, run.id):
         if artifact.name == LOG_ARTIFACT and artifact.fence == attempt.fence:
-            key = artifact.key
-            return Log(attempt.number, artifact.bytes, lambda start, end: services.store.open_range(key, start, end))
+            return Log(attempt.number, artifact.bytes, partial(services.store.open_range, artifact.key))
     tail = (attempt.log_tail or "").encode()
     return Log(attempt.number, len(tail), _of_bytes(tail))
 

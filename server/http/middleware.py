@@ -16,6 +16,8 @@ from server.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
+DOCUMENT_BYTES = 2**20
+"""Of any body that is not images."""
 _RUN_OUT_SECONDS, _RUN_OUT_BYTES = 30.0, 2**30
 """How long, and how much of it, we listen to a body that was refused."""
 _LAWFUL_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -105,10 +107,10 @@ class _Body:
         self.limit = limit
         self.refused = False
         self._taken = 0
+        self._whole = False
 
     async def receive(self) -> Message:
-        message = await self._receive()
-        self._taken += len(message.get("body", b""))
+        message = await self._count()
         if self._taken > self.limit:
             self.refused = True
             raise BodyTooLarge(self.limit)
@@ -119,13 +121,13 @@ class _Body:
             await self._send(message)
             return
         await self._send({**message, "more_body": True})
-        await self._run_out()
+        with anyio.move_on_after(_RUN_OUT_SECONDS):
+            while not self._whole and self._taken < _RUN_OUT_BYTES:
+                await self._count()
         await self._send({"type": "http.response.body", "body": b""})
 
-    async def _run_out(self) -> None:
-        with anyio.move_on_after(_RUN_OUT_SECONDS):
-            while self._taken < _RUN_OUT_BYTES:
-                message = await self._receive()
-                self._taken += len(message.get("body", b""))
-                if not message.get("more_body"):
-                    return
+    async def _count(self) -> Message:
+        message = await self._receive()
+        self._taken += len(message.get("body", b""))
+        self._whole = not message.get("more_body")
+        return message

@@ -1,6 +1,7 @@
 """What other packages raise, said as a problem: the framework, the contract, the control plane, the feature path."""
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request
@@ -37,14 +38,19 @@ _FEATURES: Mapping[type[features.FeatureError], tuple[str, str]] = {
     features.ComputeFailed: ("internal", "compute_failed"),
     features.NoneReadable: ("invalid_request", "no_readable_image"),
 }
+_SAID = {404: "there is no {request}; /docs lists what there is", 405: "there is no {request}; Allow names what is"}
+"""Instead of the framework's bare phrases."""
 _IMAGES: Mapping[str, str] = {"unsupported": "unsupported_media_type", "too_large": "body_too_large"}
 """The family of an `ImageError` by its code; the others are `invalid_request`."""
 
 
-def from_http(error: HTTPException) -> Problem:
+def from_http(error: HTTPException, request: Request) -> Problem:
     """What the framework refused: unknown paths, wrong methods, bodies it cannot read."""
     family = _BY_STATUS.get(error.status_code, "internal" if error.status_code >= 500 else "bad_request")
-    return Problem(family, str(error.detail), headers=error.headers)
+    detail = str(error.detail)
+    if detail == HTTPStatus(error.status_code).phrase:
+        detail = _SAID.get(error.status_code, detail).format(request=f"{request.method} {request.url.path}")
+    return Problem(family, detail, headers=error.headers)
 
 
 def from_validation(error: RequestValidationError, request: Request) -> Problem:

@@ -29,9 +29,16 @@ def shown_evaluation(session: Session, run: Run) -> EvaluationView:
     return evaluation_view(run, waiting_of(session, run))
 
 
-def shown_job(session: Session, run: Run) -> JobView:
-    """A job of any kind, without what is special to it."""
+def shown_any(session: Session, run: Run) -> RunView | JobView:
+    """A pretraining run, or what every other kind of job has as well."""
+    if run.kind == "pretrain":
+        return shown_run(session, run)
     return JobView.model_validate(job_fields(run, waiting_of(session, run)))
+
+
+def shown_export(session: Session, run: Run) -> ModelVersionView:
+    """The model version that an export makes."""
+    return shown_model_version(session, session.get_one(ModelVersion, run.spec["model_version_id"]))
 
 
 def shown_dataset(session: Session, row: Dataset) -> DatasetView:

@@ -1,6 +1,6 @@
 """Evaluations: what is posted, what is reported, how several compare."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -9,34 +9,27 @@ from server.http.schemas.base import Body, Json, Labels, Options, Text, View
 from server.http.schemas.jobs import JobView, Waiting, job_fields
 
 
-class CheckpointSource(Body):
-    """A checkpoint of a run."""
+class SourceRequest(Body):
+    """Where the backbone comes from: a checkpoint of a run, an exported model, or nobody's training."""
 
-    run: Text
-    checkpoint: Text = "last"
-    """`last`, `best`, or an id."""
-
-
-class ModelSource(Body):
-    """An exported model."""
-
-    model: Text
+    run: Text | None = None
+    checkpoint: Text | None = None
+    """Of the run: `last` (when it is left out), `best`, or an id."""
+    model: Text | None = None
     """`name`, `name:version` or `name@alias`."""
-
-
-class RandomSource(Body):
-    """A backbone nobody trained: the floor every other score is read against."""
-
-    weights: Literal["random"]
-    backbone: Text = "resnet18"
-    seed: int = Field(default=0, ge=0, lt=2**63)
+    weights: Text | None = None
+    """`random`: a backbone nobody trained, the floor every other score is read against; or the id of weights."""
+    backbone: Text | None = None
+    """Of random weights; `resnet18` when it is left out."""
+    seed: int | None = Field(default=None, ge=0, lt=2**63)
+    """Of random weights; the evaluation's when it is left out."""
 
 
 class EvaluationRequest(Body):
     """One task on one source and one data set."""
 
     task: Text
-    source: CheckpointSource | ModelSource | RandomSource
+    source: SourceRequest
     dataset: Text
     """`name` (its newest version) or `name@version`."""
     options: Options = Field(default_factory=dict)

@@ -118,14 +118,14 @@ class PinView(View):
     created_by: str
 
 
-def model_view(row: Model, aliases: dict[str, int]) -> ModelView:
+def model_view(row: Model, aliases: list[Alias]) -> ModelView:
     return ModelView(
         id=row.id,
         created_at=row.created_at,
         created_by=row.created_by,
         name=row.name,
         latest_version=row.last_number or None,
-        aliases=aliases,
+        aliases={alias.name: alias.number for alias in aliases},
     )
 
 

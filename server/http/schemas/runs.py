@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from control.db.models import Run
+from detco_core.contract.config import RunConfig
 from server.http.schemas.base import Body, Json, Labels, Options, Text, View
 from server.http.schemas.jobs import JobView, Waiting, job_fields
 
@@ -32,7 +33,7 @@ class RunRequest(Body):
     """Ids of jobs that must be completed first."""
 
 
-class Deviation(View):
+class DeviationView(View):
     """One difference from the published recipe."""
 
     key: str
@@ -62,14 +63,16 @@ class EstimateView(View):
     """Where the figures come from: earlier runs of this service, or arithmetic."""
 
 
-class Plan(View):
+class PlanView(View):
     """What a run would be: the answer to `dry_run=true`."""
 
-    config: Json
+    config: RunConfig
+    """Resolved: the preset with the overrides."""
     config_digest: str
     dataset: str
+    """`name@version`"""
     warnings: list[Caution]
-    deviations: list[Deviation]
+    deviations: list[DeviationView]
     estimate: EstimateView
 
 

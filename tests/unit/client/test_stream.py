@@ -36,7 +36,8 @@ def test_a_dropped_stream_is_never_the_end(transport: Transport, service: Any, d
     assert ids(transport) == list(range(1, 31))
     sent = [headers.get("last-event-id") for headers in service.state.headers(PATH[1:])]
     assert len(sent) == len(drops) + 1
-    reached, expected = 0, [None]
+    reached = 0
+    expected: list[str | None] = [None]
     for drop in drops:
         reached += drop
         expected.append(str(reached) if reached else None)

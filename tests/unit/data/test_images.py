@@ -1,5 +1,6 @@
 """Opening images of every kind, and data sets with and without a manifest."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +12,18 @@ from detco_core.contract.errors import DataError
 from detco_core.contract.jobs import CheckJob
 from detco_core.data.images import UPRIGHT, ImageFiles, open_image
 from detco_core.data.scan import scan
-from detco_core.data.synthetic import OddFiles, photo, write_odd_files
+from detco_core.data.synthetic import OddFiles, broken_files, photo
 
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> OddFiles:
-    return write_odd_files(tmp_path_factory.mktemp("odd"))
+    return broken_files(tmp_path_factory.mktemp("odd"))
 
 
-def largest_difference(image: Image.Image, other: Image.Image) -> float:
+def mean_difference(image: Image.Image, other: Image.Image) -> float:
     a, b = (np.asarray(one.convert("RGB")).astype(int) for one in (image, other))
     assert a.shape == b.shape
-    return float(np.abs(a - b).max())
+    return float(np.abs(a - b).mean())
 
 
 def test_every_odd_file_becomes_rgb(odd: OddFiles) -> None:
@@ -34,15 +35,15 @@ def test_every_odd_file_becomes_rgb(odd: OddFiles) -> None:
 
 @pytest.mark.parametrize(
     ("name", "tolerance"),
-    [("palette.png", 90), ("cmyk.jpg", 40), ("rotated.jpg", 40), ("really-a-png.jpg", 0)],
+    [("palette.png", 5), ("cmyk.jpg", 3), ("rotated.jpg", 3), ("really-a-png.jpg", 0)],
 )
 def test_colour_survives(odd: OddFiles, name: str, tolerance: int) -> None:
-    assert largest_difference(open_image(odd.readable[name]), photo(0, (96, 64))) <= tolerance
+    assert mean_difference(open_image(odd.readable[name]), photo(0, (96, 64))) <= tolerance
 
 
-@pytest.mark.parametrize(("name", "tolerance"), [("sixteen-bit.png", 0), ("gray-alpha.png", 0)])
-def test_grey_survives(odd: OddFiles, name: str, tolerance: int) -> None:
-    assert largest_difference(open_image(odd.readable[name]), photo(0, (96, 64)).convert("L")) <= tolerance
+@pytest.mark.parametrize("name", ["sixteen-bit.png", "gray-alpha.png"])
+def test_grey_survives(odd: OddFiles, name: str) -> None:
+    assert mean_difference(open_image(odd.readable[name]), photo(0, (96, 64)).convert("L")) == 0
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,9 @@ def test_every_exif_orientation_stands_upright(
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
-@pytest.mark.parametrize(("short_side", "least", "most"), [(512, 480, 480), (240, 240, 479), (100, 100, 199), (7, 7, 60)])
+@pytest.mark.parametrize(
+    ("short_side", "least", "most"), [(512, 480, 480), (240, 240, 479), (100, 100, 199), (7, 7, 60)]
+)
 def test_short_side_is_reached_by_a_whole_factor(
     tmp_path: Path, suffix: str, short_side: int, least: int, most: int
 ) -> None:
@@ -84,7 +87,7 @@ def test_short_side_is_reached_by_a_whole_factor(
     photo(3, (640, 480)).save(path, quality=95)
     width, height = open_image(path, short_side).size
     assert least <= height <= most
-    assert width / height == pytest.approx(640 / 480, rel=0.03)
+    assert width / height == pytest.approx(640 / 480, rel=0.08)
     assert open_image(path).size == (640, 480)
 
 
@@ -115,7 +118,7 @@ def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     for width, height in ((30_000, 30_000), (12_000, 15_000)):
         data[16:24] = width.to_bytes(4, "big") + height.to_bytes(4, "big")
-        data[29:33] = __import__("zlib").crc32(bytes(data[12:29])).to_bytes(4, "big")
+        data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
         path.write_bytes(bytes(data))
         with pytest.raises(DataError, match="pixels"):
             open_image(path, 64)
@@ -154,3 +157,9 @@ def test_labels_come_from_the_layout(labelled: Path) -> None:
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no images in"):
         ImageFiles.open(DatasetRef(name="e", kind="images", root=str(tmp_path)))
+
+
+def test_a_phone_photo_of_several_pictures_gives_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    photo(1, (40, 30)).save(path, format="MPO", save_all=True, append_images=[photo(2, (20, 20))])
+    assert open_image(path).size == (40, 30)

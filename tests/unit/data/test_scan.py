@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from detco_core.contract.datasets import ScanReport
 from detco_core.contract.errors import DataError
 from detco_core.contract.jobs import CheckJob
 from detco_core.data.scan import MANIFEST, scan
-from detco_core.data.synthetic import photo, write_odd_files
+from detco_core.data.synthetic import broken_files, photo
 
 
 def check(root: Path, folder: Path, **options: object) -> ScanReport:
@@ -28,7 +29,7 @@ def test_counts_sizes_and_channels(tmp_path: Path) -> None:
     (root / "deep").mkdir(parents=True)
     photo(0, (30, 20)).save(root / "deep" / "a.jpg")
     photo(1, (50, 40)).convert("L").save(root / "b.png")
-    photo(2, (70, 10)).convert("RGBA").save(root / "c.webp")
+    Image.new("RGBA", (70, 10), (9, 9, 9, 50)).save(root / "c.webp")
     report = check(root, tmp_path / "job")
     assert (report.images, report.splits, report.labels) == (3, {"": 3}, {})
     assert report.channels == {"1": 1, "3": 1, "4": 1}
@@ -49,7 +50,7 @@ def test_counts_sizes_and_channels(tmp_path: Path) -> None:
 
 
 def test_broken_files_are_listed_with_a_reason_and_left_out(tmp_path: Path) -> None:
-    odd = write_odd_files(tmp_path / "root")
+    odd = broken_files(tmp_path / "root")
     report = check(tmp_path / "root", tmp_path / "job")
     assert report.images == len(odd.readable)
     assert {file.path for file in report.broken} == set(odd.broken)

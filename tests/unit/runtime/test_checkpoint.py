@@ -82,7 +82,10 @@ def test_leaves_nothing_else_behind(tmp_path: Path, state: dict[str, Any]) -> No
 def test_a_full_disk_leaves_the_earlier_checkpoint_and_says_so(tmp_path: Path, state: dict[str, Any]) -> None:
     first = save(checkpoint_path(tmp_path, 10), INFO, state)
     state["method"]["big"] = torch.randn(100_000)
-    with full_disk(first.bytes + 1000), pytest.raises(CheckpointError, match=r"step-00000020\.pt.*free disk space"):
+    with (
+        full_disk(first.bytes + 1000),
+        pytest.raises(CheckpointError, match=r"step-00000020\.pt.*File too large.*free disk space"),
+    ):
         save(checkpoint_path(tmp_path, 20), INFO, state)
     assert list(first.path.parent.iterdir()) == [first.path]
     assert load(first.path, first.sha256).info.step == 20

@@ -31,9 +31,9 @@ def running(app: FastAPI) -> Iterator[str]:
             thread.join()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def serve() -> Iterator[Serve]:
-    """Serve an application until the test ends; gives a client with its address."""
+    """Serve an application until the module's tests end; gives a client with its address."""
     with ExitStack() as stack:
 
         def start(app: FastAPI) -> httpx.Client:

@@ -26,6 +26,7 @@ TINY = {
     "views.patch_size": 16,
     "method.queue_size": 8,
     "method.dim": 8,
+    "method.local_head": "pirl",
     "device.kind": "cpu",
 }
 
@@ -48,7 +49,7 @@ def tiny_config() -> Callable[..., RunConfig]:
     """The smoke preset as small as it goes; overrides as keyword `a__b`."""
 
     def build(**overrides: Any) -> RunConfig:
-        return override(preset("smoke"), {**TINY, **{k.replace("__", "."): v for k, v in overrides.items()}})
+        return override(override(preset("smoke"), TINY), {k.replace("__", "."): v for k, v in overrides.items()})
 
     return build
 

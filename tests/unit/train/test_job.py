@@ -50,6 +50,7 @@ def test_metrics_are_named_by_term_and_stage(tiny_job: Jobs, reporter: Reporter,
     assert set(metrics.values) == expected
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers(tiny_job: Jobs, tmp_path: Path, told: Told) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         with Reporter(tmp_path / name) as reporter:
@@ -58,11 +59,13 @@ def test_the_same_seed_gives_the_same_numbers(tiny_job: Jobs, tmp_path: Path, to
     assert losses(told("a")) != losses(told("c"))
 
 
+@pytest.mark.slow
 def test_every_step_is_logged_only_when_asked(tiny_job: Jobs, reporter: Reporter, told: Told) -> None:
     run(tiny_job(train__steps=5, train__log_every=2), reporter, StopRequest())
     assert list(losses(told())) == [2, 4, 5]
 
 
+@pytest.mark.slow
 def test_epochs_are_counted_in_steps(tiny_job: Jobs, reporter: Reporter) -> None:
     assert run(tiny_job(train__epochs=1), reporter, StopRequest()) == Finished(step=3)
 
@@ -84,12 +87,14 @@ def test_moco_runs_without_local_views(tiny_job: Jobs, reporter: Reporter, told:
     assert {name for name in metrics.values if name.startswith("loss/")} == {"loss/g2g/res5"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_lower_precisions_train(tiny_job: Jobs, reporter: Reporter, told: Told, precision: str) -> None:
     run(tiny_job(train__steps=2, device__precision=precision), reporter, StopRequest())
     assert all(0 < loss < 30 for loss in losses(told()).values())
 
 
+@pytest.mark.slow
 def test_resuming_continues_the_numbers(tiny_job: Jobs, tmp_path: Path, told: Told) -> None:
     with Reporter(tmp_path / "whole") as reporter:
         run(tiny_job("whole"), reporter, StopRequest())
@@ -102,6 +107,7 @@ def test_resuming_continues_the_numbers(tiny_job: Jobs, tmp_path: Path, told: To
     assert losses(told("rest")) == {3: losses(told("whole"))[3]}
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_run_finishes_at_once(tiny_job: Jobs, tmp_path: Path, told: Told) -> None:
     with Reporter(tmp_path / "whole") as reporter:
         run(tiny_job("whole", train__steps=2), reporter, StopRequest())
@@ -109,6 +115,7 @@ def test_resuming_a_finished_run_finishes_at_once(tiny_job: Jobs, tmp_path: Path
         assert run(tiny_job("whole", train__steps=2, resume=last), reporter, StopRequest()) == Finished(step=2)
 
 
+@pytest.mark.slow
 def test_a_changed_config_is_not_resumed(tiny_job: Jobs, reporter: Reporter, tmp_path: Path) -> None:
     run(tiny_job(train__steps=2), reporter, StopRequest())
     last = tmp_path / "job" / "checkpoints" / "step-00000002.pt"
@@ -116,6 +123,7 @@ def test_a_changed_config_is_not_resumed(tiny_job: Jobs, reporter: Reporter, tmp
         run(tiny_job(train__steps=2, optim__lr=0.1, resume=last), reporter, StopRequest())
 
 
+@pytest.mark.slow
 def test_old_checkpoints_go_when_asked(tiny_job: Jobs, reporter: Reporter, tmp_path: Path) -> None:
     job = dataclasses.replace(tiny_job(train__checkpoint_every=1), keep_checkpoints=1)
     run(job, reporter, StopRequest())

@@ -86,6 +86,6 @@ def test_other_data_are_refused(job: PretrainJob, changes: dict[str, Any], per_e
 
 def test_another_number_of_processes_needs_consent(job: PretrainJob) -> None:
     saved = info(job.config, world_size=2)
-    with pytest.raises(CheckpointError, match="2 processes, this job has 1.*allow_world_size_change"):
+    with pytest.raises(CheckpointError, match=r"2 processes, this job has 1.*allow_world_size_change"):
         check_resumable(saved, job, steps_per_epoch=3, world_size=1)
     check_resumable(saved, dataclasses.replace(job, allow_world_size_change=True), steps_per_epoch=3, world_size=1)

@@ -34,6 +34,7 @@ def test_all_of_it_comes_back_through_a_file(tiny_config: Configs, tmp_path: Pat
     config = tiny_config(device__precision="fp16")
     one, other = build(config, 0), build(config, 1)
     train_a_little(one)
+    one.scaler.scale(torch.ones(()))
     one.scaler.update(1234.0)
     torch.save(collect(one), tmp_path / "state.pt")
     expected = torch.rand(3)
@@ -52,7 +53,7 @@ def test_random_numbers_of_every_process_are_kept(tiny_config: Configs) -> None:
     assert len(collect(build(tiny_config(), 0))["random"]) == 1
 
 
-@pytest.mark.parametrize("change", [{"method__dim": 16}, {"method__queue_size": 12}, {"method__local_head": "pirl"}])
+@pytest.mark.parametrize("change", [{"method__dim": 16}, {"method__queue_size": 12}, {"method__local_head": "narrow"}])
 def test_another_network_is_refused(tiny_config: Configs, change: dict[str, object]) -> None:
     state = collect(build(tiny_config(), 0))
     with pytest.raises(CheckpointError, match="does not fit this run"):

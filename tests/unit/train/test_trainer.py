@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 def poison(trainer: Trainer) -> None:
     """What a diverged step leaves behind."""
     with torch.no_grad():
-        next(trainer.run.method.query.parameters()).view(-1)[0] = float("nan")
+        next(trainer.run.method.query.parameters())[0] = float("nan")
 
 
 def test_asked_to_stop_it_saves_after_the_step_and_leaves(tiny_job: Jobs, reporter: Reporter, told: Told) -> None:
@@ -51,6 +51,7 @@ def test_nan_ends_the_run_at_once_when_every_step_is_looked_at(tiny_job: Jobs, r
     assert not any(isinstance(event, Metrics | CheckpointSaved) for event in told())
 
 
+@pytest.mark.slow
 def test_nan_is_never_saved(tiny_job: Jobs, reporter: Reporter, tmp_path: Path) -> None:
     """Also when nobody looked at the numbers before the checkpoint is due."""
     job = tiny_job(train__steps=10, train__log_every=10, train__checkpoint_every=3)
@@ -90,6 +91,7 @@ def test_views_reach_the_method_normalised(tiny_job: Jobs, reporter: Reporter) -
     assert ready.global_query.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.slow
 def test_the_rate_follows_the_schedule(tiny_job: Jobs, reporter: Reporter, told: Told) -> None:
     trainer = make_trainer(tiny_job(), reporter, StopRequest(), CPU)
     with closing(trainer.batches):

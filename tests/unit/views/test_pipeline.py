@@ -145,6 +145,12 @@ def test_keys_have_their_own_numbers(first: tuple[int, int, int], second: tuple[
     assert first == second or not set(numbers) & set(others)
 
 
+def test_neighbouring_keys_share_no_number() -> None:
+    keys = [(seed, epoch, index) for seed in range(2) for epoch in range(3) for index in range(6)]
+    numbers = [number for key in keys for number in sample_rng(*key).random(64)]
+    assert len(set(numbers)) == len(keys) * 64
+
+
 def test_the_stream_is_fixed() -> None:
     # A stored value: data of a running experiment must not change under a new version of ours or of NumPy.
     assert sample_rng(7, 3, 12345).random(3).tolist() == [0.763541626871331, 0.4670139675542364, 0.49204780134111215]

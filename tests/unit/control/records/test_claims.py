@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from control.db.models import DatasetVersion, Run, Slot
-from control.db.session import unit_of_work
-from control.records.claims import Claim, claim, sees
+from control.db.session import read_only, unit_of_work
+from control.records.claims import Claim, claim, sees, work_waits
 from control.records.datasets import Scan
 from control.records.history import list_attempts
 from control.records.leases import Outcome, close
@@ -160,6 +160,24 @@ def test_backing_off_and_draining_are_respected(
 def test_an_unknown_worker_claims_nothing(make_run: Callable[..., str], claim_run: Taking) -> None:
     make_run()
     assert claim_run(WorkerIdentity(id="wkr_none", host="a")) is None
+
+
+def test_looking_whether_work_waits_takes_nothing(
+    engine: Engine, make_worker: Worker, make_run: Callable[..., str], claim_run: Taking
+) -> None:
+    worker = make_worker()
+
+    def waits() -> bool:
+        with read_only(engine) as session:
+            return work_waits(session, worker, "gpu")
+
+    assert not waits()
+    make_run()
+    assert waits()
+    assert waits()
+    assert claim_run(worker) is not None
+    make_run()
+    assert not waits(), "no slot is free"
 
 
 def test_each_run_is_claimed_exactly_once_by_many_threads(

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,18 @@ def test_a_name_is_taken_once(engine: Engine, make_dataset: Callable[..., Scan])
     make_dataset()
     with pytest.raises(AlreadyExists, match="add a version"):
         make_dataset()
+
+
+def test_of_many_at_once_one_gets_the_name(engine: Engine, make_dataset: Callable[..., Scan]) -> None:
+    def attempt(_: int) -> bool:
+        try:
+            make_dataset()
+        except AlreadyExists:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(attempt, range(6))) == 1
 
 
 def test_versions_count_on(engine: Engine, make_dataset: Callable[..., Scan], photos: Path) -> None:

@@ -38,7 +38,7 @@ def test_events_are_read_on_from_the_last_one_seen(engine: Engine, make_run: Sub
     run_id = make_run()
     for action in ("pause", "resume"):
         with unit_of_work(engine) as session:
-            request_action(session, get_run(session, run_id), action, "t")  # type: ignore[arg-type]  # one of ACTIONS
+            request_action(session, get_run(session, run_id), action, "t")
     make_run()
     with unit_of_work(engine) as session:
         everything = list_events(session, run_id)

@@ -15,7 +15,7 @@ from control.db.session import database_time, open_engine, unit_of_work
 from control.errors import IllegalMove
 from control.records.claims import Claim, claim
 from control.records.feed import ingest
-from control.records.history import list_attempts
+from control.records.history import list_attempts, list_events
 from control.records.leases import Directive, Outcome, close, held_on, look, reap, renew, start
 from control.records.runs import NewRun, create_run, get_run, request_action
 from control.records.workers import NewSlot, NewWorker, WorkerIdentity, register
@@ -109,8 +109,11 @@ def test_completed_happens_exactly_once(engine: Engine, taken: Claim) -> None:
     with ThreadPoolExecutor(6) as pool:
         assert sorted(pool.map(finish, range(6))) == [False] * 5 + [True]
     with unit_of_work(engine) as session:
-        events = session.scalars(select(RunEvent).where(RunEvent.run_id == taken.run_id)).all()
-        assert [event.payload["state"] for event in events] == ["queued", "starting", "completed"]
+        assert [event.payload["state"] for event in list_events(session, taken.run_id)] == [
+            "queued",
+            "starting",
+            "completed",
+        ]
         assert get_run(session, taken.run_id).finished_at is not None
 
 

@@ -89,7 +89,7 @@ def test_what_nobody_works_on_moves_at_once(engine: Engine, make_run: Submit, fe
     seen = []
     for action in ("pause", "pause", "resume", "resume", "cancel", "cancel", "kill"):
         with unit_of_work(engine) as session:
-            seen.append(request_action(session, get_run(session, run_id), action, "tester").state)  # type: ignore[arg-type]  # one of ACTIONS
+            seen.append(request_action(session, get_run(session, run_id), action, "tester").state)
     assert seen == ["paused", "paused", "queued", "queued", "cancelled", "cancelled", "cancelled"]
     run = fetch_run(run_id)
     assert run.reason == "cancel by tester"

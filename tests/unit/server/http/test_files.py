@@ -22,7 +22,7 @@ def opener(start: int, end: int) -> Iterator[bytes]:
         yield CONTENT[position : min(end, position + 7)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(serve: Callable[[FastAPI], httpx.Client]) -> httpx.Client:
     app = FastAPI()
     handlers.install(app)

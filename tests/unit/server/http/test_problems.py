@@ -34,7 +34,7 @@ RAISED: dict[str, Exception] = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(serve: Callable[[FastAPI], httpx.Client]) -> httpx.Client:
     app = FastAPI()
     telemetry = Telemetry()

@@ -1,0 +1,99 @@
+"""Evaluations: submit, find, compare."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from sqlalchemy.orm import Session
+
+from control.records import audit
+from control.records.evaluations import NewEvaluation, evaluation_run
+from control.records.principals import Principal
+from control.records.runs import NewRun, create_run, get_run, list_runs
+from control.states import State
+from detco_core.contract.errors import InvalidDocument
+from server.http.comparison import GroupBy, compare
+from server.http.creation import Created, IdempotencyKey, create
+from server.http.deps import JobId, Reader, Shared, Submitter, WantedPage
+from server.http.problems import request_id
+from server.http.schemas.base import Page
+from server.http.schemas.evaluations import ComparisonTable, EvaluationRequest, EvaluationView
+from server.http.translations import from_document
+from server.http.views import shown_evaluation
+
+router = APIRouter(prefix="/evaluations", tags=["evaluations"])
+
+
+@router.post("", status_code=202, response_model=EvaluationView, summary="Submit an evaluation")
+def submit(
+    body: EvaluationRequest, who: Submitter, services: Shared, request: Request, key: IdempotencyKey = None
+) -> Any:
+    """One task on one source: a checkpoint of a run in any state, a model, or random weights as the floor."""
+
+    def make(session: Session) -> Created:
+        run = create_run(session, _new_run(session, body, who))
+        audit.note(session, who.name, "evaluation.submit", run.id, request_id=request_id(request.scope))
+        return Created(f"/v1/evaluations/{run.id}", shown_evaluation(session, run))
+
+    return create(services, who, request, body, key, make)
+
+
+@router.get("", summary="List evaluations, newest first")
+def list_all(
+    _: Reader,
+    services: Shared,
+    page: WantedPage,
+    state: State | None = None,
+    label: Annotated[str | None, Query(description="`key` or `key=value`.", max_length=300)] = None,
+    group: Annotated[str | None, Query(max_length=200)] = None,
+) -> Page[EvaluationView]:
+    """Filtered by state, label and group."""
+    with services.look() as session:
+        found = list_runs(session, ("evaluate",), state=state, label=label, group=group, page=page)
+        items = [shown_evaluation(session, run) for run in found.items]
+        return Page(items=items, next_page_token=found.next_page_token)
+
+
+@router.get("/compare", summary="Scores of several evaluations side by side")
+def comparison(
+    _: Reader,
+    services: Shared,
+    ids: Annotated[list[str], Query(alias="id", min_length=1, max_length=100, description="Of each evaluation.")],
+    group_by: Annotated[
+        GroupBy | None, Query(description="`group`, `dataset`, `name`, `source`, or a label as `label:KEY`.")
+    ] = None,
+) -> ComparisonTable:
+    """Each score's mean and spread over every group of completed evaluations of one task."""
+    with services.look() as session:
+        found = [shown_evaluation(session, get_run(session, one, ("evaluate",))) for one in dict.fromkeys(ids)]
+    return compare(found, group_by)
+
+
+@router.get("/{job}", summary="Show an evaluation")
+def show(job: JobId, _: Reader, services: Shared) -> EvaluationView:
+    """With its report once it is completed."""
+    with services.look() as session:
+        return shown_evaluation(session, get_run(session, job, ("evaluate",)))
+
+
+def _new_run(session: Session, body: EvaluationRequest, who: Principal) -> NewRun:
+    asked = NewEvaluation(
+        task=body.task,
+        source=body.source.model_dump(exclude_none=True),
+        dataset=body.dataset,
+        options=body.options,
+        seed=body.seed,
+    )
+    try:
+        return evaluation_run(
+            session,
+            asked,
+            actor=who.name,
+            name=body.name,
+            labels=body.labels,
+            group=body.group,
+            priority=body.priority,
+            max_attempts=body.max_attempts,
+            after=body.after,
+        )
+    except InvalidDocument as error:
+        raise from_document(error, () if error.what == "evaluation" else ("options",)) from error

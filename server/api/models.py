@@ -1,0 +1,96 @@
+"""Models and their versions: export, find, download."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy.orm import Session
+
+from control.errors import NotFound
+from control.records import audit, registry
+from control.records.aliases import list_aliases
+from control.records.history import get_checkpoint
+from control.records.registry import NewVersion
+from control.records.runs import get_run
+from server.http.creation import Created, IdempotencyKey, create
+from server.http.deps import Named, Number, Reader, Shared, Submitter, WantedPage
+from server.http.files import StoredFile, send_file
+from server.http.problems import request_id
+from server.http.schemas.base import Page
+from server.http.schemas.models import ExportRequest, ModelVersionView, ModelView, model_view
+from server.http.views import shown_model_version
+
+router = APIRouter(prefix="/models", tags=["models"])
+
+
+@router.post(
+    "/{name}/versions",
+    status_code=202,
+    response_model=ModelVersionView,
+    summary="Export a checkpoint as the next version of a model",
+)
+def export(
+    name: Named, body: ExportRequest, who: Submitter, services: Shared, request: Request, key: IdempotencyKey = None
+) -> Any:
+    """From a checkpoint of a run in any state. A job writes the files, compares each with torch, and refuses if they
+    differ; the model is made on first use.
+    """
+    who.require_model(name)
+
+    def make(session: Session) -> Created:
+        run = get_run(session, body.run, ("pretrain",))
+        checkpoint = get_checkpoint(session, run.id, body.checkpoint)
+        new = NewVersion(model=name, checkpoint=checkpoint, actor=who.name, license=body.license, formats=body.formats)
+        export = registry.add_version(session, new)
+        audit.note(session, who.name, "model.export", export.version.ref, request_id=request_id(request.scope))
+        view = shown_model_version(session, export.version)
+        return Created(f"/v1/models/{name}/versions/{export.version.number}", view)
+
+    return create(services, who, request, body, key, make)
+
+
+@router.get("", summary="List models, newest first")
+def list_all(who: Reader, services: Shared, page: WantedPage) -> Page[ModelView]:
+    """With what their aliases point at."""
+    with services.look() as session:
+        found = registry.list_models(session, page)
+        items = [model_view(row, list_aliases(session, row.name)) for row in found.items]
+    return Page(items=items, next_page_token=found.next_page_token)
+
+
+@router.get("/{name}", summary="Show a model")
+def show(name: Named, _: Reader, services: Shared) -> ModelView:
+    """Its newest version and what its aliases point at."""
+    with services.look() as session:
+        return model_view(registry.get_model(session, name), list_aliases(session, name))
+
+
+@router.get("/{name}/versions", summary="List the versions of a model, newest first")
+def versions(name: Named, _: Reader, services: Shared) -> Page[ModelVersionView]:
+    """All of them, failed ones too."""
+    with services.look() as session:
+        return Page(items=[shown_model_version(session, row) for row in registry.list_versions(session, name)])
+
+
+@router.get("/{name}/versions/{number}", summary="Show a version of a model")
+def version(name: Named, number: Number, _: Reader, services: Shared) -> ModelVersionView:
+    """State, manifest, parity with torch, lineage and files."""
+    with services.look() as session:
+        return shown_model_version(session, registry.get_version(session, name, number))
+
+
+@router.get(
+    "/{name}/versions/{number}/files/{format}",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}, "description": "The file; 206 for a range of it."}},
+    summary="Download a file of a version",
+)
+def file(name: Named, number: Number, format: Named, who: Reader, services: Shared, request: Request) -> Response:
+    """`onnx`, `torchvision`, or `manifest`; Range, ETag and If-Range are honoured."""
+    who.require_model(name)
+    with services.look() as session:
+        files = registry.get_version(session, name, number).files or {}
+    if format not in files:
+        raise NotFound("file", f"{name}:{number}/{format}; it has {', '.join(files) or 'none yet'}")
+    found = files[format]
+    leaf = f"{name}-{number}-{str(found['path']).rpartition('/')[2]}"
+    return send_file(request, StoredFile.of_store(services.store, found["key"], leaf, found["bytes"], found["digest"]))

@@ -1,0 +1,65 @@
+"""What a pretraining run leaves: metrics and checkpoints."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from control.records import metrics
+from control.records.history import get_checkpoint, list_checkpoints
+from control.records.runs import get_run
+from server.http.deps import JobId, Named, Reader, Shared, WantedPage
+from server.http.files import StoredFile, send_file
+from server.http.schemas.base import Page
+from server.http.schemas.jobs import CheckpointView, MetricView, checkpoint_view
+
+router = APIRouter(prefix="/runs/{job}", tags=["runs"])
+
+_BINARY: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/octet-stream": {}}, "description": "The file; 206 for a range of it."}
+}
+
+
+@router.get("/metrics", summary="The values of a run's metrics, oldest step first")
+def values(
+    job: JobId,
+    _: Reader,
+    services: Shared,
+    key: Annotated[list[str] | None, Query(description="Only these, e.g. `loss`; all when none.")] = None,
+    after_step: Annotated[int, Query(ge=-1, lt=2**63, description="Only values of later steps.")] = -1,
+    points: Annotated[int, Query(ge=2, le=10_000, description="Of each metric; longer curves are thinned.")] = 2000,
+) -> Page[MetricView]:
+    """Everything in one page; a curve of more than `points` values is thinned evenly, its last value kept."""
+    with services.look() as session:
+        get_run(session, job, ("pretrain",))
+        curves = metrics.series(session, job, key or (), after_step, points)
+    views = [MetricView(step=p.step, key=name, value=p.value) for name, curve in curves.items() for p in curve]
+    return Page(items=sorted(views, key=lambda view: (view.step, view.key)))
+
+
+@router.get("/checkpoints", summary="A run's checkpoints, newest first")
+def checkpoints(job: JobId, _: Reader, services: Shared, page: WantedPage) -> Page[CheckpointView]:
+    """Those that are in the store, complete and with their digest."""
+    with services.look() as session:
+        get_run(session, job, ("pretrain",))
+        found = list_checkpoints(session, job, page)
+        return Page(items=[checkpoint_view(row) for row in found.items], next_page_token=found.next_page_token)
+
+
+@router.get("/checkpoints/{checkpoint}", summary="Show a checkpoint")
+def checkpoint(job: JobId, checkpoint: Named, _: Reader, services: Shared) -> CheckpointView:
+    """By id, or `last`; `best` needs a monitor."""
+    with services.look() as session:
+        get_run(session, job, ("pretrain",))
+        return checkpoint_view(get_checkpoint(session, job, checkpoint))
+
+
+@router.get(
+    "/checkpoints/{checkpoint}/file", summary="Download a checkpoint", response_class=Response, responses=_BINARY
+)
+def checkpoint_file(job: JobId, checkpoint: Named, _: Reader, services: Shared, request: Request) -> Response:
+    """Loads with `torch.load(weights_only=True)`; Range, ETag and If-Range are honoured."""
+    with services.look() as session:
+        get_run(session, job, ("pretrain",))
+        row = get_checkpoint(session, job, checkpoint)
+    name = f"{job}-step-{row.step:08d}.pt"
+    return send_file(request, StoredFile.of_store(services.store, row.key, name, row.bytes, row.digest))

@@ -1,0 +1,122 @@
+"""Puts the application together: the services it shares, the routes, and what surrounds them."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Literal
+
+from fastapi import APIRouter, FastAPI
+from fastapi.concurrency import run_in_threadpool
+
+from control.bus import open_bus
+from control.db.session import open_engine
+from control.jobs import make_celery
+from control.settings import Settings
+from control.storage.open import open_store
+from detco_core import __version__
+from server.api import (
+    aliases,
+    audit,
+    datasets,
+    evaluations,
+    features,
+    health,
+    info,
+    jobs,
+    models,
+    outputs,
+    runs,
+    tokens,
+    workers,
+)
+from server.features.open import open_features
+from server.http import handlers
+from server.http.auth import Doorman
+from server.http.deps import Services
+from server.http.job_kinds import EVALUATION, EXPORT, RUN
+from server.http.known_tokens import KnownTokens
+from server.http.middleware import DOCUMENT_BYTES, BodyLimit, RequestContext
+from server.http.readings import watch
+from server.http.schemas.base import ProblemView
+from server.http.streams import Streams
+from server.telemetry import Telemetry
+
+Part = Literal["api", "features"]
+
+_DESCRIPTION = """Self-supervised pretraining for detection (DetCo) as a service.
+
+Send a token of the service as `Authorization: Bearer TOKEN`. Every error is a problem document (RFC 9457)."""
+
+
+def make_app(settings: Settings, parts: Iterable[Part] = ("api", "features")) -> FastAPI:
+    """The application that serves these parts; health is in each. Nothing is opened on the network yet."""
+    serving = frozenset(parts)
+    services = _open(settings, serving)
+    app = FastAPI(
+        title="DetCo Server",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=_lifespan,
+        responses={"4XX": {"model": ProblemView, "description": "A problem document."}},
+    )
+    app.state.services = services
+    handlers.install(app)
+    app.include_router(health.router)
+    if "api" in serving:
+        app.include_router(_api())
+    if "features" in serving:
+        app.include_router(features.router)
+        app.include_router(features.router, prefix="/v1")
+    watch(services)
+    app.add_middleware(BodyLimit, limit_of=_limit_of(settings))
+    app.add_middleware(RequestContext, telemetry=services.telemetry)
+    return app
+
+
+def _open(settings: Settings, serving: frozenset[Part]) -> Services:
+    engine = open_engine(settings.resolved_database_url)
+    store = open_store(settings)
+    telemetry = Telemetry()
+    known = KnownTokens(settings.data_dir / "serving" / "tokens.json")
+    return Services(
+        settings=settings,
+        engine=engine,
+        store=store,
+        bus=open_bus(settings),
+        celery=make_celery(settings),
+        telemetry=telemetry,
+        doorman=Doorman(engine, known, telemetry),
+        streams=Streams(),
+        features=open_features(settings, engine, store) if "features" in serving else None,
+        serves_api="api" in serving,
+    )
+
+
+def _api() -> APIRouter:
+    router = APIRouter(prefix="/v1")
+    # Before the job routes, whose paths are longer, and `/evaluations/compare` before `/evaluations/{job}`.
+    for resource in (info, datasets, runs, outputs, evaluations, models, aliases, tokens, workers, audit):
+        router.include_router(resource.router)
+    for kind in (RUN, EVALUATION, EXPORT):
+        router.include_router(jobs.job_routes(kind))
+    return router
+
+
+def _limit_of(settings: Settings) -> Callable[[str], int]:
+    def limit(path: str) -> int:
+        return settings.max_request_bytes if path.endswith("/features") else DOCUMENT_BYTES
+
+    return limit
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    services: Services = app.state.services
+    if services.features is not None:
+        services.features.start()
+    try:
+        yield
+    finally:
+        if services.features is not None:
+            await run_in_threadpool(services.features.close)
+        services.bus.close()
+        services.engine.dispose()

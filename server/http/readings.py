@@ -1,0 +1,30 @@
+"""What a scrape of the metrics reads: the jobs from the tables, the rest from the feature path."""
+
+from functools import partial
+
+from control.records.counts import job_counts, slot_counts
+from server.features.engine import FeatureEngine
+from server.http.deps import Services
+from server.telemetry import Readings
+
+
+def watch(services: Services) -> None:
+    """Have the telemetry of a process show what the process serves."""
+    if services.serves_api:
+        services.telemetry.watch(partial(_of_records, services))
+    if services.features is not None:
+        services.telemetry.watch(partial(_of_features, services.features))
+
+
+def _of_records(services: Services) -> Readings:
+    with services.look() as session:
+        return Readings(jobs=job_counts(session), slots=slot_counts(session))
+
+
+def _of_features(engine: FeatureEngine) -> Readings:
+    return Readings(
+        images=engine.admission.images,
+        images_refused=engine.admission.refused,
+        reply_bytes=engine.memory.held,
+        models={state.alias: state.served == state.wanted for state in engine.models.states()},
+    )

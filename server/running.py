@@ -1,0 +1,89 @@
+"""Runs the application on a socket until a signal ends it, and the worker beside it."""
+
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from server.supervision import Supervisor
+
+_DRAIN_SECONDS = 5
+"""Requests under way may take this long to end once the service was asked to."""
+_END_SECONDS = 25.0
+"""After this long the worker is killed if it has not put its jobs back; the service promises 30 s for all of it."""
+_BACKLOG = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where the service can be reached from this machine."""
+
+    url: str
+
+    @classmethod
+    def of(cls, listener: socket.socket) -> "Endpoint":
+        host, port = listener.getsockname()[:2]
+        local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound to
+        return cls(f"http://{f'[{local}]' if ':' in local else local}:{port}")
+
+
+@contextmanager
+def listen(host: str, port: int) -> Iterator[socket.socket]:
+    """A listening socket; port 0 takes a free one. Raises `OSError` naming the address."""
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    try:
+        listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
+    with listener:
+        yield listener
+
+
+def serve(app: FastAPI, listener: socket.socket, supervisor: Supervisor | None) -> None:
+    """Serve until SIGINT or SIGTERM; then requests end, the worker puts its jobs back, and all of it is gone."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        ws="none",
+        server_header=False,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+    )
+    server = _Server(config, supervisor)
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        # From here on, also before uvicorn has put its own handlers up and after it has taken them down.
+        signal.signal(sign, server.handle_exit)
+    try:
+        if supervisor is not None:
+            supervisor.start()
+        server.run(sockets=[listener])
+    finally:
+        if supervisor is not None:
+            supervisor.stop(server.patience)
+
+
+class _Server(uvicorn.Server):
+    """Asks the worker to end at the same moment as the requests."""
+
+    def __init__(self, config: uvicorn.Config, supervisor: Supervisor | None) -> None:
+        super().__init__(config)
+        self._supervisor = supervisor
+        self._asked_at: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._asked_at = self._asked_at or time.monotonic()
+        if self._supervisor is not None:
+            self._supervisor.ask()
+        super().handle_exit(sig, frame)
+
+    @property
+    def patience(self) -> float:
+        """Seconds left for the worker."""
+        gone = 0.0 if self._asked_at is None else time.monotonic() - self._asked_at
+        return max(1.0, _END_SECONDS - gone)

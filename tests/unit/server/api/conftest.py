@@ -1,0 +1,147 @@
+"""A served application on a real SQLite control plane, and a worker's hand that moves its jobs along."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from PIL import Image
+
+from control.db.migrate import upgrade
+from control.db.session import open_engine, unit_of_work
+from control.records import feed, leases
+from control.records.claims import Claim, claim
+from control.records.principals import create_token
+from control.records.runs import Queue
+from control.records.workers import NewSlot, NewWorker, WorkerIdentity, register
+from control.settings import Settings, load_settings
+from control.storage.base import file_digest
+from control.storage.open import open_store
+from detco_core.contract import events
+from server.app import make_app
+
+
+class House:
+    """The service under test: clients by token, and what a worker would do."""
+
+    def __init__(self, settings: Settings, root: Path) -> None:
+        self.settings = settings
+        self.root = root
+        self.engine = open_engine(settings.resolved_database_url)
+        upgrade(self.engine)
+        self.store = open_store(settings)
+        self.url = ""
+        self._clients: list[httpx.Client] = []
+        self._worker: WorkerIdentity | None = None
+
+    def app(self) -> FastAPI:
+        return make_app(self.settings)
+
+    def client(self, *scopes: str, models: Sequence[str] | None = None) -> httpx.Client:
+        """A client with a new token of these scopes."""
+        with unit_of_work(self.engine) as session:
+            made = create_token(session, "-".join(scopes), scopes, "test", models=models)
+        return self.bare(made.secret)
+
+    def bare(self, secret: str = "") -> httpx.Client:
+        """A client with this token, or none."""
+        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+        client = httpx.Client(base_url=self.url, headers=headers, timeout=30.0)
+        self._clients.append(client)
+        return client
+
+    def photos(self, name: str, count: int = 20) -> Path:
+        """A folder of that many images below the allowed root."""
+        folder = self.root / name
+        folder.mkdir(exist_ok=True)
+        for n in range(count):
+            Image.new("RGB", (40, 30), (n % 256, 0, 0)).save(folder / f"{n:03d}.png")
+        return folder
+
+    def worker(self) -> WorkerIdentity:
+        if self._worker is None:
+            slots = (*(NewSlot(uuid=f"cpu:{n}", purpose="train") for n in range(9)),)
+            slots += tuple(NewSlot(uuid=f"light:{n}", purpose="light") for n in range(9))
+            with unit_of_work(self.engine) as session:
+                new = NewWorker(host="here", pid=1, software="0", roots=(str(self.root),), slots=slots)
+                self._worker = register(session, new)
+        return self._worker
+
+    def claim(self, queue: Queue) -> Claim:
+        """Take the next job of a queue, as a worker, and start it."""
+        with unit_of_work(self.engine) as session:
+            taken = claim(session, self.worker(), queue)
+            assert taken is not None
+            assert leases.start(session, taken.run_id, taken.fence, 1)
+        return taken
+
+    def say(self, taken: Claim, *bodies: events.Body, first: int = 1) -> None:
+        """Record events of a claimed job."""
+        lines = [events.Event(first + n, time.time(), body) for n, body in enumerate(bodies)]
+        with unit_of_work(self.engine) as session:
+            assert feed.ingest(session, taken.run_id, taken.fence, lines, first + len(lines))
+
+    def close(self, taken: Claim, kind: Any = "completed", **more: Any) -> None:
+        """End a claimed job."""
+        with unit_of_work(self.engine) as session:
+            assert leases.close(session, taken.run_id, taken.fence, leases.Outcome(kind=kind, **more))
+
+    def keep(self, path: Path, name: str) -> events.ArtifactSaved:
+        """Store a file; the event that names it."""
+        digest = file_digest(path)
+        self.store.put(path, digest)
+        return events.ArtifactSaved(name=name, path=name, bytes=path.stat().st_size, sha256=digest)
+
+    def checkpoint(self, step: int, content: bytes) -> events.CheckpointSaved:
+        """Store a checkpoint; the event that names it."""
+        path = self.root / f"step-{step}.pt"
+        path.write_bytes(content)
+        digest = file_digest(path)
+        self.store.put(path, digest)
+        return events.CheckpointSaved(step=step, epoch=1.0, path=path.name, bytes=len(content), sha256=digest)
+
+    def scan(self, images: int) -> None:
+        """Do the scan that is next in the queue."""
+        taken = self.claim("cpu")
+        manifest = self.root / "manifest.jsonl"
+        manifest.write_text(json.dumps({"scan": taken.run_id}))
+        saved = self.keep(manifest, "manifest.jsonl")
+        counts = {"images": images, "bytes": 1, "splits": {"": images}, "labels": {}, "channels": {"3": images}}
+        report = counts | {"digest": saved.sha256, "width": [1, 2, 3], "height": [1, 2, 3]}
+        broken = [{"path": "bad.jpg", "reason": "truncated"}]
+        self.say(taken, saved, events.Reported(report=report | {"broken": broken}), events.Finished())
+        self.close(taken)
+
+    def end(self) -> None:
+        for client in self._clients:
+            client.close()
+        self.engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory, serve: Callable[[FastAPI], httpx.Client]) -> Iterator[House]:
+    """One service for a test module; its data sets lie below `house.root`."""
+    root = tmp_path_factory.mktemp("photos")
+    settings = load_settings(data_dir=tmp_path_factory.mktemp("data"), dataset_roots=(str(root),))
+    house = House(settings, root)
+    house.url = str(serve(house.app()).base_url)
+    yield house
+    house.end()
+
+
+@pytest.fixture(scope="module")
+def admin(house: House) -> httpx.Client:
+    return house.client("admin")
+
+
+@pytest.fixture(scope="module")
+def photos(house: House, admin: httpx.Client) -> str:
+    """The name of a data set of 20 images that is ready."""
+    body = {"name": "photos", "kind": "images", "uri": str(house.photos("photos"))}
+    assert admin.post("/v1/datasets", json=body).status_code == 202
+    house.scan(20)
+    return "photos"

@@ -1,0 +1,125 @@
+"""Who may ask what: every route against every scope, and what a bad token gets."""
+
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute
+
+OPEN = {"/livez", "/readyz", "/readyz/api", "/readyz/features", "/metrics"}
+SCOPE_OF = {
+    "GET": "read",
+    "POST": "submit",
+    "PUT": "submit",
+    "DELETE": "submit",
+}
+
+
+def scope_of(method: str, path: str) -> str | None:
+    """The scope a route asks for, by its place in the interface; None: any token."""
+    if path == "/v1/info":
+        return None
+    if path.endswith("/features"):
+        return "features"
+    if path.startswith(("/v1/tokens", "/v1/audit")):
+        return "admin"
+    return SCOPE_OF[method]
+
+
+def operations(client: httpx.Client) -> list[tuple[str, str]]:
+    paths = client.get("/openapi.json").json()["paths"]
+    return [(method.upper(), path) for path, methods in paths.items() for method in methods]
+
+
+def filled(path: str) -> str:
+    """The path with something nobody has in every place."""
+    for name in ("job", "name", "checkpoint", "format", "alias", "consumer", "token"):
+        path = path.replace("{" + name + "}", "nothing")
+    return path.replace("{number}", "1")
+
+
+@pytest.mark.parametrize("scope", ["read", "features", "submit"])
+def test_every_route_asks_for_its_scope(house: Any, scope: str) -> None:
+    client = house.client(scope)
+    for method, path in operations(client):
+        if path in OPEN:
+            continue
+        answer = client.request(method, filled(path))
+        allowed = scope_of(method, path) in (None, scope)
+        assert (answer.status_code == 403) is not allowed, f"{method} {path}: {answer.status_code}"
+        if not allowed:
+            assert answer.json()["code"] == "forbidden"
+
+
+def test_admin_may_do_everything(house: Any, admin: httpx.Client) -> None:
+    for method, path in operations(admin):
+        assert admin.request(method, filled(path)).status_code not in (401, 403), f"{method} {path}"
+
+
+@pytest.mark.parametrize("secret", ["", "detco_wrong", "x" * 5000, "dé"])
+def test_no_token_is_401_everywhere_but_health(house: Any, secret: str) -> None:
+    client = house.bare()
+    headers = {"Authorization": f"Bearer {secret}".encode("latin-1")} if secret else {}
+    for method, path in operations(client):
+        answer = client.request(method, filled(path), headers=headers)
+        if path in OPEN:
+            assert answer.status_code in (200, 503)
+            continue
+        # The address has shown too many unknown tokens by now, or not yet.
+        assert answer.status_code in (401, 429), f"{method} {path}: {answer.status_code}"
+        if answer.status_code == 401:
+            assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_a_token_limited_to_models(house: Any) -> None:
+    client = house.client("submit", "read", models=["mine"])
+    body = {"run": "run_none"}
+    assert client.post("/v1/models/mine/versions", json=body).status_code == 404
+    assert client.post("/v1/models/other/versions", json=body).status_code == 403
+    assert client.put("/v1/models/other/aliases/production", json={"version": 1}).status_code == 403
+    assert client.get("/v1/models/other/versions/1/files/onnx").status_code == 403
+
+
+class TestTokens:
+    def test_made_used_listed_revoked(self, house: Any, admin: httpx.Client) -> None:
+        answer = admin.post("/v1/tokens", json={"name": "ci", "scopes": ["read", "submit"], "models": ["m"]})
+        assert answer.status_code == 201
+        assert answer.headers["cache-control"] == "no-store"
+        made = answer.json()
+        assert answer.headers["location"] == f"/v1/tokens/{made['id']}"
+        assert house.bare(made["token"]).get("/v1/runs").status_code == 200
+        shown = admin.get(f"/v1/tokens/{made['id']}").json()
+        assert (shown["name"], shown["scopes"], shown["models"]) == ("ci", ["read", "submit"], ["m"])
+        listed = admin.get("/v1/tokens")
+        assert made["id"] in [token["id"] for token in listed.json()["items"]]
+        assert made["token"] not in listed.text
+        for _ in range(2):
+            assert admin.delete(f"/v1/tokens/{made['id']}").status_code == 204
+        assert admin.get(f"/v1/tokens/{made['id']}").json()["revoked_at"]
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"name": "x", "scopes": []},
+            {"name": "x", "scopes": ["root"]},
+            {"scopes": ["read"]},
+            {"name": "x", "scopes": ["read"], "expires_in_seconds": 0},
+            {"name": "x", "scopes": ["read"], "models": ["a/b"]},
+        ],
+    )
+    def test_bad_ones_are_refused(self, admin: httpx.Client, body: dict[str, Any]) -> None:
+        assert admin.post("/v1/tokens", json=body).status_code == 422
+
+    def test_unknown_ones_are_not_found(self, admin: httpx.Client) -> None:
+        assert admin.get("/v1/tokens/tok_none").status_code == 404
+        assert admin.delete("/v1/tokens/tok_none").status_code == 404
+
+
+def test_routes_are_api_routes() -> None:
+    """The scope test reads the OpenAPI document; a route left out of it would escape."""
+    from server.api import features, health, runs
+
+    for module in (features, health, runs):
+        for route in module.router.routes:
+            assert isinstance(route, APIRoute)
+            assert route.include_in_schema
