@@ -26,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)  # noqa: T201 - a command line's own voice
         return 1
     log.configure(settings.log_level)
-    upgrade(open_engine(settings.resolved_database_url))
+    engine = open_engine(settings.resolved_database_url)
+    upgrade(engine)
+    engine.dispose()
     where = make_url(settings.resolved_database_url).render_as_string(hide_password=True)
     logging.getLogger("control").info("the database %s has the tables of this version", where)
     return 0

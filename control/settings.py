@@ -89,10 +89,16 @@ class Settings(BaseSettings):
     def _split_gpus(cls, value: Any) -> Any:
         return _split(value, ",")
 
-    @field_validator("data_dir", mode="after")
+    @field_validator("data_dir", "bootstrap_token_file", mode="after")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @field_validator("dataset_roots", mode="after")
+    @classmethod
+    def _absolute_roots(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        # Now, because services change their working folder.
+        return tuple(root if "://" in root else str(Path(root).expanduser().absolute()) for root in value)
 
     @classmethod
     def settings_customise_sources(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import cast
 from urllib.parse import quote
 
-from detco_client.resources import Dataset
+from detco_client.resources import Dataset, DatasetVersion
 from detco_client.transport import Transport
 from detco_client.waiting import wait
 
@@ -23,17 +23,18 @@ class Datasets:
             Conflict: when the name is taken.
         """
         body = {"name": name, "uri": uri, "kind": kind, "license": license}
-        sent = {key: value for key, value in body.items() if value is not None}
-        return cast(Dataset, self._transport.post("/v1/datasets", sent))
+        return cast(Dataset, self._transport.create("/v1/datasets", body))
 
-    def rescan(self, name: str, exclude: tuple[str, ...] = ()) -> Dataset:
+    def rescan(self, name: str, exclude: tuple[str, ...] = ()) -> DatasetVersion:
         """Make a new version from what the place holds now, without what the glob patterns in `exclude` match."""
-        return cast(Dataset, self._transport.post(f"{_path(name)}/versions", {"exclude": list(exclude)}))
+        return cast(DatasetVersion, self._transport.create(f"{_path(name)}/versions", {"exclude": list(exclude)}))
 
-    def get(self, name: str, version: int | None = None) -> Dataset:
-        """A version of a data set; None: the newest."""
-        path = _path(name) if version is None else f"{_path(name)}/versions/{version}"
-        return cast(Dataset, self._transport.get(path))
+    def get(self, name: str) -> Dataset:
+        """The data set as its newest version is."""
+        return cast(Dataset, self._transport.get(_path(name)))
+
+    def version(self, name: str, version: int) -> DatasetVersion:
+        return cast(DatasetVersion, self._transport.get(f"{_path(name)}/versions/{version}"))
 
     def wait(
         self, name: str, timeout: float | None = None, on_change: Callable[[Dataset], None] | None = None

@@ -1,6 +1,5 @@
 """Evaluations: score a checkpoint, a model or random weights on a labelled data set."""
 
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -34,7 +33,7 @@ class Evaluations(Jobs[Evaluation]):
             more: `name`, `group`, `after`, ... as the API takes them.
         """
         body = {"task": task, "source": dict(source), "dataset": dataset, "options": dict(options or {}), **more}
-        return self._submit(body, key or str(uuid.uuid4()))
+        return self._submit(body, key)
 
     def compare(self, ids: Sequence[str], group_by: str | None = None) -> Any:
         """The scores of several evaluations side by side."""

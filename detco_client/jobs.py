@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from detco_client.resources import ENDED, Attempt, Job, RecordedEvent
 from detco_client.stream import StreamEvent, follow
-from detco_client.transport import Transport, body_of
+from detco_client.transport import Transport
 from detco_client.waiting import wait
 
 J = TypeVar("J", bound=Job)
@@ -66,9 +66,7 @@ class Jobs(Generic[J]):
                 yield str(event.data.get("text", ""))
 
     def _submit(self, body: dict[str, Any], key: str) -> J:
-        headers = {"Idempotency-Key": key}
-        sent = {name: value for name, value in body.items() if value is not None}
-        return cast(J, body_of(self._transport.send("POST", f"/v1/{self.resource}", json=sent, headers=headers)))
+        return cast(J, self._transport.create(f"/v1/{self.resource}", body, key))
 
     def _act(self, id: str, action: str) -> J:
         return cast(J, self._transport.post(f"{self._path(id)}/{action}"))

@@ -26,7 +26,7 @@ class Models:
 
         The model is made on first use; `more` is `license`, `formats`, ... as the API takes them.
         """
-        return cast(ModelVersion, self._transport.post(f"{_path(name)}/versions", {**source, **more}))
+        return cast(ModelVersion, self._transport.create(f"{_path(name)}/versions", {**source, **more}))
 
     def get(self, name: str) -> Model:
         return cast(Model, self._transport.get(_path(name)))

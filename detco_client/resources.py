@@ -102,10 +102,12 @@ class Evaluation(Job):
 class DatasetVersion(Resource):
     """An immutable list of files with a digest; the counts are None until the scan is done."""
 
-    dataset: str
+    name: str
+    """Of the data set."""
     version: int
     ref: str
-    """`name@version`."""
+    """`name@version`, as runs and evaluations name it."""
+    kind: str
     state: Literal["scanning", "ready", "failed"]
     reason: str | None
     root: str
@@ -118,18 +120,12 @@ class DatasetVersion(Resource):
     """Every file that looks like an image and cannot be read: `path`, `reason`."""
 
 
-class Dataset(Resource):
-    """A data set, with its newest version's state in front."""
+class Dataset(DatasetVersion):
+    """A data set as its newest version is; `id` and `created_at` are the data set's own."""
 
-    name: str
-    kind: str
     uri: str
+    """As it was given."""
     license: str | None
-    version: int
-    state: Literal["scanning", "ready", "failed"]
-    reason: str | None
-    digest: str | None
-    latest: DatasetVersion
 
 
 class Checkpoint(Resource):

@@ -1,6 +1,5 @@
 """Pretraining runs: submit, watch, steer, fetch checkpoints."""
 
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -32,7 +31,7 @@ class Runs(Jobs[Run]):
             Refused: naming every key of the config that is unknown and every value that is wrong.
         """
         body = {"dataset": dataset, "preset": preset, "overrides": dict(overrides or {}), **more}
-        return self._submit(body, key or str(uuid.uuid4()))
+        return self._submit(body, key)
 
     def plan(self, dataset: str, preset: str, overrides: Mapping[str, Any] | None = None, **more: Any) -> Plan:
         """What `submit` would run: resolved config, warnings, deviations from the paper, estimate. Queues nothing."""

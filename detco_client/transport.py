@@ -5,6 +5,7 @@ connection fails or the service is starting; a `429` is repeated after its `Retr
 """
 
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -40,6 +41,14 @@ class Transport:
     ) -> Any:
         """The JSON body a POST answers."""
         return body_of(self.send("POST", path, json=json, params=params, headers=headers))
+
+    def create(self, path: str, json: Mapping[str, object], key: str = "") -> Any:
+        """The JSON body of a POST that makes something, once, however often it has to be sent.
+
+        What is None is left out of the body; `key` is the Idempotency-Key, made up when empty.
+        """
+        sent = {name: value for name, value in json.items() if value is not None}
+        return self.post(path, sent, headers={"Idempotency-Key": key or str(uuid.uuid4())})
 
     def put(self, path: str, json: object = None, headers: Mapping[str, str] | None = None) -> Any:
         """The JSON body a PUT answers."""

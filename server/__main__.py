@@ -44,6 +44,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _run(settings: Settings, options: argparse.Namespace) -> None:
     all_in_one = options.embedded or (settings.embedded and options.only is None)
     with_worker = all_in_one and not options.no_worker
+    supervisor = worker_supervisor(settings) if with_worker else None
     data_folder.enter(settings.data_dir)
     with ExitStack() as stack:
         if with_worker:
@@ -52,7 +53,6 @@ def _run(settings: Settings, options: argparse.Namespace) -> None:
         endpoint = Endpoint.of(listener)
         first_steps.prepare(settings, migrate=all_in_one or settings.embedded)
         app = make_app(settings, [options.only] if options.only else ("api", "features"))
-        supervisor = worker_supervisor(settings.data_dir) if with_worker else None
         stack.enter_context(data_folder.announced(settings.data_dir, endpoint.url, os.getpid()))
         print(banner(settings, endpoint.url, supervisor is not None), flush=True)  # noqa: T201 - what a person waits for
         serve(app, listener, supervisor)

@@ -56,6 +56,7 @@ def make_app(settings: Settings, parts: Iterable[Part] = ("api", "features")) ->
         version=__version__,
         description=_DESCRIPTION,
         lifespan=_lifespan,
+        redirect_slashes=False,
         responses={"4XX": {"model": ProblemView, "description": "A problem document."}},
     )
     app.state.services = services

@@ -4,6 +4,7 @@ The worker is known only as a command. It is started through `server.tether`, so
 killed without a chance to say goodbye.
 """
 
+import json
 import logging
 import os
 import subprocess
@@ -13,6 +14,8 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from control.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -80,15 +83,26 @@ class Supervisor:
             return self._process
 
 
-def worker_supervisor(data_dir: Path) -> Supervisor:
+def worker_supervisor(settings: Settings) -> Supervisor:
     """A supervisor of `python -m worker` on this data folder, in this process's environment."""
-    command = (sys.executable, "-P", "-m", "worker", "--data-dir", str(data_dir))
-    return Supervisor(command, data_dir, os.environ | {"PYTHONPATH": _python_path()})
+    command = (sys.executable, "-P", "-m", "worker", "--data-dir", str(settings.data_dir))
+    return Supervisor(command, settings.data_dir, worker_environment(settings, os.environ))
 
 
-def _python_path() -> str:
+def worker_environment(settings: Settings, ours: Mapping[str, str]) -> dict[str, str]:
+    """Our environment as it means the same in another working folder; call it before changing ours."""
+    files = {
+        name: str(Path(value).absolute())
+        for name, value in ours.items()
+        if name.startswith("DETCO_") and name.endswith("_FILE")
+    }
+    roots = {"DETCO_DATASET_ROOTS": json.dumps(settings.dataset_roots)} if settings.dataset_roots else {}
+    return {**ours, **files, **roots, "PYTHONPATH": _python_path(ours.get("PYTHONPATH", ""))}
+
+
+def _python_path(before: str) -> str:
     """PYTHONPATH that lets a child in another folder import what this process imports, installed or not."""
-    ours = str(Path(__file__).parents[1])
-    before = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != ours]
-    installed = ours in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
-    return os.pathsep.join(before if installed else [ours, *before])
+    home = str(Path(__file__).parents[1])
+    parts = [str(Path(part).absolute()) for part in before.split(os.pathsep) if part]
+    installed = home in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+    return os.pathsep.join(parts if installed or home in parts else [home, *parts])

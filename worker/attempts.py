@@ -1,7 +1,7 @@
 """The folder of an attempt on this host: where it lies, whether somebody works in it, and when it goes.
 
-`WORK/RUN/attempt-FENCE/` is locked (flock) by the attempt's runner for as long as it lives: the kernel takes the lock
-back when the runner ends, however it ends, so whoever can see the folder can tell, also from another container.
+`WORK/RUN/attempt-FENCE/` is locked (flock) from its making until the attempt's runner ends: the kernel takes the lock
+back then, however the runner ended, so whoever can see the folder can tell, also from another container.
 Once its attempt is closed and everything it named is in the store, the folder goes at once. What a dead runner left is
 trimmed to what a person may want to read (`KEPT`), and goes after `KEEP_SECONDS`.
 """
@@ -37,20 +37,31 @@ def open_folder(work_dir: Path, mark: Mark) -> Path:
     return folder
 
 
-def occupy(folder: Path, patience: float = 2.0) -> bool:
-    """Lock the folder until this process ends; False when another process works in it.
+def occupy(folder: Path, patience: float = 2.0) -> int:
+    """Lock the folder; the lock lives as long as any process has the returned descriptor open.
 
     `is_occupied` takes the lock for a moment, hence some patience, in seconds.
+
+    Raises:
+        BlockingIOError: another process works in it.
     """
     deadline = time.monotonic() + patience
-    while not (locked := _lock(folder, keep=True)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return locked
+    while True:
+        try:
+            return _lock(folder)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def is_occupied(folder: Path) -> bool:
-    """Whether a living runner works in the folder."""
-    return not _lock(folder, keep=False)
+    """Whether somebody works in the folder."""
+    try:
+        os.close(_lock(folder))
+    except BlockingIOError:
+        return True
+    return False
 
 
 def all_folders(work_dir: Path) -> Iterator[tuple[Mark, Path]]:
@@ -82,14 +93,11 @@ def is_old(folder: Path) -> bool:
     return time.time() - newest > KEEP_SECONDS
 
 
-def _lock(folder: Path, *, keep: bool) -> bool:
-    # Not closed when kept: the lock lives as long as this descriptor, and no child inherits it.
+def _lock(folder: Path) -> int:
     descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError:
         os.close(descriptor)
-        return False
-    if not keep:
-        os.close(descriptor)
-    return True
+        raise
+    return descriptor

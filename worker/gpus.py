@@ -2,7 +2,11 @@
 
 import importlib
 import logging
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+from control.records.workers import NewSlot
+from control.settings import Settings
 
 BUSY_BYTES = 2 * 2**30
 """A GPU nobody leased counts as taken by a stranger from this much used memory on; driver and desktop use less."""
@@ -40,6 +44,21 @@ def discover(nvml: Any = None) -> list[Gpu]:
         return [_gpu(api, api.nvmlDeviceGetHandleByIndex(n)) for n in range(api.nvmlDeviceGetCount())]
     finally:
         api.nvmlShutdown()
+
+
+def offered(settings: Settings, gpus: Sequence[Gpu]) -> tuple[NewSlot, ...]:
+    """The slots a worker announces: each GPU nobody else computes on, or CPU places where there is none; light ones.
+
+    A GPU that one of our own runs holds keeps its slot although it is not named here.
+    """
+    light = [NewSlot(uuid=f"light:{n}", purpose="light", name="CPU") for n in range(settings.light_slots)]
+    if not gpus:
+        train = [NewSlot(uuid=f"cpu:{n}", purpose="train", name="CPU") for n in range(settings.train_slots)]
+        return (*train, *light)
+    serving = {*settings.serve_gpus}
+    free = [gpu for n, gpu in enumerate(gpus) if gpu.is_free and not {gpu.uuid, str(n)} & serving]
+    slots = [NewSlot(uuid=gpu.uuid, purpose="train", is_gpu=True, name=gpu.name, memory=gpu.memory) for gpu in free]
+    return (*slots, *light)
 
 
 def _gpu(api: Any, handle: Any) -> Gpu:

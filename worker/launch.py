@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import worker
-from worker.processes import Leash, Mark, dying_with_parent, start
+from worker.processes import WORKER_MARK, Leash, Mark, dying_with_parent, start
 
 JOB_FILE = "job.json"
 LOG_FILE = "log.txt"
@@ -26,13 +26,14 @@ def job_command(verb: str, processes: int = 1) -> list[str]:
     return [*launcher, "-m", "detco_core", verb, JOB_FILE]
 
 
-def child_environment(mark: Mark, extra: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process started here: the marks, and where this package was imported from."""
-    environment = {**os.environ, **mark.environment(), **extra}
+def package_environment() -> dict[str, str]:
+    """Our own environment, and in it where this package was imported from."""
     root = Path(worker.__file__).parents[1]
-    if root.name != "site-packages":  # run from a checkout: the child's working folder is another
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
-    return environment
+    if root.name == "site-packages":
+        return dict(os.environ)
+    # Run from a checkout: the new process has another working folder.
+    path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path}
 
 
 def job_environment(mark: Mark, gpus: Sequence[str], threads: int) -> dict[str, str]:
@@ -45,9 +46,9 @@ def job_environment(mark: Mark, gpus: Sequence[str], threads: int) -> dict[str, 
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
         "PYTHONUNBUFFERED": "1",
     }
-    environment = child_environment(mark, extra)
-    kept = {*mark.environment(), "DETCO_WORKER"}
-    return {name: value for name, value in environment.items() if not name.startswith("DETCO_") or name in kept}
+    ours = package_environment() | mark.environment() | extra
+    kept = {*mark.environment(), WORKER_MARK}
+    return {name: value for name, value in ours.items() if not name.startswith("DETCO_") or name in kept}
 
 
 def launch(

@@ -88,9 +88,18 @@ def dying_with_parent(command: Sequence[str]) -> list[str]:
 
 
 def start(
-    command: Sequence[str], *, folder: Path, environment: Mapping[str, str], leash: Leash, output: int | None = None
-) -> subprocess.Popen[bytes]:
-    """Start a command on a leash, in a session of its own; `output` takes both its stdout and its stderr."""
+    command: Sequence[str],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    leash: Leash,
+    output: int | None = None,
+    keep: Sequence[int] = (),
+) -> "subprocess.Popen[bytes]":
+    """Start a command on a leash, in a session of its own.
+
+    `output` takes both its stdout and its stderr; the descriptors in `keep` stay open in it.
+    """
     process = subprocess.Popen(
         list(command),
         cwd=folder,
@@ -98,7 +107,7 @@ def start(
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        pass_fds=(leash.fd,),
+        pass_fds=(leash.fd, *keep),
         start_new_session=True,
     )
     leash.started()
@@ -119,22 +128,8 @@ def marked(mark: Mark) -> list[psutil.Process]:
 
 
 def of_worker(worker: str) -> list[psutil.Process]:
-    """All living processes a worker's start brought about, whoever their parent is."""
+    """All living processes that carry the mark of one start of a worker, whoever their parent is."""
     return [process for process, found in _environments() if found.get(WORKER_MARK) == worker]
-
-
-def strays(runner: str) -> dict[Mark, list[psutil.Process]]:
-    """Marked processes whose runner is dead; `runner` is the module in a living runner's command line."""
-    found: dict[Mark, list[psutil.Process]] = {}
-    attended: set[Mark] = set()
-    for process, environment in _environments():
-        if RUN_MARK not in environment or not environment.get(FENCE_MARK, "").isdecimal():
-            continue
-        mark = Mark(environment[RUN_MARK], int(environment[FENCE_MARK]))
-        found.setdefault(mark, []).append(process)
-        if runner in _command_line(process):
-            attended.add(mark)
-    return {mark: processes for mark, processes in found.items() if mark not in attended}
 
 
 def ask_to_leave(process: subprocess.Popen[bytes], *, launcher: bool = False) -> None:
@@ -193,12 +188,6 @@ def _environments() -> Iterator[tuple[psutil.Process, dict[str, str]]]:
             # AccessDenied: another user's process, which is none of ours.
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied, OSError):
                 yield process, process.environ()
-
-
-def _command_line(process: psutil.Process) -> list[str]:
-    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-        return process.cmdline()
-    return []
 
 
 def _alive(process: psutil.Process) -> bool:

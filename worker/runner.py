@@ -6,7 +6,6 @@ only looks after the process: it never waits for database or store while the job
 """
 
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -30,7 +29,7 @@ from control.storage.cache import Cache
 from control.storage.open import open_store
 from detco_core.contract.errors import DetcoError
 from detco_core.contract.events import Failed, Finished, Stopped
-from worker.attempts import discard, occupy, open_folder
+from worker.attempts import discard, open_folder
 from worker.background import in_background
 from worker.inputs import Place, Prepared, prepare
 from worker.launch import LOG_FILE, Command, job_command, job_environment, launch, log_tail
@@ -215,10 +214,6 @@ def main(arguments: list[str], command: Command = job_command) -> int:
     configure(settings.log_level)
     become_subreaper()
     folder = open_folder(settings.work_dir, mark)
-    if not occupy(folder):
-        _log.error("%s attempt-%d has a runner already", *mark)
-        return EXIT_CLOSED
-    os.chdir(folder)
     services = Services(settings, open_engine(settings.resolved_database_url), open_store(settings), open_bus(settings))
     runner = Runner(services, mark, folder, leash, command)
     signal.signal(signal.SIGTERM, lambda *_: runner.orders.dismiss())

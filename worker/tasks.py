@@ -6,12 +6,12 @@ so that whatever a killed runner leaves comes to it.
 """
 
 import logging
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Literal
 
 from sqlalchemy import Engine
@@ -25,10 +25,9 @@ from control.records.leases import Outcome
 from control.records.runs import Queue
 from control.records.workers import WorkerIdentity
 from control.settings import Settings, load_settings
-from worker.attempts import attempt_folder, open_folder, trim
-from worker.launch import child_environment, log_tail
+from worker.attempts import attempt_folder, occupy, open_folder, trim
+from worker.launch import log_tail, package_environment
 from worker.processes import (
-    WORKER_MARK,
     Leash,
     Mark,
     become_subreaper,
@@ -66,7 +65,7 @@ class Attendant:
         self._runner = runner
 
     @cached_property
-    def _engine(self) -> Engine:
+    def engine(self) -> Engine:
         # Opened in the process that uses it: a database connection does not survive a fork.
         return open_engine(self._settings.resolved_database_url)
 
@@ -80,7 +79,7 @@ class Attendant:
 
     def _claim(self, queue: Queue) -> Claim | None:
         try:
-            with unit_of_work(self._engine) as session:
+            with unit_of_work(self.engine) as session:
                 return claims.claim(session, self._identity(), queue, self._settings.lease_seconds)
         except SQLAlchemyError as error:
             _log.warning("cannot look for work: the database does not answer: %s", error)
@@ -90,8 +89,7 @@ class Attendant:
         mark = Mark(claim.run_id, claim.fence)
         _log.info("%s attempt-%d begins on %s", *mark, ", ".join(claim.slots))
         try:
-            folder = open_folder(self._settings.work_dir, mark)
-            runner, leash = self._start(mark, folder)
+            runner, leash = self._start(mark)
         except OSError as error:
             self._close(mark, f"its runner could not be started: {error}")
             return
@@ -102,12 +100,15 @@ class Attendant:
         if runner.returncode != 0:
             self._close(mark, f"its runner ended with exit code {runner.returncode}")
 
-    def _start(self, mark: Mark, folder: Path) -> "tuple[subprocess.Popen[bytes], Leash]":
-        leash = Leash()
-        told = {WORKER_MARK: self._identity().id, "DETCO_DATA_DIR": str(self._settings.data_dir)}
-        environment = child_environment(mark, told)
+    def _start(self, mark: Mark) -> "tuple[subprocess.Popen[bytes], Leash]":
+        folder = open_folder(self._settings.work_dir, mark)
+        leash, lock = Leash(), occupy(folder)
+        environment = package_environment() | mark.environment()
         command = [*self._runner, mark.run, str(mark.fence), str(leash.fd)]
-        return start(command, folder=folder, environment=environment, leash=leash), leash
+        try:
+            return start(command, folder=folder, environment=environment, leash=leash, keep=[lock]), leash
+        finally:
+            os.close(lock)  # from here on the runner alone holds it
 
     def _stay_with(self, runner: "subprocess.Popen[bytes]", leash: Leash) -> None:
         """Wait for the runner's end; when the worker leaves, tell it so and end it when it takes too long."""
@@ -129,7 +130,7 @@ class Attendant:
         give_up = time.monotonic() + self._settings.lease_seconds
         while True:
             try:
-                with unit_of_work(self._engine) as session:
+                with unit_of_work(self.engine) as session:
                     leases.close(session, *mark, outcome)
             except SQLAlchemyError as error:
                 _log.warning("%s waits to be closed as %s: %s", mark.run, kind, error)
@@ -142,14 +143,14 @@ class Attendant:
                 return
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], runner: Sequence[str] = RUNNER) -> int:
     """Take work of one queue without any broker, until there is none."""
     queue, worker, host, leash = arguments
     settings = load_settings()
     configure(settings.log_level)
     become_subreaper()
     identity = WorkerIdentity(id=worker, host=host)
-    attendant = Attendant(settings, lambda: identity, lambda: is_let_go(int(leash)))
+    attendant = Attendant(settings, lambda: identity, lambda: is_let_go(int(leash)), runner)
     attendant.work("gpu" if queue == "gpu" else "cpu")
     return 0
 

@@ -46,7 +46,7 @@ def list_(as_json: Json = False) -> None:
             "VERSION": lambda d: d["version"],
             "KIND": lambda d: d["kind"],
             "STATE": lambda d: d["state"],
-            "IMAGES": lambda d: d["latest"]["images"],
+            "IMAGES": lambda d: d["images"],
             "AGE": lambda d: age(d["created_at"]),
         }
         show_list(client.datasets.list(), columns, as_json, "no data set yet: `detco datasets add NAME FOLDER`")
@@ -56,18 +56,17 @@ def _show(dataset: Dataset, as_json: bool) -> None:
     if as_json:
         show_json(dataset)
         return
-    latest = dataset["latest"]
     fields = {
-        "name": latest["ref"],
+        "name": dataset["ref"],
         "state": dataset["state"],
         "reason": dataset["reason"],
         "kind": dataset["kind"],
-        "place": latest["root"],
-        "images": latest["images"],
-        "bytes": None if latest["bytes"] is None else size(latest["bytes"]),
-        "classes": len(latest["labels"] or {}) or None,
+        "place": dataset["root"],
+        "images": dataset["images"],
+        "bytes": None if dataset["bytes"] is None else size(dataset["bytes"]),
+        "classes": len(dataset["labels"] or {}) or None,
         "digest": dataset["digest"],
     }
     show_fields(fields)
-    for broken in latest["broken"] or []:
+    for broken in dataset["broken"] or []:
         console().print(f"broken  {broken['path']}: {broken['reason']}", style="yellow", markup=False)

@@ -1,7 +1,7 @@
 """Shows a run while it works: a bar with speed and time left, the losses by stage and term, what it waits for."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -21,12 +21,18 @@ LINE_SECONDS = 10.0
 """Seconds between two lines where there is no terminal to draw on."""
 
 
-def watch_run(client: DetcoClient, run: str, console: Console) -> Run:
-    """Draw the run until it ends, is paused or fails; returns it as it was last."""
+def watch_run(client: DetcoClient, run: str, console: Console, on_change: Callable[[Run], None] | None = None) -> Run:
+    """Draw the run until it ends, is paused or fails; returns it as it was last. `on_change` sees what is drawn."""
     view = _Screen(console) if console.is_terminal else _Lines(console)
+
+    def see(found: Run) -> None:
+        view.update(found)
+        if on_change:
+            on_change(found)
+
     with view:
         try:
-            return client.runs.wait(run, on_change=view.update)
+            return client.runs.wait(run, on_change=see)
         except JobFailed:
             return client.runs.get(run)
 

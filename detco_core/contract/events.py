@@ -152,6 +152,15 @@ class Event:
         return _NAMES[type(self.body)]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Head:
+    """What every line has."""
+
+    seq: int
+    time: float
+    type: EventType
+
+
 def encode(event: Event) -> str:
     """The event as one line of JSON, without the newline."""
     return canonical_json({"seq": event.seq, "time": event.time, "type": event.type, **plain(event.body)})
@@ -161,9 +170,7 @@ def decode(line: str) -> Event:
     """Read one line; raises `InvalidDocument` when it is not an event."""
     try:
         data = json.loads(line)
-        seq, time, name = data.pop("seq"), data.pop("time"), data.pop("type")
+        head = read(_Head, {name: data.pop(name) for name in ("seq", "time", "type")}, "event")
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise InvalidDocument("event", (Fault("", f"not an event line: {line[:80]!r}"),)) from error
-    if name not in TYPES:
-        raise InvalidDocument("event", (Fault("type", f"{name!r} is not one of {', '.join(TYPES)}"),))
-    return Event(seq, float(time), read(TYPES[name], data, f"event {seq} ({name})"))
+    return Event(head.seq, head.time, read(TYPES[head.type], data, f"event {head.seq} ({head.type})"))

@@ -66,7 +66,8 @@ class BundleFile:
 
     def __post_init__(self) -> None:
         parts = self.path.split("/")
-        require(all(parts) and ".." not in parts, "path", "must lie in the bundle's folder")
+        inside = all(parts) and ".." not in parts and "\0" not in self.path
+        require(inside, "path", "must lie in the bundle's folder")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,5 +146,5 @@ def read_manifest(bundle: Path) -> Manifest:
         return read(Manifest, json.loads(path.read_text("utf-8")), str(path))
     except FileNotFoundError as error:
         raise BundleError(f"no {MANIFEST_FILE} in {bundle}: not a bundle, or one that was not finished") from error
-    except (ValueError, InvalidDocument) as error:
+    except (OSError, ValueError, InvalidDocument) as error:
         raise BundleError(f"{path} cannot be read: {error}") from error

@@ -7,6 +7,7 @@ dataclasses through pydantic; a test feeds both the same bad bodies.
 import dataclasses
 import hashlib
 import json
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -170,7 +171,15 @@ def _scalar(hint: Any, data: object, path: str, faults: list[Fault]) -> object:
     if not fits:
         expected = "null" if hint is type(None) else hint.__name__
         faults.append(Fault(path, f"expected {expected}, got {_name(data)}"))
-    return float(typing.cast(float, data)) if fits and hint is float else data
+    return _finite(typing.cast(float, data), path, faults) if fits and hint is float else data
+
+
+def _finite(data: float, path: str, faults: list[Fault]) -> float:
+    # Python's JSON parser lets NaN and Infinity through, and integers of any length, which no float holds.
+    if not abs(data) <= sys.float_info.max:
+        faults.append(Fault(path, f"expected a finite number, got {_name(data)}"))
+        return 0.0
+    return float(data)
 
 
 def _join(path: str, key: str) -> str:

@@ -34,7 +34,9 @@ def plan_crops(width: int, height: int, rng: random.Random) -> tuple[Crop, ...]:
     """Squares of a photo, at random within the half their split owns; the longer side is the one that is halved."""
     if height > width:
         turned = plan_crops(height, width, rng)
-        return tuple(Crop(crop.split, (top, left, bottom, right)) for crop in turned for left, top, right, bottom in [crop.box])
+        return tuple(
+            Crop(crop.split, (top, left, bottom, right)) for crop in turned for left, top, right, bottom in [crop.box]
+        )
     half = width // 2
     side = max(1, int(SHARE * min(half, height)))
     starts: Sequence[tuple[Literal["train", "val"], int]] = (("train", 0), ("val", width - half))

@@ -1,4 +1,4 @@
-"""The photos of the demo: a committed choice from the PyPI package mvtb-data, or a folder of yours (`PHOTOS=folder`)."""
+"""The demo's photos: a committed choice from the PyPI package mvtb-data, or a folder of yours (`PHOTOS=folder`)."""
 
 import os
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
 """The demo's pictures: what the features look like, what is like what, how the losses went, which photos there were."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,22 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
 from examples.demo.projections import Map, pca_rgb, similarity
-from examples.demo.style import ACCENT, FAINT, HEAT, INK, MARGIN, QUIET, STAGE_COLORS, bare, drawing, save, sheet
+from examples.demo.style import ACCENT, HEAT, INK, MARGIN, QUIET, STAGE_COLORS, bare, drawing, save, sheet
 
-HEAD = 1.15
+HEAD = 1.05
 """Inches above the first row, for the headline."""
 GAP = 0.12
 LABEL = 0.34
+COLDEST = -0.4
+"""The similarity that is drawn black; what is less alike still is drawn so too."""
+FEATURES_NOTE = (
+    "Each cell is one position of a level. Its features are compared by direction; the three strongest components "
+    "of the photo's own cells are the colors, so colors mean something within a picture, not between pictures."
+)
+SIMILARITY_NOTE = (
+    "Each place is compared with the marked one by the cosine of their features, after the mean of all places has been "
+    "taken away: after a ReLU everything is alike otherwise."
+)
 
 
 @dataclass(frozen=True)
@@ -39,15 +50,16 @@ def draw_features(compared: Compared, path: Path) -> Path:
     """The photo, and for each level three principal components as colors: trained above, untrained below."""
     levels = list(compared.trained)
     with drawing():
-        below = "Three principal components of each level as red, green and blue. Equal colors: directions alike."
+        below = "Three principal components of each level as red, green and blue: places of one color look alike to it."
         figure = _grid(compared, levels, "What the backbone sees", below)
         for row, (_, maps) in enumerate(compared.rows):
             for column, level in enumerate(levels):
-                axes = _cell(figure, compared, len(levels), row, column + 1)
+                axes = _cell(figure, compared, row, column + 1)
                 axes.imshow(pca_rgb(maps[level]), interpolation="nearest", aspect="auto")
                 if row == 0:
                     _level_title(axes, level, maps[level], compared.strides)
-        _photo_cell(figure, compared, len(levels))
+        _photo_cell(figure, compared)
+        _note(figure, compared, FEATURES_NOTE)
         return save(figure, path)
 
 
@@ -55,15 +67,17 @@ def draw_similarity(compared: Compared, point: tuple[float, float], path: Path) 
     """How like each place of the photo is to one chosen point, for each level."""
     levels = list(compared.trained)
     with drawing():
-        below = "Cosine similarity of every place to the marked point, around the mean of the map: dark is unlike, bright alike."
+        below = "Cosine similarity of every place of the photo to the marked point: dark is unlike, bright is alike."
         figure = _grid(compared, levels, "What is like this point", below)
         for row, (_, maps) in enumerate(compared.rows):
             for column, level in enumerate(levels):
-                axes = _cell(figure, compared, len(levels), row, column + 1)
+                axes = _cell(figure, compared, row, column + 1)
                 _heat(axes, compared.photo, similarity(maps[level], point), point)
                 if row == 0:
                     _level_title(axes, level, maps[level], compared.strides)
-        _mark(_photo_cell(figure, compared, len(levels)), compared.photo.size, point)
+        _mark(_photo_cell(figure, compared), compared.photo.size, point)
+        _note(figure, compared, SIMILARITY_NOTE)
+        _color_bar(figure, compared)
         return save(figure, path)
 
 
@@ -71,13 +85,20 @@ def draw_losses(metrics: Mapping[str, Sequence[tuple[int, float]]], queue_size: 
     """Every loss over the steps: a panel for each term with a line for each stage, and the weighted total."""
     terms = {"g2g": "global to global", "l2l": "local to local", "l2g": "local to global"}
     with drawing():
-        below = "InfoNCE by term and stage. g2g and l2l may rise while the queues fill with real keys, and only then fall."
+        below = (
+            "InfoNCE by term and stage. g2g and l2l may rise while the queues fill with real keys, and only then fall."
+        )
         figure = sheet(13, 4.3, "How the losses went", below)
         width = (13 - 2 * MARGIN) / 4
+        panels, ends = [], []
         for column, (term, name) in enumerate(terms.items()):
             axes = _panel(figure, MARGIN + column * width, width, f"{term}  {name}")
+            panels.append(axes)
             series = {stage: metrics.get(f"loss/{term}/{stage}", ()) for stage in STAGE_COLORS}
-            _lines(axes, {stage: points for stage, points in series.items() if points}, math.log(queue_size + 1))
+            ends.append(
+                {stage: _curve(axes, points, STAGE_COLORS[stage]) for stage, points in series.items() if points}
+            )
+        _name_lines(panels, ends, chance=math.log(queue_size + 1))
         axes = _panel(figure, MARGIN + 3 * width, width, "total  weighted sum")
         _curve(axes, metrics.get("loss", ()), INK)
         return save(figure, path)
@@ -91,7 +112,7 @@ def draw_contact_sheet(photos: Sequence[Path], path: Path, origin: str) -> Path:
     mosaic = Image.new("RGB", (columns * (side + 4) - 4, rows * (side + 4) - 4), "white")
     for index, photo in enumerate(chosen):
         with Image.open(photo) as image:
-            square = ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (side, side), Image.Resampling.LANCZOS)
+            square = ImageOps.fit(upright(image), (side, side), Image.Resampling.LANCZOS)
         mosaic.paste(square, (index % columns * (side + 4), index // columns * (side + 4)))
     width = 13.0
     height = (width - 2 * MARGIN) * mosaic.height / mosaic.width
@@ -100,6 +121,11 @@ def draw_contact_sheet(photos: Sequence[Path], path: Path, origin: str) -> Path:
         box = _box(figure, MARGIN, HEAD, width - 2 * MARGIN, height)
         bare(figure.add_axes(box)).imshow(mosaic, aspect="auto", interpolation="lanczos")
         return save(figure, path)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A photo as people see it."""
+    return ImageOps.exif_transpose(image).convert("RGB")
 
 
 def _grid(compared: Compared, levels: Sequence[str], title: str, below: str) -> Figure:
@@ -125,15 +151,32 @@ def _place(figure: Figure, compared: Compared, row: int, column: int) -> tuple[f
     return _box(figure, left, HEAD + LABEL + row * (height + GAP), width, height)
 
 
-def _cell(figure: Figure, compared: Compared, levels: int, row: int, column: int) -> Any:
+def _cell(figure: Figure, compared: Compared, row: int, column: int) -> Any:
     return bare(figure.add_axes(_place(figure, compared, row, column)))
 
 
-def _photo_cell(figure: Figure, compared: Compared, levels: int) -> Any:
-    axes = _cell(figure, compared, levels, 0, 0)
+def _photo_cell(figure: Figure, compared: Compared) -> Any:
+    axes = _cell(figure, compared, 0, 0)
     axes.imshow(compared.photo, aspect="auto", interpolation="lanczos")
     axes.set_title("photo")
     return axes
+
+
+def _note(figure: Figure, compared: Compared, words: str) -> None:
+    """A few lines in the empty place under the photo."""
+    left, bottom, width, height = _place(figure, compared, 1, 0)
+    total_width, total_height = figure.get_size_inches()
+    lines = textwrap.wrap(words, int(width * total_width * 13.5))
+    top = bottom + height - 0.1 / total_height
+    figure.text(left, top, "\n".join(lines), fontsize=8.5, color=QUIET, va="top", linespacing=1.5)
+
+
+def _color_bar(figure: Figure, compared: Compared) -> None:
+    left, bottom, width, height = _place(figure, compared, 1, 0)
+    axes = bare(figure.add_axes((left, bottom + 0.1 * height, width, 0.05 * height)))
+    axes.imshow(np.linspace(0, 1, 256)[None], cmap=HEAT, aspect="auto")
+    for words, at, side in ((f"{COLDEST:g} and less", 0.0, "left"), ("1", 1.0, "right")):
+        axes.text(at, -0.5, words, transform=axes.transAxes, ha=side, va="top", fontsize=8.5, color=QUIET)
 
 
 def _level_title(axes: Any, level: str, features: Map, strides: Mapping[str, int]) -> None:
@@ -144,7 +187,9 @@ def _level_title(axes: Any, level: str, features: Map, strides: Mapping[str, int
 
 def _heat(axes: Any, photo: Image.Image, values: Any, point: tuple[float, float]) -> None:
     axes.imshow(photo.convert("L"), cmap="gray", aspect="auto", extent=(0, 1, 1, 0), interpolation="lanczos")
-    axes.imshow(values, cmap=HEAT, vmin=-0.4, vmax=1, alpha=0.78, aspect="auto", extent=(0, 1, 1, 0), interpolation="bicubic")
+    axes.imshow(
+        values, cmap=HEAT, vmin=COLDEST, vmax=1, alpha=0.78, aspect="auto", extent=(0, 1, 1, 0), interpolation="bicubic"
+    )
     axes.plot(*point, "o", ms=6, mfc="none", mec="white", mew=1.4)
 
 
@@ -161,12 +206,15 @@ def _panel(figure: Figure, left: float, width: float, title: str) -> Any:
     return axes
 
 
-def _lines(axes: Any, series: Mapping[str, Sequence[tuple[int, float]]], chance: float) -> None:
-    axes.axhline(chance, color=ACCENT, lw=1, ls=(0, (4, 3)))
-    axes.annotate("chance", (1, chance), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
-                  color=ACCENT, fontsize=8, va="center")
-    ends = {stage: _curve(axes, points, STAGE_COLORS[stage]) for stage, points in series.items()}
-    _end_labels(axes, ends, chance)
+def _name_lines(panels: Sequence[Any], ends: Sequence[Mapping[str, float]], chance: float) -> None:
+    """Give the panels one scale, and each of their lines its name."""
+    limits = [axes.get_ylim() for axes in panels]
+    low, high = min(low for low, _ in limits), max(*(high for _, high in limits), chance * 1.03)
+    for axes, own in zip(panels, ends, strict=True):
+        axes.set_ylim(low, high)
+        axes.axhline(chance, color=ACCENT, lw=1, ls=(0, (4, 3)))
+        _beside(axes, "chance", chance, ACCENT, "normal")
+        _end_labels(axes, own, chance)
 
 
 def _curve(axes: Any, points: Sequence[tuple[int, float]], color: str) -> float:
@@ -194,8 +242,22 @@ def _end_labels(axes: Any, ends: Mapping[str, float], chance: float) -> None:
         while any(abs(at - other) < step for other in placed):
             at += step / 4
         placed.append(at)
-        axes.annotate(stage, (1, at), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
-                      color=STAGE_COLORS[stage], fontsize=8.5, fontweight="bold", va="center")
+        _beside(axes, stage, at, STAGE_COLORS[stage], "bold")
+
+
+def _beside(axes: Any, words: str, value: float, color: str, weight: str) -> None:
+    """Words at the right of the axes, at the height of a value."""
+    axes.annotate(
+        words,
+        (1, value),
+        xycoords=("axes fraction", "data"),
+        xytext=(4, 0),
+        textcoords="offset points",
+        color=color,
+        fontsize=8.5,
+        fontweight=weight,
+        va="center",
+    )
 
 
 def _box(figure: Figure, left: float, top: float, width: float, height: float) -> tuple[float, float, float, float]:

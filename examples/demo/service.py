@@ -59,6 +59,13 @@ class Service:
     def client(self) -> DetcoClient:
         return DetcoClient(self.url, (self.data / "token").read_text("utf-8").strip())
 
+    def answers(self) -> bool:
+        """Whether a service runs on this data folder, ready to work."""
+        if not ((self.data / "server.json").exists() and (self.data / "token").exists()):
+            return False
+        with self.client() as client:
+            return client.ready()
+
     def stop(self) -> None:
         """End the service as Ctrl-C would, and make sure that nothing of it is left.
 
@@ -84,10 +91,8 @@ class Service:
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 raise ServiceTrouble(f"the service ended with {process.returncode} while starting")
-            if (self.data / "server.json").exists() and (self.data / "token").exists():
-                with self.client() as client:
-                    if client.ready():
-                        return
+            if self.answers():
+                return
             time.sleep(0.2)
         raise ServiceTrouble(f"the service was not ready within {READY_SECONDS:.0f} s")
 

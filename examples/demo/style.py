@@ -21,7 +21,7 @@ MARGIN = 0.45
 @contextmanager
 def drawing() -> Iterator[None]:
     """The settings under which every picture is drawn."""
-    settings = {
+    settings: Any = {
         "font.family": "DejaVu Sans",
         "font.size": 9.5,
         "text.color": INK,

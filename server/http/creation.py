@@ -15,6 +15,7 @@ from control.records.idempotency import Answer, Slip, recall, remember
 from control.records.principals import Principal
 from detco_core.contract.reader import digest
 from server.http.deps import Services
+from server.http.middleware import route_template
 
 IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]
 """A client's own name for this request; sent again with the same body, it is answered as the first time."""
@@ -56,5 +57,5 @@ def wake_up(services: Services) -> BackgroundTask:
 
 def _slip(who: Principal, request: Request, body: BaseModel, key: str) -> Slip:
     asked = {"body": body.model_dump(mode="json"), "path": request.url.path, "query": str(request.url.query)}
-    route = f"{request.method} {request.scope['route'].path}"
+    route = f"{request.method} {route_template(request.scope)}"
     return Slip(who.token_id, route, key, digest(asked))

@@ -46,9 +46,7 @@ class Message:
     data: dict[str, Any]
 
     def sent(self) -> ServerSentEvent:
-        return ServerSentEvent(
-            json.dumps(self.data), event=self.type, id=str(self.id), retry=RECONNECT_MILLISECONDS
-        )
+        return ServerSentEvent(json.dumps(self.data), event=self.type, id=str(self.id), retry=RECONNECT_MILLISECONDS)
 
 
 @dataclass(frozen=True, slots=True)

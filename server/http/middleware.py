@@ -53,9 +53,16 @@ class RequestContext:
             self._end(scope, answer.status, time.perf_counter() - began)
 
     def _end(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "unmatched")
-        self.telemetry.request(scope["method"], route, status, seconds)
+        self.telemetry.request(scope["method"], route_template(scope), status, seconds)
         log.debug("%s %s -> %d in %.3f s", scope["method"], scope["path"], status, seconds)
+
+
+def route_template(scope: Scope) -> str:
+    """The path with its parameters' names in place of their values: `/v1/runs/{job}`; `unmatched` for no route's."""
+    if "route" not in scope:
+        return "unmatched"
+    names = {str(value): name for name, value in scope.get("path_params", {}).items()}
+    return "/".join(f"{{{names[part]}}}" if part in names else part for part in str(scope["path"]).split("/"))
 
 
 class _Answer:

@@ -44,9 +44,10 @@ def train(method: DetCo, steps: int) -> dict[str, Any]:
     """A few steps; what came out."""
     parallel = DistributedDataParallel(method, broadcast_buffers=False)
     optimizer = torch.optim.SGD(method.query.parameters(), lr=0.01, momentum=0.9)
-    losses = []
+    losses, dtype = [], next(method.parameters()).dtype
     for step in range(steps):
-        output = parallel(my_share(whole_batch(step)))
+        views = Views(*(x.to(dtype) for x in whole_batch(step)))  # type: ignore[union-attr]  # all four are there
+        output = parallel(my_share(views))
         optimizer.zero_grad()
         output.loss.backward()
         optimizer.step()
@@ -80,11 +81,11 @@ def main(folder: Path) -> None:
         torch.manual_seed(100 + distributed.rank())
         found: dict[str, Any] = {"collectives": collectives()}
         torch.manual_seed(0)
-        found["shuffled"] = train(make_detco(config()).double(), 5)
+        found["shuffled"] = train(make_detco(config()), 3)
         torch.manual_seed(0)
-        found["frozen"] = train(without_batch_norm(make_detco(config()).double()), 3)
+        found["frozen"] = train(without_batch_norm(make_detco(config()).double()), 2)
         torch.manual_seed(0)
-        found["unshuffled"] = train(without_batch_norm(make_detco(config(method__shuffle_bn=False)).double()), 3)
+        found["unshuffled"] = train(without_batch_norm(make_detco(config(method__shuffle_bn=False)).double()), 2)
         torch.save(found, folder / f"rank-{distributed.rank()}.pt")
 
 

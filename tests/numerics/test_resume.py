@@ -73,31 +73,32 @@ def test_a_difference_would_be_found(straight: Path) -> None:
     assert "/method/queues.globals" in found
 
 
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 0), (signal.SIGINT, 1)])
-def test_a_signal_saves_and_the_rest_follows(
-    tmp_path: Path,
-    straight: Path,
-    start: Start,
-    train: Train,
-    told: Told,
-    tiny_config: RunConfig,
-    number: signal.Signals,
-    workers: int,
-) -> None:
-    config = override(tiny_config, {"data.workers": workers})
-    process = start(tmp_path, config)
+def interrupted(folder: Path, process: subprocess.Popen[str], number: signal.Signals, told: Told) -> tuple[Path, str]:
+    """Signal the process once it trains; the checkpoint it leaves, and what it said."""
     deadline = time.monotonic() + 120
-    while not any(isinstance(event, Progress) for event in told(tmp_path)):
+    while not any(isinstance(event, Progress) for event in told(folder)):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == EXIT_STOPPED, output
-    stopped = told(tmp_path)[-1]
+    stopped = told(folder)[-1]
     assert isinstance(stopped, Stopped)
     assert 0 < stopped.step < 20
-    checkpoint = tmp_path / "checkpoints" / f"step-{stopped.step:08d}.pt"
-    assert f"--resume {checkpoint}" in output
+    return folder / "checkpoints" / f"step-{stopped.step:08d}.pt", output
+
+
+def test_after_sigterm_the_rest_follows(
+    tmp_path: Path, straight: Path, start: Start, train: Train, told: Told, tiny_config: RunConfig
+) -> None:
+    config = override(tiny_config, {"data.workers": 1})
+    checkpoint, _ = interrupted(tmp_path, start(tmp_path, config), signal.SIGTERM, told)
     train(tmp_path, config, "--resume", str(checkpoint))
     assert differences(final(straight), final(tmp_path)) == []
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path, start: Start, told: Told, tiny_config: RunConfig) -> None:
+    checkpoint, output = interrupted(tmp_path, start(tmp_path, tiny_config), signal.SIGINT, told)
+    assert checkpoint.is_file()
+    assert f"--resume {checkpoint}" in output

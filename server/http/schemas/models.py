@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from control.db.models import Alias, AliasMove, Model, ModelVersion, Pin, Run
 from control.states import Action
@@ -13,13 +13,22 @@ from server.http.schemas.jobs import ProgressView, Waiting, job_fields
 Format = Literal["onnx", "torchvision"]
 
 
+def _servable(formats: tuple[Format, ...]) -> tuple[Format, ...]:
+    if "onnx" not in formats or len(set(formats)) < len(formats):
+        raise ValueError("must hold onnx, which is what the service runs, and no format twice")
+    return formats
+
+
+Formats = Annotated[tuple[Format, ...], AfterValidator(_servable)]
+
+
 class ExportRequest(Body):
     """A new version of a model, exported from a checkpoint of a run in any state."""
 
     run: Text
     checkpoint: Text = "last"
     """`last`, `best`, or an id."""
-    formats: Annotated[tuple[Format, ...], Field(min_length=1, max_length=8)] = ("onnx", "torchvision")
+    formats: Formats = ("onnx", "torchvision")
     license: Text | None = None
     priority: int = Field(default=0, ge=-100, le=100)
 

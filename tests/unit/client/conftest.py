@@ -66,9 +66,9 @@ def run(id: str, state: str = "running", **more: Any) -> dict[str, Any]:
 
 def dataset(name: str, **more: Any) -> dict[str, Any]:
     shared = {"state": "ready", "reason": None, "digest": "sha256:ab"} | more
-    latest = {"ref": f"{name}@1", "root": "/data", "images": 40, "bytes": 123456, "labels": {}, **shared}
-    latest["broken"] = [{"path": "a/[b].jpg", "reason": "truncated"}]
-    return {**MADE, "id": f"ds_{name}", "name": name, "kind": "images", "version": 1, **shared, "latest": latest}
+    counts = {"images": 40, "bytes": 123456, "labels": {}, "broken": [{"path": "a/[b].jpg", "reason": "truncated"}]}
+    own = {**MADE, "id": f"ds_{name}", "name": name, "version": 1, "ref": f"{name}@1", "kind": "images"}
+    return {**own, "uri": "/data", "root": "/data", "license": None, **counts, **shared}
 
 
 def evaluation(id: str, **more: Any) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def test_the_service_tells_what_it_is(client: DetcoClient, service: Any) -> None
 def test_a_data_set_is_added_and_waited_for(client: DetcoClient, service: Any) -> None:
     assert client.datasets.add("photos", "/data/photos")["state"] == "scanning"
     assert service.state.bodies == [{"name": "photos", "uri": "/data/photos", "kind": "images"}]
-    assert client.datasets.wait("photos")["latest"]["images"] == 40
+    assert client.datasets.wait("photos")["images"] == 40
     assert [found["name"] for found in client.datasets.list()] == ["photos"]
     with pytest.raises(JobFailed, match="no image in it"):
         client.datasets.wait("empty")
@@ -118,7 +118,7 @@ def test_a_model_is_exported_promoted_pinned_and_fetched(client: DetcoClient, se
         client.models.promote("detector", 1, if_match='"0"')
     client.models.pin("detector", 1, "lab 1")
     client.models.unpin("detector", 1, "lab 1")
-    assert service.state.requests[-1][:2] == ("DELETE", "v1/models/detector/versions/1/pins/lab%201")
+    assert service.state.requests[-1][:2] == ("DELETE", "v1/models/detector/versions/1/pins/lab 1")
     target = client.models.download("detector", 1, "onnx", tmp_path / "m.onnx")
     assert target.read_bytes() == service.state.file
     with pytest.raises(ClientError, match="it has onnx, torchvision, manifest"):

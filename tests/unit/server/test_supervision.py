@@ -1,4 +1,4 @@
-"""The worker beside the service: started again when it dies, ended with the service, gone when the service is killed."""
+"""The worker beside the service: started again when it dies, ended with it, gone when the service is killed."""
 
 import os
 import signal

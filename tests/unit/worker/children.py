@@ -4,7 +4,7 @@ Run as `children.py VERB` in a job's folder. Of the job's config it takes `train
 `optim.lr` as the seconds a step takes, and `preset` as how to behave (`BEHAVIOURS`). Its "weights" are a chain of
 digests, so that they equal an undisturbed run's only if every step was made exactly once.
 
-`children.py runner RUN FENCE LEASH` is the real runner, and `children.py worker` the real worker, with this job.
+`children.py runner ...`, `stand_in ...` and `worker ...` are the real ones, with this job.
 """
 
 import hashlib
@@ -219,6 +219,20 @@ def runner(arguments: list[str]) -> int:
     return main(arguments, fake_command)
 
 
+def stand_in(arguments: list[str]) -> int:
+    from worker.tasks import main
+
+    return main(arguments, (sys.executable, __file__, "runner"))
+
+
+def worker(arguments: list[str]) -> int:
+    from worker.__main__ import main
+
+    own = (sys.executable, __file__)
+    return main(arguments, runner=(*own, "runner"), stand_in=(*own, "stand_in"))
+
+
 if __name__ == "__main__":
     verb, *arguments = sys.argv[1:]
-    sys.exit(runner(arguments) if verb == "runner" else job(verb))
+    doors = {"runner": runner, "stand_in": stand_in, "worker": worker}
+    sys.exit(doors[verb](arguments) if verb in doors else job(verb))

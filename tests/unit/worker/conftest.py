@@ -5,18 +5,19 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy.orm import Session
-from tests.unit.worker.house import House
 
 from control.bus import PollingBus
 from control.db.migrate import upgrade
-from control.db.models import Dataset, DatasetVersion, Run
-from control.db.session import open_engine, read_only, unit_of_work
+from control.db.models import Dataset, DatasetVersion
+from control.db.session import open_engine, unit_of_work
 from control.records import workers
 from control.records.workers import NewSlot, NewWorker
 from control.settings import Settings
 from control.storage.base import Store, file_digest, key_of
 from control.storage.local import LocalStore
-from worker.processes import strays, sweep
+from tests.unit.worker.house import House
+from worker.attempts import all_folders
+from worker.processes import marked, sweep
 from worker.runner import Services
 
 
@@ -44,10 +45,9 @@ def house(settings: Settings, tmp_path: Path) -> Iterator[House]:
         worker = workers.register(session, new)
         photos = _photos(session, store, tmp_path)
     yield House(Services(settings, engine, store, PollingBus()), worker, photos)
-    with read_only(engine) as session:
-        runs = [run.id for run in session.query(Run)]
     engine.dispose()
-    sweep(lambda: [process for mark, found in strays("").items() if mark.run in runs for process in found])
+    for mark, _ in all_folders(settings.work_dir):
+        sweep(lambda mark=mark: marked(mark))  # type: ignore[misc]  # mypy cannot infer a lambda's default
 
 
 def _photos(session: Session, store: Store, folder: Path) -> DatasetVersion:

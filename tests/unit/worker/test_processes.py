@@ -23,7 +23,6 @@ from worker.processes import (
     reap_orphans,
     signal_all,
     start,
-    strays,
     sweep,
 )
 
@@ -78,7 +77,8 @@ from pathlib import Path
 from worker.processes import Leash, start
 leash = Leash()
 code = "import sys; from worker.processes import is_let_go; sys.exit(0 if is_let_go(int(sys.argv[1]), 60) else 1)"
-start([sys.executable, "-c", code, str(leash.fd)], folder=Path({str(Path.cwd())!r}), environment=os.environ, leash=leash)
+command = [sys.executable, "-c", code, str(leash.fd)]
+start(command, folder=Path({str(Path.cwd())!r}), environment=os.environ, leash=leash)
 print("up", flush=True)
 time.sleep(60)
 """
@@ -107,7 +107,7 @@ class TestStart:
         assert done.stdout == b"a b|c|"
 
     def test_dies_with_its_parent(self, marks: Mark) -> None:
-        code = f"""
+        code = """
 import subprocess, time
 from worker.processes import dying_with_parent
 print(subprocess.Popen(dying_with_parent(["sleep", "60"])).pid, flush=True)
@@ -175,19 +175,6 @@ class TestMarks:
         process.kill()
         process.wait()
         assert marked(marks) == []
-
-    def test_strays_are_those_without_a_runner(self, marks: Mark) -> None:
-        runner = subprocess.Popen(
-            [sys.executable, "-c", "import time; time.sleep(60)", "a.runner"], env={**os.environ, **marks.environment()}
-        )
-        child = python(STUBBORN, marks)
-        first_line(child)
-        assert marks not in strays("a.runner")
-        runner.kill()
-        runner.wait()
-        assert [p.pid for p in strays("a.runner")[marks]] == [child.pid]
-        child.kill()
-        child.wait()
 
     def test_processes_of_a_worker(self) -> None:
         process = python(STUBBORN, DETCO_WORKER="worker-of-this-test")

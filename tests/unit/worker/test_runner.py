@@ -1,10 +1,8 @@
 """A runner sees one attempt through, whatever the job or a person does, and leaves no process behind."""
 
-import hashlib
-import json
+import os
 import signal
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +11,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.unit.worker.house import House
 
 from control.db.models import DatasetVersion
 from control.db.session import unit_of_work
@@ -23,20 +20,13 @@ from control.states import Action
 from detco_core.contract.config import override
 from detco_core.contract.presets import smoke
 from detco_core.contract.reader import plain
-from worker.attempts import attempt_folder, is_occupied, open_folder
-from worker.launch import child_environment
+from tests.unit.worker.house import House, weights_after
+from worker.attempts import is_occupied, occupy, open_folder
+from worker.launch import package_environment
 from worker.processes import Leash, Mark, marked, start
-from worker.runner import EXIT_CLOSED, EXIT_OPEN
+from worker.runner import EXIT_CLOSED
 
 CHILDREN = Path(__file__).with_name("children.py")
-
-
-def weights_after(steps: int) -> bytes:
-    """The stand-in job's "weights" after so many steps, all made exactly once."""
-    state = ""
-    for step in range(1, steps + 1):
-        state = hashlib.sha256(f"{state}/{step}".encode()).hexdigest()
-    return state.encode()
 
 
 class Attempt:
@@ -58,8 +48,10 @@ class Attempt:
             **environment,
         }
         command = [sys.executable, str(CHILDREN), "runner", *map(str, self.mark), str(self.leash.fd)]
-        told = child_environment(self.mark, settings)
-        self.runner = start(command, folder=self.folder, environment=told, leash=self.leash)
+        told = package_environment() | self.mark.environment() | settings
+        lock = occupy(self.folder)
+        self.runner = start(command, folder=self.folder, environment=told, leash=self.leash, keep=[lock])
+        os.close(lock)
 
     @property
     def run_id(self) -> str:
@@ -109,7 +101,7 @@ class TestTheJobsOwnEnd:
         assert len(house.events(run_id, "progress")) == 5
         assert house.artifact(run_id, "weights") == weights_after(5)
         assert b"the fake job begins" in house.artifact(run_id, "log.txt")
-        (row,) = house.ask(lambda s: history.list_attempts(s, run_id))
+        (row,) = house.attempts(run_id)
         assert (row.state, row.exit_code, row.log_tail) == ("completed", 0, "the fake job begins")
         assert not attempt.folder.exists()
 
@@ -249,7 +241,7 @@ class TestTheRunnersOwnEnd:
         run = house.run(run_id)
         assert (run.state, run.failures) == ("queued", 0)
         assert len(steps_of_checkpoints(house, run_id)) == 1
-        (row,) = house.ask(lambda s: history.list_attempts(s, run_id))
+        (row,) = house.attempts(run_id)
         assert row.state == "preempted"
 
     def test_sigterm_is_the_same(self, house: House) -> None:
@@ -274,22 +266,14 @@ class TestTheRunnersOwnEnd:
         attempt.wait_for_step(2)
         job = attempt.job()
         attempt.runner.send_signal(signal.SIGKILL)
-        attempt.wait_gone(job) if hasattr(attempt, "wait_gone") else psutil.wait_procs([job], timeout=20)
+        attempt.runner.wait()
+        deadline = time.monotonic() + 20
+        while marked(attempt.mark) and time.monotonic() < deadline:
+            time.sleep(0.02)
         assert not job.is_running() or job.status() == psutil.STATUS_ZOMBIE
         assert attempt.wait() == -signal.SIGKILL
         assert house.run(run_id).state == "running"
         assert not is_occupied(attempt.folder)
-
-    def test_a_second_runner_of_one_attempt_does_nothing(self, house: House) -> None:
-        run_id = house.pretraining(steps=2000)
-        attempt = Attempt(house)
-        attempt.wait_for_step(1)
-        command = [sys.executable, str(CHILDREN), "runner", *map(str, attempt.mark), "0"]
-        told = child_environment(attempt.mark, {"DETCO_DATA_DIR": str(house.settings.data_dir)})
-        assert subprocess.run(command, env=told, stdin=subprocess.DEVNULL, check=False).returncode == EXIT_CLOSED
-        assert house.run(run_id).state == "running"
-        attempt.ask("kill")
-        attempt.wait()
 
 
 @pytest.mark.slow
@@ -357,9 +341,3 @@ class TestWhileTheStoreIsAway:
         assert attempt.wait() == EXIT_CLOSED
         assert house.run(run_id).state == "completed"
         assert steps_of_checkpoints(house, run_id) == [2, 4, 6]
-
-
-def test_the_folder_of_an_attempt_names_run_and_fence(tmp_path: Path) -> None:
-    assert attempt_folder(tmp_path, Mark("run_1", 2)) == tmp_path / "run_1" / "attempt-2"
-    assert EXIT_OPEN != EXIT_CLOSED
-    assert json.loads("1") == 1

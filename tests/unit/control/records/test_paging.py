@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,13 +13,14 @@ from control.records.paging import MAX_PAGE_SIZE, Page, paginate
 
 
 @pytest.fixture(scope="module")
-def entries() -> Engine:
+def entries() -> Iterator[Engine]:
     engine = create_engine("sqlite://")
     Base.metadata.create_all(engine)
     with Session(engine) as session, session.begin():
         for _ in range(23):
             session.add(AuditEntry(actor="a", action="b", target="c", details={}))
-    return engine
+    yield engine
+    engine.dispose()
 
 
 @given(size=st.integers(1, 30))

@@ -22,6 +22,8 @@ from control.settings import Settings, load_settings
 from control.storage.base import file_digest
 from control.storage.open import open_store
 from detco_core.contract import events
+from detco_core.contract.reader import plain
+from detco_core.inference.tiny import write_tiny_bundle
 from server.app import make_app
 
 
@@ -116,6 +118,15 @@ class House:
         self.say(taken, saved, events.Reported(report=report | {"broken": broken}), events.Finished())
         self.close(taken)
 
+    def export(self, seed: int = 0) -> None:
+        """Do the export that is next in the queue, with a tiny network of its own weights for each seed."""
+        taken = self.claim("cpu")
+        folder = self.root / f"bundle-{taken.run_id}"
+        manifest = write_tiny_bundle(folder, seed)
+        saved = [self.keep(folder / name, f"bundle/{name}") for name in ("manifest.json", "model.onnx")]
+        self.say(taken, *saved, events.Reported(report={"manifest": plain(manifest)}), events.Finished())
+        self.close(taken)
+
     def end(self) -> None:
         for client in self._clients:
             client.close()
@@ -145,3 +156,13 @@ def photos(house: House, admin: httpx.Client) -> str:
     assert admin.post("/v1/datasets", json=body).status_code == 202
     house.scan(20)
     return "photos"
+
+
+@pytest.fixture(scope="module")
+def run(house: House, admin: httpx.Client, photos: str) -> str:
+    """The id of a completed run with one checkpoint."""
+    posted = admin.post("/v1/runs", json={"dataset": photos, "preset": "smoke"}).json()
+    taken = house.claim("gpu")
+    house.say(taken, house.checkpoint(20, b"weights"), events.Finished())
+    house.close(taken)
+    return str(posted["id"])

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -102,19 +103,14 @@ class TestEvents:
     def test_open_streams_are_counted_and_bounded(self, house: Any, run: Any, admin: httpx.Client) -> None:
         client = house.client("read")
         path = f"/v1/runs/{run.run_id}/events"
-        with httpx.Client(base_url=house.url, headers=client.headers, limits=httpx.Limits(max_connections=99)) as many:
-            open_ones = [many.stream("GET", path, headers=SSE) for _ in range(MAX_STREAMS)]
-            answers = [one.__enter__() for one in open_ones]
-            try:
-                for answer in answers:
-                    next(answer.iter_lines())
-                wait(lambda: f"detco_http_streams {MAX_STREAMS}.0" in admin.get("/metrics").text)
-                refused = many.get(path, headers=SSE)
-                assert (refused.status_code, refused.json()["code"]) == (429, "too_many_streams")
-                assert many.get(path).status_code == 200
-            finally:
-                for one in open_ones:
-                    one.__exit__(None, None, None)
+        many = httpx.Client(base_url=house.url, headers=client.headers, limits=httpx.Limits(max_connections=99))
+        with many, ExitStack() as stack:
+            for _ in range(MAX_STREAMS):
+                stack.enter_context(many.stream("GET", path, headers=SSE))
+            wait(lambda: f"detco_http_streams {MAX_STREAMS}.0" in admin.get("/metrics").text)
+            refused = many.get(path, headers=SSE)
+            assert (refused.status_code, refused.json()["code"]) == (429, "too_many_streams")
+            assert many.get(path).status_code == 200
         wait(lambda: "detco_http_streams 0.0" in admin.get("/metrics").text)
 
     def test_an_unknown_job(self, admin: httpx.Client) -> None:
@@ -181,7 +177,7 @@ class TestOutputs:
 class TestLogs:
     def folder(self, house: Any, run: Any) -> Path:
         """Where a worker of this machine lets the attempt work."""
-        folder = Path(house.settings.work_dir) / run.run_id / f"attempt-{run.fence}"
+        folder: Path = house.settings.work_dir / run.run_id / f"attempt-{run.fence}"
         folder.mkdir(parents=True)
         return folder
 

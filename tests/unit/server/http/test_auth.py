@@ -63,7 +63,7 @@ def revoke(engine: Engine, token: NewToken) -> None:
 
 def test_a_token_becomes_its_principal_and_its_use_is_noted(engine: Engine, doorman: Doorman, token: NewToken) -> None:
     principal = admit(doorman, token.secret)
-    assert (principal.name, principal.scopes, principal.models) == ("someone", {"read"}, {"m"})
+    assert (principal.name, principal.scopes, principal.models) == ("someone", frozenset({"read"}), frozenset({"m"}))
     with unit_of_work(engine) as session:
         assert session.get_one(Token, token.token.id).last_used_at is not None
 
@@ -115,7 +115,7 @@ class TestAway:
         admit(doorman, token.secret)
         # As after a restart: nothing but the file is left.
         later = Doorman(away(tmp_path), KnownTokens(tmp_path / "known.json"), Telemetry())
-        assert admit(later, token.secret, last_good=True).models == {"m"}
+        assert admit(later, token.secret, last_good=True).models == frozenset({"m"})
         with pytest.raises(OperationalError):
             admit(Doorman(away(tmp_path), KnownTokens(tmp_path / "known.json"), Telemetry()), token.secret)
 
@@ -124,9 +124,7 @@ class TestAway:
         with pytest.raises(OperationalError):
             admit(later, token.secret, last_good=True)
 
-    def test_a_token_seen_revoked_is_forgotten(
-        self, engine: Engine, token: NewToken, tmp_path: Path
-    ) -> None:
+    def test_a_token_seen_revoked_is_forgotten(self, engine: Engine, token: NewToken, tmp_path: Path) -> None:
         known = KnownTokens(tmp_path / "known.json")
         admit(Doorman(engine, known, Telemetry()), token.secret)
         revoke(engine, token)

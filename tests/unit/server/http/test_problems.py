@@ -30,7 +30,9 @@ RAISED: dict[str, Exception] = {
     "nobody": errors.Unauthorized("no token"),
     "store": errors.ArtifactMissing("gone"),
     "bug": ZeroDivisionError("secret"),
-    "problem": problems.Problem("too_many_requests", "slow down", code="too_many_streams", headers={"Retry-After": "7"}),
+    "problem": problems.Problem(
+        "too_many_requests", "slow down", code="too_many_streams", headers={"Retry-After": "7"}
+    ),
 }
 
 

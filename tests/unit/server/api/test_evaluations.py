@@ -1,0 +1,141 @@
+"""Evaluations: sources resolved at once, reports, comparison."""
+
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from detco_core.contract import events
+
+KNN = {"task": "knn", "dataset": "labelled", "source": {"weights": "random"}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def labelled(house: Any, admin: httpx.Client) -> str:
+    """A labelled data set that is ready."""
+    for split in ("train", "val"):
+        folder = house.root / "labelled" / split / "a"
+        folder.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(folder / "0.png")
+    body = {"name": "labelled", "kind": "labelled", "uri": str(house.root / "labelled")}
+    assert admin.post("/v1/datasets", json=body).status_code == 202
+    house.scan(2)
+    return "labelled"
+
+
+def submit(client: httpx.Client, **more: Any) -> Any:
+    answer = client.post("/v1/evaluations", json=KNN | more)
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["location"] == f"/v1/evaluations/{answer.json()['id']}"
+    return answer.json()
+
+
+def score(client: httpx.Client, house: Any, top1: float, **more: Any) -> str:
+    """An evaluation that has come to this score."""
+    made = submit(client, **more)
+    taken = house.claim("cpu")
+    assert taken.run_id == made["id"]
+    report = {"task": "knn", "protocol": "by hand", "scores": {"top1": top1}, "details": {"k": 20}}
+    house.say(taken, events.Reported(report=report), events.Finished())
+    house.close(taken)
+    return str(made["id"])
+
+
+def test_a_report_comes_with_completion(admin: httpx.Client, house: Any) -> None:
+    done = admin.get(f"/v1/evaluations/{score(admin, house, 50.0)}").json()
+    assert (done["state"], done["task"], done["dataset"], done["kind"]) == (
+        "completed",
+        "knn",
+        "labelled@1",
+        "evaluate",
+    )
+    assert done["report"]["scores"] == {"top1": 50.0}
+    assert done["report"]["protocol"] == "by hand"
+
+
+def test_it_has_the_life_of_a_job(admin: httpx.Client) -> None:
+    made = submit(admin, name="e", labels={"a": "b"}, options={"k": 3}, seed=4)
+    assert (made["state"], made["report"], made["options"]["k"], made["seed"]) == ("queued", None, 3, 4)
+    assert made["source"] == {"weights": "random", "backbone": "resnet18", "seed": 4}
+    path = f"/v1/evaluations/{made['id']}"
+    assert admin.get(f"{path}/events").json()["items"]
+    assert admin.get(f"{path}/attempts").json()["items"] == []
+    assert admin.get(f"{path}/logs").text == ""
+    assert admin.post(f"{path}/cancel").json()["state"] == "cancelled"
+    assert admin.get(f"/v1/runs/{made['id']}").json()["kind"] == "evaluate"
+    assert made["id"] not in [run["id"] for run in admin.get("/v1/runs").json()["items"]]
+
+
+def test_a_checkpoint_is_named_at_once(admin: httpx.Client, run: str) -> None:
+    last = admin.get(f"/v1/runs/{run}/checkpoints/last").json()["id"]
+    for source in ({"run": run}, {"run": run, "checkpoint": "last"}, {"run": run, "checkpoint": last}):
+        made = submit(admin, source=source)
+        assert made["source"] == {"run": run, "checkpoint_id": last}
+        admin.post(f"/v1/evaluations/{made['id']}/kill")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "word"),
+    [
+        ({"task": "juggling"}, 422, "knn"),
+        ({"options": {"kk": 3}}, 422, "options.kk"),
+        ({"options": {"k": 0}}, 422, "options.k"),
+        ({"source": {}}, 422, "source"),
+        ({"source": {"run": "run_none", "model": "m"}}, 422, "source"),
+        ({"source": {"run": "run_none"}}, 404, "run_none"),
+        ({"source": {"model": "none"}}, 404, "none"),
+        ({"source": {"weights": "wts_none"}}, 404, "wts_none"),
+        ({"source": {"colour": "red"}}, 422, "source.colour"),
+        ({"dataset": "nowhere"}, 404, "nowhere"),
+        ({"dataset": "photos"}, 422, "labelled"),
+        ({"seed": -1}, 422, "seed"),
+    ],
+)
+def test_what_cannot_be_evaluated(
+    admin: httpx.Client, photos: str, body: dict[str, Any], status: int, word: str
+) -> None:
+    answer = admin.post("/v1/evaluations", json=KNN | body)
+    assert answer.status_code == status, answer.text
+    assert word in answer.text
+
+
+def test_a_run_that_has_no_checkpoint_yet(admin: httpx.Client, photos: str) -> None:
+    run = admin.post("/v1/runs", json={"dataset": photos, "preset": "smoke"}).json()["id"]
+    answer = admin.post("/v1/evaluations", json=KNN | {"source": {"run": run}})
+    assert (answer.status_code, answer.json()["code"]) == (409, "not_ready")
+    admin.post(f"/v1/runs/{run}/kill")
+
+
+def test_filters(admin: httpx.Client) -> None:
+    made = [submit(admin, group="some", labels={"n": str(n)})["id"] for n in range(2)]
+    listed = admin.get("/v1/evaluations", params={"group": "some"}).json()["items"]
+    assert [one["id"] for one in listed] == made[::-1]
+    for one in made:
+        admin.post(f"/v1/evaluations/{one}/kill")
+    assert admin.get("/v1/evaluations", params={"group": "some", "state": "queued"}).json()["items"] == []
+
+
+class TestCompare:
+    def test_scores_by_group(self, admin: httpx.Client, house: Any) -> None:
+        mine = [score(admin, house, value, group="mine") for value in (40.0, 60.0)]
+        floor = [score(admin, house, 10.0, group="floor")]
+        answer = admin.get("/v1/evaluations/compare", params={"id": [*mine, *floor], "group_by": "group"})
+        assert answer.status_code == 200, answer.text
+        table = answer.json()
+        assert [one["id"] for one in table["items"]] == [*mine, *floor]
+        groups = {group["group"]: group for group in table["groups"]}
+        assert groups["mine"]["scores"]["top1"] == {
+            "mean": 50.0,
+            "lowest": 40.0,
+            "highest": 60.0,
+            "stddev": pytest.approx(14.142135),
+            "count": 2,
+        }
+        assert groups["floor"]["scores"]["top1"]["stddev"] is None
+        assert groups["floor"]["evaluations"] == floor
+
+    def test_what_cannot_be_compared(self, admin: httpx.Client) -> None:
+        assert admin.get("/v1/evaluations/compare").status_code == 422
+        assert admin.get("/v1/evaluations/compare", params={"id": ["run_none"]}).status_code == 404
+        assert admin.get("/v1/evaluations/compare", params={"id": ["x"], "group_by": "mood"}).status_code == 422

@@ -1,0 +1,152 @@
+"""`python -m server` as a person starts it: ready in time, gone in time, nothing left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+pytestmark = pytest.mark.slow
+
+READY_SECONDS = 60
+END_SECONDS = 30
+
+
+class Server:
+    """One `python -m server` on a free port."""
+
+    def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
+        self.folder = folder
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("DETCO_")}
+        environment |= {"PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"} | settings
+        command = [sys.executable, "-m", "server", "--data-dir", str(folder), "--port", "0", *arguments]
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+    @property
+    def url(self) -> str:
+        return str(json.loads((self.folder / "server.json").read_text())["url"])
+
+    def until_ready(self, path: str = "/readyz") -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None
+            try:
+                if httpx.get(f"{self.url}{path}", timeout=5).status_code == 200:
+                    return
+            except (OSError, ValueError, httpx.HTTPError):
+                time.sleep(0.1)
+        pytest.fail("not ready in time")
+
+    def processes(self) -> list[psutil.Process]:
+        """All that names the data folder on its command line or works inside it."""
+        return [process for process in psutil.process_iter() if self._is_ours(process)]
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
+                return False
+            named = any(str(self.folder) in word for word in process.cmdline())
+            return named or Path(process.cwd()).is_relative_to(self.folder)
+        except psutil.Error:
+            return False
+
+    def gone(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while self.processes() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return not self.processes()
+
+    def end(self) -> None:
+        for process in self.processes():
+            process.kill()
+        self.process.wait()
+        if self.process.stdout:
+            self.process.stdout.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    servers: list[Server] = []
+
+    def make(*arguments: str, **settings: str) -> Server:
+        servers.append(Server(tmp_path / "data", *arguments, **settings))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.end()
+
+
+def worker_of(server: Server) -> psutil.Process:
+    (worker,) = [
+        process
+        for process in psutil.Process(server.process.pid).children()
+        if "-m worker " in " ".join(process.cmdline())
+    ]
+    return worker
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_ready_then_gone(start: Callable[..., Server], sign: signal.Signals) -> None:
+    server = start()
+    assert server.process.stdout is not None
+    server.until_ready()
+    assert server.process.stdout.readline().startswith("DetCo Server")
+    token = (server.folder / "token").read_text().strip()
+    info = httpx.get(f"{server.url}/v1/info", headers={"Authorization": f"Bearer {token}"})
+    assert info.status_code == 200
+    assert worker_of(server).is_running()
+    server.process.send_signal(sign)
+    assert server.process.wait(END_SECONDS) == 0
+    assert server.processes() == []
+    assert not (server.folder / "server.json").exists()
+
+
+def test_a_killed_worker_comes_back(start: Callable[..., Server]) -> None:
+    server = start()
+    server.until_ready()
+    first = worker_of(server)
+    first.kill()
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        workers = [p for p in psutil.Process(server.process.pid).children() if p.pid != first.pid]
+        if workers:
+            return
+        time.sleep(0.1)
+    pytest.fail("no other worker was started")
+
+
+def test_nothing_outlives_a_killed_server(start: Callable[..., Server]) -> None:
+    server = start()
+    server.until_ready()
+    server.process.kill()
+    server.process.wait()
+    assert server.gone(END_SECONDS), [process.cmdline() for process in server.processes()]
+
+
+def test_the_second_service_of_a_folder_is_refused(start: Callable[..., Server]) -> None:
+    first = start()
+    first.until_ready("/livez")
+    second = start()
+    assert second.process.wait(READY_SECONDS) == 1
+    assert httpx.get(f"{first.url}/livez").status_code == 200
+
+
+def test_one_part_alone_keeps_no_worker(start: Callable[..., Server]) -> None:
+    server = start("--only", "features")
+    server.until_ready()
+    assert psutil.Process(server.process.pid).children() == []
+    assert httpx.get(f"{server.url}/v1/info").status_code == 404
+    assert httpx.post(f"{server.url}/features").status_code == 401
+
+
+def test_settings_that_are_wrong_are_named(start: Callable[..., Server]) -> None:
+    server = start(DETCO_DATABASE_URL="postgresql://somewhere/x")
+    assert server.process.wait(READY_SECONDS) == 1

@@ -1,0 +1,200 @@
+"""The real worker over the filesystem broker: it works, survives every kill, and leaves nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from control.jobs import make_celery, relay
+from tests.unit.worker.house import House, weights_after
+from worker.launch import package_environment
+
+CHILDREN = Path(__file__).with_name("children.py")
+
+
+class Worker:
+    """`python -m worker` with the stand-in job, in the data folder of a house."""
+
+    def __init__(self, house: House, **settings: str) -> None:
+        self.house = house
+        self.log = house.settings.data_dir / "worker.log"
+        environment = {
+            "DETCO_HOST_NAME": "host",
+            "DETCO_DATASET_ROOTS": ":".join(house.settings.dataset_roots),
+            "DETCO_CONTROL_POLL_SECONDS": "0.05",
+            "DETCO_HEARTBEAT_SECONDS": "0.5",
+            "DETCO_SELF_POLL_SECONDS": "1",
+            "DETCO_GRACE_SECONDS": "20",
+            "DETCO_TEST": str(house.settings.data_dir),
+            **settings,
+        }
+        command = [sys.executable, str(CHILDREN), "worker", "--data-dir", str(house.settings.data_dir)]
+        with self.log.open("ab") as log:
+            self.main = subprocess.Popen(command, env=package_environment() | environment, stdout=log, stderr=log)
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything that has to do with this data folder: by its command line or its working folder."""
+        folder = str(self.house.settings.data_dir)
+        found = []
+        for process in psutil.process_iter():
+            try:
+                ours = folder in " ".join(process.cmdline()) or process.cwd().startswith(folder)
+                if ours and process.status() != psutil.STATUS_ZOMBIE and process.pid != os.getpid():
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        return found
+
+    def pool(self) -> list[psutil.Process]:
+        return [p for p in self.processes() if p.ppid() == self.main.pid and "worker" in p.cmdline()]
+
+    def runners(self) -> list[psutil.Process]:
+        return [p for p in self.processes() if "runner" in p.cmdline()]
+
+    def jobs(self) -> list[psutil.Process]:
+        return [p for p in self.processes() if p.cmdline()[-1:] == ["pretrain"]]
+
+    def wait_for(self, happened: Callable[[], object], seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not happened():
+            assert time.monotonic() < deadline, self.log.read_text()[-6000:]
+            time.sleep(0.05)
+
+    def wait_for_state(self, run_id: str, state: str) -> None:
+        self.wait_for(lambda: self.house.run(run_id).state == state)
+
+    def wait_for_step(self, run_id: str, step: int) -> None:
+        self.wait_for(lambda: (self.house.run(run_id).progress or {}).get("step", 0) >= step)
+
+    def leave(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to leave; it must be gone, with all its processes, within 30 seconds."""
+        self.main.send_signal(number)
+        code = self.main.wait(30)
+        assert self.processes() == [], self.log.read_text()[-6000:]
+        return code
+
+
+@pytest.fixture
+def start(house: House) -> Iterator[Callable[..., Worker]]:
+    workers: list[Worker] = []
+
+    def make(**settings: str) -> Worker:
+        workers.append(Worker(house, **settings))
+        return workers[-1]
+
+    yield make
+    for worker in workers:
+        for process in worker.processes():
+            process.kill()
+        worker.main.wait()
+
+
+def wake(house: House) -> None:
+    """What a route does after its commit."""
+    relay(house.engine, make_celery(house.settings))
+
+
+def disturbed(house: House) -> str:
+    """A run long enough to be disturbed."""
+    run_id = house.pretraining("leaves_grandchildren", steps=150, every=10, seconds=0.05)
+    wake(house)
+    return run_id
+
+
+def assert_completed_once(house: House, run_id: str) -> None:
+    assert house.states(run_id).count("completed") == 1
+    assert house.artifact(run_id, "weights") == weights_after(150)
+
+
+@pytest.mark.slow
+def test_work_is_done_and_sigterm_gives_it_back(house: House, start: Callable[..., Worker]) -> None:
+    worker = start()
+    short = house.pretraining(steps=3)
+    wake(house)
+    worker.wait_for_state(short, "completed")
+    run_id = disturbed(house)
+    worker.wait_for_step(run_id, 2)
+    assert worker.leave() == 0
+    assert house.states(run_id) == ["queued", "starting", "running", "queued"]
+    assert [attempt.state for attempt in house.attempts(run_id)] == ["preempted"]
+    again = start()
+    again.wait_for_state(run_id, "completed")
+    assert_completed_once(house, run_id)
+    assert len(house.attempts(run_id)) == 2
+    assert again.leave(signal.SIGINT) == 0
+
+
+@pytest.mark.slow
+def test_jobs_runners_and_pool_processes_may_be_killed(house: House, start: Callable[..., Worker]) -> None:
+    worker = start()
+    run_id = disturbed(house)
+    for n, victim in enumerate((worker.jobs, worker.runners, lambda: [p.parent() for p in worker.runners()]), start=1):
+        worker.wait_for_step(run_id, 25 * n)
+        worker.wait_for(lambda n=n: len(house.attempts(run_id)) == n and worker.jobs())
+        for process in victim():
+            process.kill()
+        worker.wait_for(lambda n=n: house.attempts(run_id)[n - 1].ended_at is not None)
+    worker.wait_for_state(run_id, "completed")
+    assert_completed_once(house, run_id)
+    assert [attempt.state for attempt in house.attempts(run_id)] == ["lost", "lost", "preempted", "completed"]
+    assert worker.runners() == worker.jobs() == []
+    worker.leave(signal.SIGHUP)
+
+
+@pytest.mark.slow
+def test_the_main_process_may_be_killed(house: House, start: Callable[..., Worker]) -> None:
+    worker = start()
+    run_id = disturbed(house)
+    worker.wait_for_step(run_id, 20)
+    worker.main.kill()
+    worker.main.wait()
+    worker.wait_for(lambda: not worker.processes())
+    assert house.run(run_id).state == "queued"
+    again = start()
+    again.wait_for_state(run_id, "completed")
+    assert_completed_once(house, run_id)
+    assert [attempt.state for attempt in house.attempts(run_id)] == ["preempted", "completed"]
+    again.leave()
+
+
+@pytest.mark.slow
+def test_everything_may_be_killed_at_once(house: House, start: Callable[..., Worker]) -> None:
+    worker = start()
+    run_id = disturbed(house)
+    worker.wait_for_step(run_id, 20)
+    for process in [*worker.runners(), *worker.pool(), psutil.Process(worker.main.pid)]:
+        process.kill()
+    worker.main.wait()
+    worker.wait_for(lambda: not worker.jobs())
+    assert house.run(run_id).state == "running"
+    again = start()
+    again.wait_for_state(run_id, "completed")
+    assert_completed_once(house, run_id)
+    assert [attempt.state for attempt in house.attempts(run_id)] == ["lost", "completed"]
+    again.leave()
+
+
+@pytest.mark.slow
+def test_work_is_taken_without_any_broker(house: House, start: Callable[..., Worker]) -> None:
+    worker = start(DETCO_BROKER_URL="redis://127.0.0.1:9/0")
+    run_id = house.pretraining(steps=3)
+    worker.wait_for_state(run_id, "completed")
+    long = house.pretraining(steps=2000)
+    worker.wait_for_step(long, 2)
+    assert worker.leave() == 0
+    assert house.run(long).state == "queued"
+
+
+def test_the_worker_never_imports_torch() -> None:
+    code = """
+import sys
+sys.modules["torch"] = sys.modules["onnxruntime"] = None
+import worker.app, worker.runner, worker.tasks, worker.__main__
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, env=package_environment())

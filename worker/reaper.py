@@ -1,0 +1,198 @@
+"""The upkeep of a worker, in a thread of its main process: what must happen although nobody asks for it.
+
+For this worker: its heartbeat, a look at the queue without any wake-up, and the attempts whose runner died together
+with whoever stayed with it. For the whole service, by one leader: runs whose lease ended, wake-ups that are owed.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from celery import Celery
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from control.db.session import read_only, unit_of_work
+from control.jobs import relay, wake
+from control.records import claims, idempotency, leaders, leases, outbox, workers
+from control.records.leases import Outcome
+from control.records.runs import Queue
+from control.records.workers import NewWorker
+from control.settings import Settings
+from detco_core import __version__
+from worker.attempts import all_folders, attempt_folder, discard, is_occupied, is_old, trim
+from worker.gpus import discover, offered
+from worker.launch import log_tail
+from worker.processes import Mark, marked, sweep
+from worker.shared import Shared
+from worker.standins import StandIns
+
+QUEUES: tuple[Queue, ...] = ("gpu", "cpu")
+DUTY = "upkeep"
+
+_TICK = 0.2
+_OFTEN = 1.0
+_SELDOM = 60.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Duty:
+    """Something to be done every so many seconds."""
+
+    do: Callable[[], None]
+    every: float
+    due: float = 0.0
+
+
+class Upkeep(threading.Thread):
+    """The thread; `register` comes before it, `retire` after it."""
+
+    def __init__(self, settings: Settings, engine: Engine, celery: Celery, shared: Shared, stand_ins: StandIns) -> None:
+        super().__init__(name="upkeep", daemon=True)
+        self._settings = settings
+        self._engine = engine
+        self._celery = celery
+        self._shared = shared
+        self._stand_ins = stand_ins
+        self._ended = threading.Event()
+        self._leads = False
+        self._passed_over: set[Queue] = set()
+        self._suspects: set[Mark] = set()
+
+    def register(self) -> int:
+        """Announce this worker and the slots of its host; returns how many slots there are.
+
+        Raises:
+            SQLAlchemyError: the database is away.
+        """
+        slots = offered(self._settings, discover())
+        new = NewWorker(
+            host=self._settings.host_name,
+            pid=os.getpid(),
+            software=__version__,
+            roots=self._settings.resolved_dataset_roots,
+            slots=slots,
+        )
+        with unit_of_work(self._engine) as session:
+            self._shared.become(workers.register(session, new))
+        return len(slots)
+
+    def retire(self) -> None:
+        """End the thread and say that this worker has ended."""
+        self._ended.set()
+        self.join()
+        identity = self._shared.identity()
+        with suppress(SQLAlchemyError), unit_of_work(self._engine) as session:
+            workers.retire(session, identity.id)
+            leaders.resign(session, DUTY, identity.id)
+
+    def run(self) -> None:
+        duties = [
+            _Duty(self.beat, self._settings.heartbeat_seconds),
+            _Duty(self.close_the_dead, _OFTEN),
+            _Duty(self.lead, _OFTEN),
+            _Duty(self.look, self._settings.self_poll_seconds),
+            _Duty(self.sweep_outbox, _SELDOM),
+            _Duty(self.tidy, _SELDOM),
+        ]
+        while not self._ended.wait(_TICK):
+            if self._shared.is_stopping():
+                self._stand_ins.let_go()
+            self._stand_ins.tend()
+            for duty in duties:
+                if time.monotonic() >= duty.due:
+                    duty.due = time.monotonic() + duty.every
+                    _see_to(duty.do)
+
+    def beat(self) -> None:
+        """Say that this worker lives, and which of its GPUs are free for us."""
+        slots = offered(self._settings, discover())
+        with unit_of_work(self._engine) as session:
+            known = workers.heartbeat(session, self._shared.identity().id) is not None
+            if known:
+                workers.offer_slots(session, self._settings.host_name, slots)
+        if not known:
+            self.register()
+
+    def look(self) -> None:
+        """See to work that waits: by a wake-up first, by a stand-in when the broker did not take or deliver it."""
+        identity = self._shared.identity()
+        for queue in QUEUES:
+            with read_only(self._engine) as session:
+                waits = not self._shared.is_stopping() and claims.work_waits(session, identity, queue)
+            if waits and (queue in self._passed_over or not wake(self._celery, queue)):
+                _log.warning("the broker is silent: work on %s is taken without it", queue)
+                self._stand_ins.start(queue, identity)
+            self._passed_over = self._passed_over | {queue} if waits else self._passed_over - {queue}
+
+    def lead(self) -> None:
+        """As the leader: take back what nobody holds any more, and send the wake-ups that are owed."""
+        with unit_of_work(self._engine) as session:
+            self._leads = leaders.lead(session, DUTY, self._shared.identity().id)
+            reaped = leases.reap(session, self._settings.grace_seconds) if self._leads else []
+        for run_id in reaped:
+            _log.warning("%s was taken back: its lease had ended", run_id)
+        if self._leads:
+            relay(self._engine, self._celery)
+
+    def sweep_outbox(self) -> None:
+        """As the leader: repeat wake-ups nobody followed, and forget what is old."""
+        if self._leads:
+            with unit_of_work(self._engine) as session:
+                outbox.sweep(session)
+                idempotency.forget_old(session)
+
+    def close_the_dead(self) -> None:
+        """Close attempts of this host whose runner is dead, when that was seen twice: their folder is not locked.
+
+        Usually whoever stayed with the runner does so; this is for when that process was killed too.
+        """
+        with read_only(self._engine) as session:
+            held = leases.held_on(session, self._settings.host_name)
+        suspects = {mark for mark in (Mark(run.run_id, run.fence) for run in held) if self._is_deserted(mark)}
+        for mark in suspects & self._suspects:
+            self._close(mark)
+        self._suspects = suspects
+
+    def tidy(self) -> None:
+        """End what is left of attempts nobody holds any more, trim their folders, and remove old ones."""
+        for mark, folder in all_folders(self._settings.work_dir):
+            if is_occupied(folder):
+                continue
+            with read_only(self._engine) as session:
+                held = leases.look(session, *mark) is not None
+            if not held:
+                sweep(lambda mark=mark: marked(mark))  # type: ignore[misc]  # mypy cannot infer a lambda's default
+                trim(folder)
+                if is_old(folder):
+                    discard(folder)
+
+    def _is_deserted(self, mark: Mark) -> bool:
+        # No folder: it is another data folder's attempt, or not begun.
+        folder = attempt_folder(self._settings.work_dir, mark)
+        return folder.is_dir() and not is_occupied(folder)
+
+    def _close(self, mark: Mark) -> None:
+        sweep(lambda: marked(mark))
+        folder = attempt_folder(self._settings.work_dir, mark)
+        outcome = Outcome(kind="lost", message="its runner and worker were killed", log_tail=log_tail(folder))
+        with unit_of_work(self._engine) as session:
+            closed = leases.close(session, *mark, outcome)
+        if closed:
+            _log.warning("%s attempt-%d: lost, its runner and worker were killed", *mark)
+            trim(folder)
+
+
+def _see_to(do: Callable[[], None]) -> None:
+    try:
+        do()
+    except SQLAlchemyError as error:
+        _log.warning("upkeep: the database does not answer: %s", error)
+    except Exception:  # noqa: BLE001 - a fault in one duty must not end the heartbeat, and with it every run
+        _log.exception("upkeep: %s failed", do.__name__)
