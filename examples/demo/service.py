@@ -13,6 +13,7 @@ import psutil
 
 from detco_client import DetcoClient
 
+COMMAND = ("-m", "server", "--embedded")
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
@@ -36,7 +37,7 @@ class Service:
         (self.data / "server.json").unlink(missing_ok=True)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DETCO_")}
         environment["DETCO_DATASET_ROOTS"] = json.dumps([str(root) for root in self.roots])
-        command = [sys.executable, "-m", "server", "--embedded", "--data-dir", str(self.data), "--port", "0"]
+        command = [sys.executable, *COMMAND, "--data-dir", str(self.data), "--port", "0"]
         self.started = time.time()
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)

@@ -4,6 +4,7 @@ import struct
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,8 @@ def test_exif_orientation_is_applied_or_left_alone(
 ) -> None:
     exif = Image.Exif()
     exif[274] = orientation
-    options = {"WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}.get(format, {})
+    exactly: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}
+    options = exactly.get(format, {})
     data = encoded(photo(), format, exif=exif, **options)
     stored = decode(data, orientation="ignore")
     upright = decode(data)
@@ -139,8 +141,8 @@ def test_a_webp_that_claims_a_huge_canvas_is_refused() -> None:
 def test_pixels_at_the_limit_are_taken_also_far_above_pillows_own(photo: Photo, encoded: Encoded) -> None:
     assert decode(encoded(photo()), Limits(pixels=97 * 61)).size == (97, 61)
     # Pillow's own guard would refuse or warn here; the limit that counts is ours.
-    large = encoded(Image.new("L", (20_000, 10_000)), compress_level=1)
-    assert decode(large, Limits(bytes=2**30, pixels=2 * 10**8)).size == (20_000, 10_000)
+    large = encoded(Image.new("L", (10_000, 9_000)), compress_level=1)
+    assert decode(large, Limits(bytes=2**30, pixels=2 * 10**8)).size == (10_000, 9_000)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1)])
@@ -171,7 +173,9 @@ def test_of_several_frames_the_first_is_taken_and_said(photo: Photo, encoded: En
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 @pytest.mark.filterwarnings("ignore")
-def test_flipped_bytes_never_raise_anything_but_image_error(photo: Photo, encoded: Encoded, data: st.DataObject) -> None:
+def test_flipped_bytes_never_raise_anything_but_image_error(
+    photo: Photo, encoded: Encoded, data: st.DataObject
+) -> None:
     format = data.draw(st.sampled_from(["JPEG", "PNG", "TIFF", "WEBP"]))
     file = bytearray(encoded(photo(23, 17), format))
     for _ in range(data.draw(st.integers(1, 6))):

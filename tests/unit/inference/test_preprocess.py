@@ -33,7 +33,8 @@ def reference(picture: Image.Image, spec: InputSpec, size: tuple[int, int] | Non
     if size is not None:
         picture = picture.resize(size, Image.Resampling.BILINEAR)
     pixels = np.asarray(picture, np.float64).reshape(picture.height, picture.width, -1) / (2**spec.bit_depth - 1)
-    return ((pixels - np.asarray(spec.mean)) / np.asarray(spec.std)).transpose(2, 0, 1)[None]
+    normal: NDArray[np.float64] = (pixels - np.asarray(spec.mean)) / np.asarray(spec.std)
+    return normal.transpose(2, 0, 1)[None]
 
 
 def test_without_resize_it_is_the_normalised_image(photo: Photo) -> None:
@@ -159,9 +160,9 @@ def test_a_raw_model_gets_its_channels_as_they_are_also_resized() -> None:
             np.testing.assert_allclose(resized[0, channel], expected, atol=2e-6)
 
 
-def test_a_colour_space_without_a_way_to_rgb_is_refused() -> None:
+def test_a_colour_space_without_a_way_to_the_models_is_refused() -> None:
     with pytest.raises(ImageError) as caught:
-        prepare(of(Image.new("LAB", (4, 4))), InputSpec())
+        prepare(of(Image.new("LAB", (4, 4))), GRAY)
     assert caught.value.code == "channels"
 
 
@@ -229,7 +230,8 @@ def test_resize_reads_from_json(document: Any, expected: Resize) -> None:
 
 
 @pytest.mark.parametrize(
-    "document", [{"short_side": 0}, {"height": 5}, {"short_side": 10**9}, {"short_side": 9, "max_side": 8}, "all", {}, 5]
+    "document",
+    [{"short_side": 0}, {"height": 5}, {"short_side": 10**9}, {"short_side": 9, "max_side": 8}, "all", {}, 5],
 )
 def test_a_bad_resize_is_refused(document: Any) -> None:
     with pytest.raises(InvalidDocument):

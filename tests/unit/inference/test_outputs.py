@@ -1,0 +1,142 @@
+"""Pooling, normalising and casting against loops; sizes told before anything is computed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detco_core.contract.errors import BundleError
+from detco_core.contract.manifest import InputSpec, Level, Manifest, read_manifest
+from detco_core.contract.reader import FieldError
+from detco_core.inference.images import Size
+from detco_core.inference.outputs import Selection, finish, l2, needed
+from detco_core.inference.preprocess import Geometry
+from detco_core.inference.session import Session, outputs_of
+from detco_core.inference.tiny import write_tiny_bundle
+
+EXACT = Geometry(Size(70, 50), Size(70, 50), Size(70, 50), Size(70, 50))
+PADDED = Geometry(Size(70, 50), Size(70, 50), Size(70, 50), Size(96, 64))
+
+
+@pytest.fixture(scope="module")
+def manifest(bundle: Path) -> Manifest:
+    return read_manifest(bundle)
+
+
+@pytest.fixture(scope="module")
+def maps(bundle: Path, manifest: Manifest) -> dict[str, np.ndarray]:
+    image = np.random.default_rng(0).standard_normal((1, 3, 64, 96)).astype(np.float32)
+    return Session.open(bundle).run(image, outputs_of(manifest))
+
+
+def slow_mean(feature: np.ndarray, height: int, width: int) -> np.ndarray:
+    out = np.zeros(feature.shape[:2])
+    for channel in range(feature.shape[1]):
+        cells = [float(feature[0, channel, y, x]) for y in range(height) for x in range(width)]
+        out[0, channel] = sum(cells) / len(cells)
+    return out
+
+
+def test_the_default_level_is_res5_or_the_last(manifest: Manifest) -> None:
+    assert [level.name for level in Selection().levels_of(manifest)] == ["res5"]
+    pyramid = Manifest(
+        architecture="x",
+        weights_digest="sha256:0",
+        levels=tuple(Level(name=name, channels=1, stride=4) for name in ("p2", "p3")),
+        pooled=1,
+        input=InputSpec(),
+        files=manifest.files,
+        parity={},
+    )
+    assert [level.name for level in Selection().levels_of(pyramid)] == ["p3"]
+
+
+def test_an_unknown_level_names_those_there_are(manifest: Manifest) -> None:
+    with pytest.raises(BundleError, match="res2, res3, res4, res5"):
+        Selection(levels=("res9",)).levels_of(manifest)
+
+
+@pytest.mark.parametrize("levels", [(), ("res2", "res2")])
+def test_bad_selections_are_refused(levels: tuple[str, ...]) -> None:
+    with pytest.raises(FieldError):
+        Selection(levels=levels)
+
+
+def test_levels_come_in_the_order_asked_for(manifest: Manifest, maps: dict[str, np.ndarray]) -> None:
+    selection = Selection(levels=("res4", "res2"))
+    assert needed(selection, manifest, EXACT) == ("res4", "res2")
+    finished = finish(selection, manifest, EXACT, maps)
+    assert [item.level.name for item in finished] == ["res4", "res2"]
+    np.testing.assert_array_equal(finished[1].array, maps["res2"])
+
+
+@pytest.mark.parametrize("geometry", [EXACT, PADDED])
+def test_pooling_is_the_mean_without_padding(
+    manifest: Manifest, maps: dict[str, np.ndarray], geometry: Geometry
+) -> None:
+    selection = Selection(levels=("res3", "res5"), pool="avg")
+    outputs = needed(selection, manifest, geometry)
+    assert outputs == (("res3", "pooled") if geometry is EXACT else ("res3", "res5"))
+    res3, res5 = finish(selection, manifest, geometry, maps)
+    np.testing.assert_allclose(res3.array, slow_mean(maps["res3"], 7, 9), rtol=1e-5)
+    if geometry is PADDED:
+        np.testing.assert_allclose(res5.array, slow_mean(maps["res5"], 2, 3), rtol=1e-5)
+    else:
+        np.testing.assert_array_equal(res5.array, maps["pooled"])
+
+
+def test_pooled_of_the_network_is_the_mean_of_the_last_level(maps: dict[str, np.ndarray]) -> None:
+    np.testing.assert_allclose(maps["pooled"], slow_mean(maps["res5"], 2, 3), rtol=1e-5)
+
+
+def test_l2_makes_every_cell_a_unit_vector_and_leaves_zero(maps: dict[str, np.ndarray]) -> None:
+    feature = maps["res3"].copy()
+    feature[:, :, 0, 0] = 0
+    unit = l2(feature)
+    assert unit.dtype == np.float32
+    for y in range(feature.shape[2]):
+        for x in range(feature.shape[3]):
+            vector = feature[0, :, y, x].astype(np.float64)
+            length = np.sqrt(sum(v * v for v in vector))
+            np.testing.assert_allclose(unit[0, :, y, x], vector / max(length, 1e-12), atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(l2(maps["pooled"]), axis=1), 1, rtol=1e-6)
+
+
+def test_half_precision_says_what_it_cannot_hold(manifest: Manifest) -> None:
+    feature = np.array([1.5, 65504, 70000, -1e9, np.inf, 0], np.float32).reshape(1, 1, 2, 3)
+    (half,) = finish(Selection(dtype="float16"), manifest, EXACT, {"res5": feature})
+    assert half.array.dtype == np.float16
+    assert half.overflow == 2
+    np.testing.assert_array_equal(half.array.ravel(), [1.5, 65504, np.inf, -np.inf, np.inf, 0])
+    (single,) = finish(Selection(), manifest, EXACT, {"res5": feature})
+    assert single.overflow == 0
+
+
+@given(
+    width=st.integers(1, 90),
+    height=st.integers(1, 90),
+    multiple=st.sampled_from([1, 32]),
+    pool=st.sampled_from(["none", "avg"]),
+    dtype=st.sampled_from(["float32", "float16"]),
+    levels=st.sets(st.sampled_from(["res2", "res3", "res4", "res5"]), min_size=1),
+)
+def test_the_size_told_beforehand_is_the_size_that_comes(
+    opened: Session, width: int, height: int, multiple: int, pool: str, dtype: str, levels: set[str]
+) -> None:
+    size = Size(width, height)
+    network = Size(-(-width // multiple) * multiple, -(-height // multiple) * multiple)
+    geometry = Geometry(size, size, size, network)
+    selection = Selection(levels=tuple(sorted(levels)), pool=pool, dtype=dtype)  # type: ignore[arg-type]  # drawn words
+    image = np.zeros((1, 3, network.height, network.width), np.float32)
+    maps = opened.run(image, needed(selection, opened.manifest, geometry))
+    finished = finish(selection, opened.manifest, geometry, maps)
+    assert sum(item.array.nbytes for item in finished) == selection.size_of(opened.manifest, geometry)
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    folder = tmp_path_factory.mktemp("opened")
+    write_tiny_bundle(folder)
+    return Session.open(folder)

@@ -1,0 +1,155 @@
+"""Models of a few kilobytes, an engine around them, and pictures."""
+
+import asyncio
+import io
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from detco_core.inference.session import Execution
+from detco_core.inference.tiny import write_tiny_bundle
+from server.features.catalog import FolderCatalog
+from server.features.engine import FeatureEngine
+from server.features.job import EngineLimits
+from server.features.models import Models, ServingOptions
+from server.features.schemas import FeatureOptions, FeatureRequest, ImagePart
+
+EXECUTION = Execution(providers=("CPUExecutionProvider",), threads=1)
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three bundles with different weights."""
+    folders = [tmp_path_factory.mktemp("bundles") / str(seed) for seed in range(3)]
+    for seed, folder in enumerate(folders):
+        write_tiny_bundle(folder, seed=seed)
+    return folders
+
+
+@pytest.fixture
+def catalog(bundles: list[Path]) -> FolderCatalog:
+    """`tiny` with three versions; `tiny@production` is the first."""
+    catalog = FolderCatalog()
+    versions = [catalog.add("tiny", number, bundle) for number, bundle in enumerate(bundles, start=1)]
+    catalog.aliases["tiny@production"] = versions[0]
+    return catalog
+
+
+@pytest.fixture
+def open_models(catalog: FolderCatalog, tmp_path: Path) -> Iterator[Callable[..., Models]]:
+    """Starts `Models` over the catalogue; closed at the end."""
+    opened: list[Models] = []
+
+    def start(**options: Any) -> Models:
+        given = {"folder": tmp_path / "serving", "execution": EXECUTION, "poll_seconds": 0.02} | options
+        models = Models(catalog, ServingOptions(**given))
+        opened.append(models)
+        models.start()
+        return models
+
+    yield start
+    for models in opened:
+        models.close()
+
+
+@pytest.fixture
+def open_engine(catalog: FolderCatalog, tmp_path: Path) -> Callable[..., Any]:
+    """An engine that runs for as long as the `async with` block does."""
+
+    @asynccontextmanager
+    async def running(limits: EngineLimits | None = None, **options: Any) -> AsyncIterator[FeatureEngine]:
+        given = {"folder": tmp_path / "serving", "execution": EXECUTION, "poll_seconds": 0.02} | options
+        engine = FeatureEngine(Models(catalog, ServingOptions(**given)), limits or EngineLimits())
+        engine.start()
+        try:
+            await asyncio.to_thread(wait_until, lambda: engine.models.settled)
+            yield engine
+        finally:
+            await asyncio.to_thread(engine.close)
+
+    return running
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], bool]], None]:
+    return wait_until
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Return once the condition holds; fail after a time that only a hang takes."""
+    give_up = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < give_up, "it never came to hold"
+        time.sleep(0.005)
+
+
+@pytest.fixture(scope="session")
+def jpeg() -> Callable[..., bytes]:
+    """A JPEG with structure; the same for the same arguments."""
+
+    def make(width: int = 70, height: int = 50, seed: int = 0) -> bytes:
+        pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "JPEG")
+        return file.getvalue()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def request_of() -> Callable[..., FeatureRequest]:
+    """A request with these images; the rest are options."""
+
+    def make(*images: bytes, max_values: int | None = None, **options: Any) -> FeatureRequest:
+        return FeatureRequest(tuple(map(ImagePart, images)), FeatureOptions(**options), max_values)
+
+    return make
+
+
+@pytest.fixture
+def stopped() -> Callable[..., Any]:
+    """Stops the compute of a model, as if it were at work on something large, for as long as the block runs."""
+
+    @contextmanager
+    def stop(engine: FeatureEngine) -> Iterator[None]:
+        (loaded,) = engine.models.loaded()
+        with Busy(loaded.owner):
+            yield
+
+    return stop
+
+
+class Busy:
+    """Occupies a compute owner with an entry that takes until the block ends."""
+
+    def __init__(self, owner: Any) -> None:
+        self.owner = owner
+
+    def __enter__(self) -> None:
+        import threading
+
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        session = self.owner._session
+        self.owner._session = _Slow(session, self.begun, self.go_on)
+        self.owner.submit(np.zeros((1, 3, 8, 8), np.float32), ("pooled",), time.monotonic() + 100)
+        assert self.begun.wait(30)
+        self.owner._session = session
+
+    def __exit__(self, *_: object) -> None:
+        self.go_on.set()
+
+
+class _Slow:
+    def __init__(self, session: Any, begun: Any, go_on: Any) -> None:
+        self.session, self.begun, self.go_on = session, begun, go_on
+
+    def run(self, array: Any, outputs: Any) -> Any:
+        self.begun.set()
+        assert self.go_on.wait(30)
+        return self.session.run(array, outputs)
