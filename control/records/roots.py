@@ -24,7 +24,9 @@ def resolve_uri(uri: str, roots: Sequence[str]) -> Path:
     folder = Path(os.path.realpath(_path(uri)))
     shown = repr(uri[:200])
     if not any(folder.is_relative_to(root) for root in roots):
-        raise ForbiddenRoot("uri", f"{shown} is outside DETCO_DATASET_ROOTS, the folders data sets may lie in: {', '.join(roots)}")
+        allowed = ", ".join(roots)
+        message = f"{shown} is outside the folders data sets may lie in (DETCO_DATASET_ROOTS): {allowed}"
+        raise ForbiddenRoot("uri", message)
     if not _is_folder(folder):
         raise InvalidRequest("uri", f"{shown} is not a folder this service can see")
     return folder

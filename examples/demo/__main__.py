@@ -16,6 +16,7 @@ from PIL import Image  # noqa: E402 - behind the line that lets Python find the 
 from rich.console import Console  # noqa: E402
 
 from detco_client import ClientError, DetcoClient  # noqa: E402
+from detco_client.cli.output import table  # noqa: E402
 from examples.demo import crops, journey, pictures, report  # noqa: E402
 from examples.demo.photos import NoPhotos, Photos, find_photos  # noqa: E402
 from examples.demo.service import Service, ServiceTrouble  # noqa: E402
@@ -72,6 +73,8 @@ class Demo:
             curves = journey.curves(client, runs.trained["id"])
             queue = runs.trained["config"]["method"]["queue_size"]
             pictures.draw_losses(curves, queue, self.out / "losses.png")
+            self.console.print(table("", ["start, highest, end", *report.STAGES], report.loss_rows(curves)))
+            self.say(report.queue_note(queue))
         with self.part(
             "Evaluation", "kNN: which photo is a crop of? Class = photo, train and val from separate halves"
         ):

@@ -59,11 +59,10 @@ def train(client: DetcoClient, runs: Runs, console: Console) -> Runs:
     Raises:
         JobFailed: when it does not complete.
     """
-    client.runs.wait(runs.untrained["id"])
     done = watch_run(client, runs.trained["id"], console, _Patience(client).look)
     if done["state"] != "completed":
         raise JobFailed(f"run {done['id']}", done["state"], done["reason"])
-    return Runs(done, client.runs.get(runs.untrained["id"]))
+    return Runs(done, client.runs.wait(runs.untrained["id"]))
 
 
 def curves(client: DetcoClient, run: str) -> Curves:

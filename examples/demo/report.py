@@ -3,6 +3,7 @@
 import math
 import os
 import platform
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from examples.demo.journey import MODEL, Curves, Runs, Scores
 
 STAGES = ("res2", "res3", "res4", "res5")
 TERMS = {"g2g": "global to global", "l2l": "local to local", "l2g": "local to global"}
+LINE = 110
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Story:
 def write_summary(story: Story, path: Path, data: Path) -> str:
     """Write `summary.md`; returns its text."""
     parts = [_head(story), _training(story), _scores(story), _model(story), _times(story), _next(story, data)]
-    text = "\n\n".join(parts) + "\n"
+    text = "\n\n".join(map(_wrapped, parts)) + "\n"
     path.write_text(text, "utf-8")
     return text
 
@@ -76,6 +78,14 @@ def loss_rows(curves: Curves) -> list[list[str]]:
     return rows
 
 
+def queue_note(queue: int) -> str:
+    """Why a loss may rise before it falls."""
+    return (
+        f"g2g and l2l may rise while the queues of {queue} fill: at first the negatives are random vectors, easy to "
+        f"tell from a photo; then they are other photos. Chance is {math.log(queue + 1):.2f}."
+    )
+
+
 def _head(story: Story) -> str:
     return f"""# What the demo did
 
@@ -100,10 +110,8 @@ def _training(story: Story) -> str:
 
 {table}
 
-Each cell: start, highest, end (means of a tenth of the run). g2g and l2l may rise while the queues of {queue} fill: at
-first the negatives are random vectors, which are easy to tell from a photo; later they are other photos. Only then do
-they fall. Chance is {_chance(queue):.2f}. This is a demonstration: DetCo as published takes 1.28 million images and 200
-passes.
+Each cell: start, highest, end (means of a tenth of the run). {queue_note(queue)}
+This is a demonstration: DetCo as published takes 1.28 million images and 200 passes.
 
 ![losses](losses.png)"""
 
@@ -172,13 +180,15 @@ def _course(points: Sequence[tuple[int, float]]) -> str:
     return f"{means[0]:.2f}, {max(means):.2f}, {means[-1]:.2f}"
 
 
+def _wrapped(part: str) -> str:
+    """Paragraphs filled to `LINE`; tables, pictures, headlines and code are left as they are."""
+    blocks = part.split("\n\n")
+    return "\n\n".join(b if b.startswith(("#", "|", "!", "```")) else textwrap.fill(b, LINE) for b in blocks)
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
-def _chance(queue: int) -> float:
-    return math.log(queue + 1)
 
 
 def _minutes(seconds: float) -> str:

@@ -11,14 +11,20 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import SimpleQueue
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detco_core.inference.session import Session
 from server.features.errors import ComputeFailed, DeadlineExceeded
 
 log = logging.getLogger(__name__)
+
+
+class Runner(Protocol):
+    """What an owner owns: a `Session`."""
+
+    def run(self, array: NDArray[np.float32], outputs: Sequence[str]) -> dict[str, NDArray[np.float32]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,7 @@ class _Entry:
 class ComputeOwner:
     """Runs one model's entries in a thread of its own, from `start` until `close`."""
 
-    def __init__(self, session: Session, name: str) -> None:
+    def __init__(self, session: Runner, name: str) -> None:
         self._session = session
         self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=f"compute-{name}", daemon=True)

@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import shutil
+import tempfile
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,9 @@ from detco_core.contract.reader import plain, read
 from server.features.catalog import VersionRef
 
 log = logging.getLogger(__name__)
+
+_LONGEST_FETCH = 3600.0
+"""Seconds after which an unfinished bundle belongs to nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +44,8 @@ class Shelf:
         target = self._folder(version)
         if target.is_dir() and not anew:
             return target
-        temporary = target.with_name(f".{version.id}.{os.getpid()}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        self._bundles.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".", dir=self._bundles))
         try:
             fetch(version, temporary)
             for path in (*temporary.iterdir(), temporary):
@@ -54,10 +58,11 @@ class Shelf:
         return target
 
     def prune(self, keep: Collection[VersionRef]) -> None:
-        """Remove every bundle but these."""
+        """Remove every bundle but these, and what fetches that were cut off have left."""
         names = {version.id for version in keep}
         for folder in self._bundles.iterdir() if self._bundles.is_dir() else ():
-            if folder.name not in names and not folder.name.startswith("."):
+            fetching = folder.name.startswith(".") and time.time() - folder.stat().st_mtime < _LONGEST_FETCH
+            if folder.name not in names and not fetching:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def write_index(self, index: Index) -> None:

@@ -75,7 +75,7 @@ def test_sigkill_is_survived(house: Service, quiet: dict[str, Any], who: str) ->
     attempts = house.get(f"/v1/runs/{run}/attempts")["items"]
     assert [a["state"] for a in attempts].count("completed") == 1
     assert attempts[0]["state"] in ("lost", "preempted")
-    moves = [e["payload"].get("to") for e in house.get(f"/v1/runs/{run}/events?page_size=1000")["items"]]
+    moves = [e["data"].get("state") for e in house.get(f"/v1/runs/{run}/events?page_size=1000")["items"]]
     assert moves.count("completed") == 1
     assert_same(weights(house, run), quiet)
     assert not leftovers(house)

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from detco_core.export.levels import OUTPUTS, LevelsAndPool, torch_levels
+from detco_core.export.levels import OUTPUTS, torch_levels
 from detco_core.nets.backbone import StageBackbone
 
 
@@ -17,7 +17,3 @@ def test_levels_are_the_backbones_and_pooled_is_the_mean_of_the_last(backbone: S
         np.testing.assert_array_equal(levels[name], expected.numpy())
         assert levels[name].shape == (2, channels, -(-70 // stride), -(-41 // stride))
     np.testing.assert_allclose(levels["pooled"], levels["res5"].mean((2, 3)), rtol=1e-5, atol=1e-6)
-
-
-def test_levels_are_computed_in_eval_mode(backbone: StageBackbone) -> None:
-    assert not LevelsAndPool(backbone).eval().backbone.training

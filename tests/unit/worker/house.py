@@ -11,11 +11,13 @@ from sqlalchemy.orm import Session
 
 from control.db.models import Attempt, Checkpoint, DatasetVersion, Run, RunEvent
 from control.db.session import read_only, unit_of_work
-from control.records import claims, history
+from control.records import claims, history, leases
 from control.records.claims import Claim
+from control.records.leases import Outcome
 from control.records.runs import Kind, NewRun, Queue, create_run
 from control.records.workers import WorkerIdentity
 from control.settings import Settings
+from control.states import Ending
 from control.storage.base import Store, file_digest, key_of
 from detco_core.contract.config import override
 from detco_core.contract.presets import smoke
@@ -75,6 +77,10 @@ class House:
             claim = claims.claim(session, self.worker, queue, self.settings.lease_seconds)
         assert claim is not None
         return claim
+
+    def close(self, claim: Claim, kind: Ending = "lost") -> bool:
+        with unit_of_work(self.engine) as session:
+            return leases.close(session, claim.run_id, claim.fence, Outcome(kind=kind))
 
     def run(self, run_id: str) -> Run:
         with read_only(self.engine) as session:

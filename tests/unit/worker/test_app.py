@@ -55,6 +55,11 @@ class Worker:
     def pool(self) -> list[psutil.Process]:
         return [p for p in self.processes() if p.ppid() == self.main.pid and "worker" in p.cmdline()]
 
+    def attendants(self) -> list[psutil.Process]:
+        """Pool processes that have a run."""
+        parents = {runner.ppid() for runner in self.runners()}
+        return [process for process in self.pool() if process.pid in parents]
+
     def runners(self) -> list[psutil.Process]:
         return [p for p in self.processes() if "runner" in p.cmdline()]
 
@@ -131,16 +136,22 @@ def test_work_is_done_and_sigterm_gives_it_back(house: House, start: Callable[..
     assert again.leave(signal.SIGINT) == 0
 
 
+def kill_in_attempt(worker: Worker, run_id: str, number: int, victims: Callable[[], list[psutil.Process]]) -> None:
+    """Kill processes in the midst of an attempt, and wait until it is closed."""
+    worker.wait_for_step(run_id, 20 * number)
+    worker.wait_for(lambda: len(worker.house.attempts(run_id)) == number and worker.jobs())
+    for process in victims():
+        process.kill()
+    worker.wait_for(lambda: worker.house.attempts(run_id)[number - 1].ended_at is not None)
+
+
 @pytest.mark.slow
 def test_jobs_runners_and_pool_processes_may_be_killed(house: House, start: Callable[..., Worker]) -> None:
     worker = start()
     run_id = disturbed(house)
-    for n, victim in enumerate((worker.jobs, worker.runners, lambda: [p.parent() for p in worker.runners()]), start=1):
-        worker.wait_for_step(run_id, 20 * n)
-        worker.wait_for(lambda n=n: len(house.attempts(run_id)) == n and worker.jobs())
-        for process in victim():
-            process.kill()
-        worker.wait_for(lambda n=n: house.attempts(run_id)[n - 1].ended_at is not None)
+    kill_in_attempt(worker, run_id, 1, worker.jobs)
+    kill_in_attempt(worker, run_id, 2, worker.runners)
+    kill_in_attempt(worker, run_id, 3, worker.attendants)
     worker.wait_for_state(run_id, "completed")
     assert_completed_once(house, run_id)
     assert [attempt.state for attempt in house.attempts(run_id)] == ["lost", "lost", "preempted", "completed"]

@@ -4,7 +4,7 @@ import asyncio
 import io
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from detco_core.inference.tiny import write_tiny_bundle
 from server.features.catalog import FolderCatalog
 from server.features.engine import FeatureEngine
 from server.features.job import EngineLimits
+from server.features.loaded import Loaded
 from server.features.models import Models, ServingOptions
 from server.features.schemas import FeatureOptions, FeatureRequest, ImagePart
 
@@ -47,8 +48,7 @@ def open_models(catalog: FolderCatalog, tmp_path: Path) -> Iterator[Callable[...
     opened: list[Models] = []
 
     def start(**options: Any) -> Models:
-        given = {"folder": tmp_path / "serving", "execution": EXECUTION, "poll_seconds": 0.02} | options
-        models = Models(catalog, ServingOptions(**given))
+        models = Models(catalog, serving(tmp_path, options))
         opened.append(models)
         models.start()
         return models
@@ -64,8 +64,7 @@ def open_engine(catalog: FolderCatalog, tmp_path: Path) -> Callable[..., Any]:
 
     @asynccontextmanager
     async def running(limits: EngineLimits | None = None, **options: Any) -> AsyncIterator[FeatureEngine]:
-        given = {"folder": tmp_path / "serving", "execution": EXECUTION, "poll_seconds": 0.02} | options
-        engine = FeatureEngine(Models(catalog, ServingOptions(**given)), limits or EngineLimits())
+        engine = FeatureEngine(Models(catalog, serving(tmp_path, options)), limits or EngineLimits())
         engine.start()
         try:
             await asyncio.to_thread(wait_until, lambda: engine.models.settled)
@@ -74,6 +73,11 @@ def open_engine(catalog: FolderCatalog, tmp_path: Path) -> Callable[..., Any]:
             await asyncio.to_thread(engine.close)
 
     return running
+
+
+def serving(root: Path, options: dict[str, Any]) -> ServingOptions:
+    given: dict[str, Any] = {"folder": root / "serving", "execution": EXECUTION, "poll_seconds": 0.02} | options
+    return ServingOptions(**given)
 
 
 @pytest.fixture
@@ -113,43 +117,18 @@ def request_of() -> Callable[..., FeatureRequest]:
 
 
 @pytest.fixture
-def stopped() -> Callable[..., Any]:
-    """Stops the compute of a model, as if it were at work on something large, for as long as the block runs."""
+def stopped() -> Callable[[FeatureEngine], Any]:
+    """Nothing is decoded or computed by the engine's only model for as long as the `async with` block runs."""
 
-    @contextmanager
-    def stop(engine: FeatureEngine) -> Iterator[None]:
+    @asynccontextmanager
+    async def stop(engine: FeatureEngine) -> AsyncIterator[Loaded]:
         (loaded,) = engine.models.loaded()
-        with Busy(loaded.owner):
-            yield
+        for _ in range(engine.models.options.ahead):
+            await loaded.ahead.acquire()
+        try:
+            yield loaded
+        finally:
+            for _ in range(engine.models.options.ahead):
+                loaded.ahead.release()
 
     return stop
-
-
-class Busy:
-    """Occupies a compute owner with an entry that takes until the block ends."""
-
-    def __init__(self, owner: Any) -> None:
-        self.owner = owner
-
-    def __enter__(self) -> None:
-        import threading
-
-        self.begun, self.go_on = threading.Event(), threading.Event()
-        session = self.owner._session
-        self.owner._session = _Slow(session, self.begun, self.go_on)
-        self.owner.submit(np.zeros((1, 3, 8, 8), np.float32), ("pooled",), time.monotonic() + 100)
-        assert self.begun.wait(30)
-        self.owner._session = session
-
-    def __exit__(self, *_: object) -> None:
-        self.go_on.set()
-
-
-class _Slow:
-    def __init__(self, session: Any, begun: Any, go_on: Any) -> None:
-        self.session, self.begun, self.go_on = session, begun, go_on
-
-    def run(self, array: Any, outputs: Any) -> Any:
-        self.begun.set()
-        assert self.go_on.wait(30)
-        return self.session.run(array, outputs)

@@ -1,0 +1,112 @@
+"""The compute owner: in order, one at a time, nothing for those who left or came too late, and never dead."""
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
+
+import numpy as np
+import pytest
+
+from server.features.batcher import ComputeOwner
+from server.features.errors import ComputeFailed, DeadlineExceeded
+
+IMAGE = np.zeros((1, 3, 4, 4), np.float32)
+
+
+class Gated:
+    """Computes nothing, when it is let."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Semaphore(0)
+        self.begun = threading.Semaphore(0)
+        self.ran: list[float] = []
+
+    def run(self, array: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
+        self.begun.release()
+        assert self.gate.acquire(timeout=30)
+        self.ran.append(float(array.flat[0]))
+        if np.isnan(array.flat[0]):
+            raise RuntimeError("no such luck")
+        return dict.fromkeys(outputs, array)
+
+
+def later() -> float:
+    return time.monotonic() + 100
+
+
+@pytest.fixture
+def runner() -> Gated:
+    return Gated()
+
+
+@pytest.fixture
+def owner(runner: Gated) -> ComputeOwner:
+    owner = ComputeOwner(runner, "test")
+    owner.start()
+    return owner
+
+
+def test_entries_are_computed_in_order(owner: ComputeOwner, runner: Gated) -> None:
+    futures = [owner.submit(IMAGE + n, ("res5",), later()) for n in range(5)]
+    runner.gate.release(5)
+    assert [float(future.result(30).maps["res5"].flat[0]) for future in futures] == [0, 1, 2, 3, 4]
+    assert runner.ran == [0, 1, 2, 3, 4]
+    owner.close()
+
+
+def test_who_left_costs_nothing(owner: ComputeOwner, runner: Gated) -> None:
+    first = owner.submit(IMAGE, ("res5",), later())
+    assert runner.begun.acquire(timeout=30)
+    left = [owner.submit(IMAGE + 1, ("res5",), later()) for _ in range(60)]
+    assert all(future.cancel() for future in left)
+    last = owner.submit(IMAGE + 2, ("res5",), later())
+    runner.gate.release(2)
+    last.result(30)
+    assert runner.ran == [0, 2]
+    assert (owner.computed, owner.dropped) == (2, 60)
+    assert first.done()
+    with pytest.raises(CancelledError):
+        left[0].result()
+    owner.close()
+
+
+def test_a_deadline_is_checked_before_compute(owner: ComputeOwner, runner: Gated) -> None:
+    late = owner.submit(IMAGE, ("res5",), time.monotonic() - 1)
+    with pytest.raises(DeadlineExceeded):
+        late.result(30)
+    assert (runner.ran, owner.computed, owner.dropped) == ([], 0, 1)
+    owner.close()
+
+
+def test_one_that_fails_fails_alone(owner: ComputeOwner, runner: Gated) -> None:
+    runner.gate.release(3)
+    futures = [owner.submit(IMAGE + value, ("res5",), later()) for value in (1, np.nan, 2)]
+    assert futures[0].result(30).seconds >= 0
+    with pytest.raises(ComputeFailed, match="no such luck"):
+        futures[1].result(30)
+    assert futures[2].result(30).maps["res5"].flat[0] == 2
+    owner.close()
+
+
+def test_closing_lets_what_was_submitted_finish(owner: ComputeOwner, runner: Gated) -> None:
+    futures = [owner.submit(IMAGE + n, ("res5",), later()) for n in range(3)]
+    owner.close()
+    runner.gate.release(3)
+    assert all(future.result(30) for future in futures)
+    owner._thread.join(30)
+    assert not owner._thread.is_alive()
+
+
+def test_it_says_how_long_it_is_at_work(owner: ComputeOwner, runner: Gated) -> None:
+    before = owner.at_work
+    future = owner.submit(IMAGE, ("res5",), later())
+    assert runner.begun.acquire(timeout=30)
+    during = owner.at_work
+    runner.gate.release()
+    future.result(30)
+    owner.close()
+    owner._thread.join(30)
+    assert before is None
+    assert during is not None
+    assert owner.at_work is None

@@ -1,0 +1,271 @@
+"""The engine under good and bad requests, alone and together: every image on its own, every bound kept."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from detco_core.contract.errors import ImageError
+from detco_core.inference import Backbone
+from detco_core.inference.images import Limits
+from detco_core.inference.preprocess import ResizeExact
+from server.features.catalog import FolderCatalog
+from server.features.engine import FeatureEngine
+from server.features.errors import (
+    DeadlineExceeded,
+    NoneReadable,
+    OtherWeights,
+    Overloaded,
+    ReplyTooLarge,
+    UnknownLevel,
+)
+from server.features.job import EngineLimits
+from server.features.loaded import Loaded
+from server.features.schemas import FeatureReply, FeatureRequest
+
+OpenEngine = Callable[..., AbstractAsyncContextManager[FeatureEngine]]
+Stopped = Callable[[FeatureEngine], AbstractAsyncContextManager[Loaded]]
+Jpeg = Callable[..., bytes]
+RequestOf = Callable[..., FeatureRequest]
+
+
+def arrays(reply: FeatureReply) -> dict[tuple[int, str], np.ndarray]:
+    return {(tensor.image, tensor.level): tensor.array for tensor in reply.tensors}
+
+
+async def turns(count: int = 20) -> None:
+    """Let other tasks run."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_it_answers_what_the_backbone_answers(
+    open_engine: OpenEngine, bundles: list[Path], jpeg: Jpeg, request_of: RequestOf
+) -> None:
+    direct = Backbone.open(bundles[0], providers=["CPUExecutionProvider"], threads=1)
+    levels = ("res2", "res5")
+    async with open_engine() as engine:
+        for options in (
+            {},
+            {"pool": "avg"},
+            {"dtype": "float16", "normalize": "l2"},
+            {"resize": ResizeExact(height=40, width=30)},
+        ):
+            reply = await engine.infer(request_of(jpeg(), levels=levels, **options))
+            expected = direct.features(jpeg(), levels=levels, **options)
+            for level in levels:
+                np.testing.assert_array_equal(arrays(reply)[0, level], expected.tensors[level])
+            facts = reply.images[0].facts
+            assert facts is not None
+            assert facts.geometry == expected.geometry
+            reply.release()
+        assert (reply.model.model, reply.model.version) == ("tiny", 1)
+        assert reply.model.digest == direct.manifest.weights_digest
+        assert reply.model.provider == "CPUExecutionProvider"
+        assert min(reply.timings.decode, reply.timings.compute, reply.timings.encode, reply.timings.queue) >= 0
+        assert reply.timings.decode > 0
+        assert reply.timings.compute > 0
+        assert (engine.memory.held, engine.admission.images) == (0, 0)
+
+
+async def test_one_broken_image_fails_alone(open_engine: OpenEngine, jpeg: Jpeg, request_of: RequestOf) -> None:
+    good = [jpeg(60 + n, 40 + n, seed=n) for n in range(3)]
+    async with open_engine() as engine:
+        alone = [arrays(await engine.infer(request_of(image)))[0, "res5"] for image in good]
+        reply = await engine.infer(request_of(good[0], b"text", good[1], good[2][:200], good[2]))
+        assert [image.error is None for image in reply.images] == [True, False, True, False, True]
+        for index, expected in zip((0, 2, 4), alone, strict=True):
+            np.testing.assert_array_equal(arrays(reply)[index, "res5"], expected)
+        assert isinstance(reply.images[1].error, ImageError)
+        assert reply.images[1].error.code == "unsupported"
+        assert isinstance(reply.images[3].error, ImageError)
+        assert reply.images[3].error.code == "unreadable"
+
+
+async def test_only_broken_images_are_no_answer(open_engine: OpenEngine, request_of: RequestOf) -> None:
+    async with open_engine() as engine:
+        with pytest.raises(ImageError):
+            await engine.infer(request_of(b"text"))
+        with pytest.raises(NoneReadable) as caught:
+            await engine.infer(request_of(b"text", b"\xff\xd8\xff"))
+        assert len(caught.value.errors) == 2
+
+
+async def test_corrupt_images_among_good_ones_from_many_callers(
+    open_engine: OpenEngine, jpeg: Jpeg, request_of: RequestOf
+) -> None:
+    good = [jpeg(40 + n, 50, seed=n) for n in range(6)]
+    async with open_engine(EngineLimits(under_way=200)) as engine:
+        alone = [arrays(await engine.infer(request_of(image)))[0, "res5"] for image in good]
+
+        async def one(n: int) -> bool:
+            if n % 4 == 3:
+                with pytest.raises(ImageError):
+                    await engine.infer(request_of(random.Random(n).choice([b"", b"text", good[0][: 100 + n]])))
+                return False
+            reply = await engine.infer(request_of(good[n % 6]))
+            np.testing.assert_array_equal(arrays(reply)[0, "res5"], alone[n % 6])
+            reply.release()
+            return True
+
+        answers = await asyncio.gather(*(one(n) for n in range(80)))
+        assert sum(answers) == 60
+        assert (engine.memory.held, engine.admission.images) == (0, 0)
+
+
+async def test_full_is_refused_and_the_rest_is_answered(
+    open_engine: OpenEngine, stopped: Stopped, jpeg: Jpeg, request_of: RequestOf
+) -> None:
+    async with open_engine(EngineLimits(under_way=4)) as engine:
+        async with stopped(engine):
+            waiting = [asyncio.ensure_future(engine.infer(request_of(jpeg()))) for _ in range(10)]
+            await turns()
+            refused = [task for task in waiting if task.done()]
+            assert len(refused) == 6
+            for task in refused:
+                assert isinstance(task.exception(), Overloaded)
+            with pytest.raises(Overloaded):
+                engine.admission.check()
+        answered = await asyncio.gather(*waiting, return_exceptions=True)
+        assert sum(isinstance(answer, FeatureReply) for answer in answered) == 4
+        engine.admission.check()
+
+
+async def test_who_hangs_up_costs_no_compute(
+    open_engine: OpenEngine, stopped: Stopped, jpeg: Jpeg, request_of: RequestOf
+) -> None:
+    async with open_engine(EngineLimits(under_way=100)) as engine:
+        async with stopped(engine) as loaded:
+            before = loaded.owner.computed
+            left = [asyncio.ensure_future(engine.infer(request_of(jpeg()))) for _ in range(60)]
+            await turns()
+            assert engine.admission.images == 60
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left)
+            assert (engine.admission.images, engine.memory.held) == (0, 0)
+        (await engine.infer(request_of(jpeg()))).release()
+        assert loaded.owner.computed == before + 1
+
+
+async def test_a_deadline_is_an_answer(
+    open_engine: OpenEngine, stopped: Stopped, jpeg: Jpeg, request_of: RequestOf
+) -> None:
+    async with open_engine() as engine:
+        async with stopped(engine) as loaded:
+            before = loaded.owner.computed
+            with pytest.raises(DeadlineExceeded, match="timeout_ms=20"):
+                await engine.infer(request_of(jpeg(), timeout_ms=20))
+        assert loaded.owner.computed == before
+        assert (engine.admission.images, engine.memory.held) == (0, 0)
+
+
+async def test_nothing_is_computed_for_what_can_be_refused_before(
+    open_engine: OpenEngine, jpeg: Jpeg, request_of: RequestOf
+) -> None:
+    async with open_engine() as engine:
+        (loaded,) = engine.models.loaded()
+        before = loaded.owner.computed
+        with pytest.raises(OtherWeights, match=loaded.version.digest):
+            await engine.infer(request_of(jpeg(), expect_digest="sha256:other"))
+        with pytest.raises(UnknownLevel, match="res2, res3, res4, res5"):
+            await engine.infer(request_of(jpeg(), levels=("res9",)))
+        with pytest.raises(ReplyTooLarge) as caught:
+            await engine.infer(request_of(jpeg(), max_values=10))
+        assert caught.value.format_only
+        assert loaded.owner.computed == before
+        reply = await engine.infer(request_of(jpeg(), expect_digest=loaded.version.digest, max_values=60))
+        assert reply.tensors[0].array.size == 60
+
+
+async def test_an_answer_is_bounded_over_all_its_images(
+    open_engine: OpenEngine, jpeg: Jpeg, request_of: RequestOf
+) -> None:
+    async with open_engine(EngineLimits(reply_bytes=500)) as engine:
+        assert (await engine.infer(request_of(jpeg(), jpeg()))).tensors[0].array.nbytes == 240
+        with pytest.raises(ReplyTooLarge, match="pool=avg") as caught:
+            await engine.infer(request_of(jpeg(), jpeg(), jpeg()))
+        assert not caught.value.format_only
+        (await engine.infer(request_of(*[jpeg()] * 10, pool="avg"))).release()
+
+
+async def test_answers_that_nobody_reads_hold_back_others(
+    open_engine: OpenEngine, jpeg: Jpeg, request_of: RequestOf
+) -> None:
+    async with open_engine(EngineLimits(held_bytes=500)) as engine:
+        held = [await engine.infer(request_of(jpeg())) for _ in range(2)]
+        with pytest.raises(Overloaded):
+            await engine.infer(request_of(jpeg()))
+        held.pop().release()
+        (await engine.infer(request_of(jpeg()))).release()
+        held.clear()
+        assert engine.memory.held == 0
+
+
+async def test_limits_of_one_image_are_that_images_error(
+    open_engine: OpenEngine, jpeg: Jpeg, request_of: RequestOf
+) -> None:
+    limits = EngineLimits(image=Limits(pixels=5000), network_pixels=10_000)
+    async with open_engine(limits) as engine:
+        reply = await engine.infer(request_of(jpeg(), jpeg(100, 100)))
+        assert [getattr(image.error, "code", None) for image in reply.images] == [None, "too_large"]
+        with pytest.raises(ImageError, match="network"):
+            await engine.infer(request_of(jpeg(), resize=ResizeExact(height=200, width=200)))
+
+
+async def test_every_answer_is_of_one_version_while_the_alias_moves(
+    open_engine: OpenEngine, catalog: FolderCatalog, bundles: list[Path], jpeg: Jpeg, request_of: RequestOf
+) -> None:
+    versions = list(catalog.bundles)
+    images = [jpeg(50 + n, 40, seed=n) for n in range(4)]
+    expected = {}
+    for number, bundle in enumerate(bundles, start=1):
+        direct = Backbone.open(bundle, providers=["CPUExecutionProvider"], threads=1)
+        expected[number] = [direct.features(image).tensors["res5"] for image in images]
+    async with open_engine(EngineLimits(under_way=1000)) as engine:
+        over = asyncio.Event()
+        seen: set[int] = set()
+
+        async def ask() -> int:
+            count = 0
+            while not over.is_set():
+                reply = await engine.infer(request_of(*images))
+                seen.add(reply.model.version)
+                for index in range(4):
+                    np.testing.assert_array_equal(arrays(reply)[index, "res5"], expected[reply.model.version][index])
+                reply.release()
+                count += 1
+            return count
+
+        askers = [asyncio.ensure_future(ask()) for _ in range(4)]
+        for swap in range(12):
+            version = versions[swap % 3]
+            await asyncio.to_thread(engine.models.ensure, "tiny", version.number, 30)
+            catalog.aliases["tiny@production"] = version
+            await asyncio.to_thread(engine.models.refresh)
+            reply = await engine.infer(request_of(images[0]))
+            assert reply.model.version == version.number
+        over.set()
+        assert min(await asyncio.gather(*askers)) > 0
+        assert seen == {1, 2, 3}
+
+
+async def test_the_probe_goes_the_whole_way(open_engine: OpenEngine) -> None:
+    async with open_engine() as engine:
+        assert await engine.probe(30) == []
+        (loaded,) = engine.models.loaded()
+        loaded.owner.close()
+        loaded.owner._thread.join(30)
+        assert await engine.probe(0.02) == ["tiny:1 does not answer"]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+pytestmark = pytest.mark.anyio

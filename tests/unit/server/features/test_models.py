@@ -1,0 +1,299 @@
+"""Models at hand: promoted, rolled back, pinned, failed, let go and taken up again, with the catalogue up or down."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from control.errors import Forbidden
+from detco_core.inference.tiny import write_tiny_bundle
+from server.features.catalog import FolderCatalog, VersionRef
+from server.features.errors import ModelUnavailable, NoDefaultModel, UnknownModel
+from server.features.models import Models
+
+OpenModels = Callable[..., Models]
+Until = Callable[[Callable[[], bool]], None]
+
+
+def leased(models: Models, named: str | None = None, only: frozenset[str] | None = None) -> VersionRef:
+    """The version that answers a request just now; it is really asked for features."""
+
+    async def ask() -> VersionRef:
+        async with models.lease(named, only) as loaded:
+            image = np.zeros((1, 3, 32, 32), np.float32)
+            computed = await asyncio.wrap_future(loaded.owner.submit(image, ("pooled",), time.monotonic() + 30))
+            assert computed.maps["pooled"].shape == (1, 10)
+            return loaded.version
+
+    return asyncio.run(ask())
+
+
+@pytest.fixture
+def versions(catalog: FolderCatalog) -> list[VersionRef]:
+    return list(catalog.bundles)
+
+
+def test_an_alias_is_followed(
+    open_models: OpenModels, catalog: FolderCatalog, versions: list[VersionRef], until: Until
+) -> None:
+    models = open_models()
+    until(lambda: models.settled)
+    assert leased(models) == leased(models, "tiny") == leased(models, "tiny@production") == versions[0]
+    catalog.aliases["tiny@production"] = versions[1]
+    until(lambda: leased(models) == versions[1])
+    catalog.aliases["tiny@production"] = versions[0]
+    until(lambda: leased(models) == versions[0])
+    catalog.aliases["tiny@canary"] = versions[2]
+    until(lambda: "tiny@canary" in [state.alias for state in models.states() if state.served])
+    assert leased(models, "tiny@canary") == versions[2]
+    del catalog.aliases["tiny@canary"]
+    models.refresh()
+    with pytest.raises(UnknownModel, match="tiny@production"):
+        leased(models, "tiny@canary")
+
+
+def test_ensure_then_refresh_serves_at_once(
+    open_models: OpenModels, catalog: FolderCatalog, versions: list[VersionRef], until: Until
+) -> None:
+    models = open_models(poll_seconds=1000)
+    until(lambda: models.settled)
+    models.ensure("tiny", 2, timeout=30)
+    assert leased(models) == versions[0]
+    catalog.aliases["tiny@production"] = versions[1]
+    models.refresh()
+    assert leased(models) == versions[1]
+
+
+def test_an_answer_from_before_a_promotion_never_overwrites_one_from_after(
+    open_models: OpenModels, catalog: FolderCatalog, versions: list[VersionRef], until: Until
+) -> None:
+    models = open_models(poll_seconds=1000)
+    until(lambda: models.settled)
+    models.ensure("tiny", 2, timeout=30)
+    asked, go_on = threading.Event(), threading.Event()
+    answer = catalog.wanted
+
+    class Slow:
+        """The catalogue on a slow line: what it answers is old when it arrives."""
+
+        find, fetch = catalog.find, catalog.fetch
+
+        def wanted(self) -> Any:
+            old = answer()
+            asked.set()
+            assert go_on.wait(30)
+            return old
+
+    models.catalog = Slow()
+    slow = threading.Thread(target=models.refresh)
+    slow.start()
+    assert asked.wait(30)
+    catalog.aliases["tiny@production"] = versions[1]
+    models.catalog = catalog
+    promotion = threading.Thread(target=models.refresh)
+    promotion.start()
+    go_on.set()
+    slow.join()
+    promotion.join()
+    assert leased(models) == versions[1]
+
+
+def test_a_version_by_number_is_loaded_on_demand_once(
+    open_models: OpenModels, versions: list[VersionRef], until: Until
+) -> None:
+    models = open_models()
+    until(lambda: models.settled)
+
+    async def together() -> list[Any]:
+        async def one() -> Any:
+            async with models.lease("tiny:3") as loaded:
+                return loaded
+
+        return await asyncio.gather(*(one() for _ in range(20)))
+
+    found = asyncio.run(together())
+    assert {loaded.version for loaded in found} == {versions[2]}
+    assert len({id(loaded) for loaded in found}) == 1
+
+
+@pytest.mark.parametrize("named", ["tiny:9", "tiny@nowhere", "other", "tiny:x", "@", ":", ""])
+def test_what_does_not_exist_is_said(open_models: OpenModels, until: Until, named: str) -> None:
+    models = open_models()
+    until(lambda: models.settled)
+    with pytest.raises(UnknownModel):
+        leased(models, named)
+    with pytest.raises(UnknownModel):
+        models.ensure("tiny", 9, timeout=30)
+
+
+def test_no_model_at_all_is_ready_and_says_so(open_models: OpenModels, catalog: FolderCatalog, until: Until) -> None:
+    catalog.aliases.clear()
+    models = open_models()
+    until(lambda: models.settled)
+    with pytest.raises(NoDefaultModel, match="promote"):
+        leased(models)
+
+
+def test_a_token_for_other_models_is_refused(open_models: OpenModels, until: Until) -> None:
+    models = open_models()
+    until(lambda: models.settled)
+    assert leased(models, only=frozenset({"tiny"})).model == "tiny"
+    for named in (None, "tiny:2", "nowhere"):
+        with pytest.raises(Forbidden, match="big"):
+            leased(models, named, frozenset({"big"}))
+
+
+def test_a_failed_load_keeps_the_old_one_and_says_why(
+    open_models: OpenModels, catalog: FolderCatalog, versions: list[VersionRef], tmp_path: Path, until: Until
+) -> None:
+    models = open_models()
+    until(lambda: models.settled)
+    write_tiny_bundle(tmp_path / "bad", seed=9)
+    bad = catalog.add("tiny", 4, tmp_path / "bad")
+    (tmp_path / "bad" / "model.onnx").write_bytes(b"damaged at its source")
+    catalog.aliases["tiny@production"] = bad
+    until(lambda: models.states()[0].failure is not None)
+    (state,) = models.states()
+    assert (state.wanted, state.served) == (bad, versions[0])
+    assert "damaged" in str(state.failure)
+    assert models.settled
+    assert leased(models) == versions[0]
+    with pytest.raises(ModelUnavailable, match="damaged"):
+        leased(models, "tiny:4")
+    with pytest.raises(ModelUnavailable, match="damaged"):
+        models.ensure("tiny", 4, timeout=30)
+    write_tiny_bundle(tmp_path / "bad", seed=9)
+    models.ensure("tiny", 4, timeout=30)
+    until(lambda: leased(models) == bad)
+    assert models.states()[0].failure is None
+
+
+def test_other_weights_than_the_records_say_are_refused(
+    open_models: OpenModels, catalog: FolderCatalog, bundles: list[Path], until: Until
+) -> None:
+    models = open_models()
+    until(lambda: models.settled)
+    wrong = VersionRef("tiny-5", "tiny", 5, "sha256:other")
+    catalog.bundles[wrong] = bundles[0]
+    with pytest.raises(ModelUnavailable, match="sha256:other"):
+        leased(models, "tiny:5")
+
+
+def test_pinned_versions_stay_and_others_are_let_go(
+    open_models: OpenModels, catalog: FolderCatalog, versions: list[VersionRef], bundles: list[Path], until: Until
+) -> None:
+    catalog.pinned.add(versions[1])
+    more = [catalog.add("tiny", number, bundles[2]) for number in (6, 7)]
+    models = open_models(max_loaded=3)
+    until(lambda: {loaded.version for loaded in models.loaded()} == set(versions[:2]))
+    old = leased(models, "tiny:3")
+    for number in (6, 7, 6):
+        leased(models, f"tiny:{number}")
+        kept = {loaded.version for loaded in models.loaded()}
+        assert {versions[0], versions[1]} < kept
+        assert len(kept) == 3
+    assert old not in kept
+    assert more[0] in kept
+
+
+def test_a_model_in_use_finishes_after_it_was_let_go(
+    open_models: OpenModels, versions: list[VersionRef], until: Until
+) -> None:
+    models = open_models(max_loaded=1)
+    until(lambda: models.settled)
+
+    async def hold() -> None:
+        async with models.lease("tiny:2") as second:
+            async with models.lease("tiny:3"):
+                assert second not in models.loaded()
+                image = np.zeros((1, 3, 32, 32), np.float32)
+                work = second.owner.submit(image, ("pooled",), time.monotonic() + 30)
+                assert (await asyncio.wrap_future(work)).maps["pooled"].shape == (1, 10)
+            assert second.owner._thread.is_alive()
+        second.owner._thread.join(30)
+        assert not second.owner._thread.is_alive()
+
+    asyncio.run(hold())
+
+
+def test_with_the_catalogue_down_everything_at_hand_goes_on(
+    open_models: OpenModels, catalog: FolderCatalog, versions: list[VersionRef], until: Until
+) -> None:
+    models = open_models()
+    until(lambda: models.settled)
+    leased(models, "tiny:2")
+    catalog.down = True
+    assert leased(models) == versions[0]
+    assert leased(models, "tiny:2") == versions[1]
+    with pytest.raises(ModelUnavailable, match="down"):
+        leased(models, "tiny:3")
+    with pytest.raises(ConnectionError):
+        models.refresh()
+
+
+def test_a_restart_with_the_catalogue_down_serves_the_last_good_models(
+    open_models: OpenModels, catalog: FolderCatalog, versions: list[VersionRef], until: Until
+) -> None:
+    catalog.pinned.add(versions[2])
+    first = open_models()
+    until(lambda: len(first.loaded()) == 2)
+    first.close()
+    catalog.down = True
+    again = open_models()
+    until(lambda: again.settled and len(again.loaded()) == 2)
+    assert leased(again) == versions[0]
+    assert leased(again, "tiny:3") == versions[2]
+    catalog.down = False
+    catalog.aliases["tiny@production"] = versions[1]
+    until(lambda: leased(again) == versions[1])
+
+
+def test_the_index_survives_a_start_that_loads_nothing(
+    open_models: OpenModels, catalog: FolderCatalog, tmp_path: Path, until: Until
+) -> None:
+    first = open_models()
+    until(lambda: first.settled)
+    first.close()
+    index = (tmp_path / "serving" / "index.json").read_bytes()
+    (model,) = (tmp_path / "serving" / "bundles").glob("*/model.onnx")
+    good = model.read_bytes()
+    model.write_bytes(b"damaged on this machine")
+    catalog.down = True
+    second = open_models()
+    until(lambda: second.settled)
+    with pytest.raises(ModelUnavailable):
+        leased(second)
+    second.close()
+    assert (tmp_path / "serving" / "index.json").read_bytes() == index
+    model.write_bytes(good)
+    third = open_models()
+    until(lambda: third.settled)
+    assert leased(third).number == 1
+
+
+def test_a_bundle_damaged_on_this_machine_is_fetched_again(
+    open_models: OpenModels, versions: list[VersionRef], tmp_path: Path, until: Until
+) -> None:
+    first = open_models()
+    until(lambda: first.settled)
+    first.close()
+    (model,) = (tmp_path / "serving" / "bundles").glob("*/model.onnx")
+    model.write_bytes(b"damaged on this machine")
+    second = open_models()
+    until(lambda: second.settled)
+    assert leased(second) == versions[0]
+
+
+def test_before_the_first_look_nothing_is_called_unknown(catalog: FolderCatalog, tmp_path: Path) -> None:
+    from server.features.models import ServingOptions
+
+    models = Models(catalog, ServingOptions(folder=tmp_path))
+    assert not models.settled
+    with pytest.raises(ModelUnavailable, match="starting"):
+        leased(models, "tiny")
+    models.close()

@@ -1,0 +1,106 @@
+"""Parameters of a request: read strictly, from query and JSON alike; what is not built yet is refused by name."""
+
+from typing import Any
+
+import pytest
+
+from detco_core.contract.errors import InvalidDocument
+from detco_core.inference.preprocess import ResizeExact, ResizeShortSide
+from server.features.schemas import FeatureOptions, query_document, read_options
+
+
+def test_a_query_says_the_same_as_json() -> None:
+    query = [
+        ("model", "tiny@production"),
+        ("levels", "res4, res5"),
+        ("pool", "avg"),
+        ("dtype", "float16"),
+        ("normalize", "l2"),
+        ("resize", '{"short_side": 800, "max_side": 1333}'),
+        ("orientation", "ignore"),
+        ("timeout_ms", "500"),
+        ("expect_digest", "sha256:1"),
+    ]
+    options = read_options(query_document(query))
+    assert options == FeatureOptions(
+        model="tiny@production",
+        levels=("res4", "res5"),
+        pool="avg",
+        dtype="float16",
+        normalize="l2",
+        resize=ResizeShortSide(short_side=800, max_side=1333),
+        orientation="ignore",
+        timeout_ms=500,
+        expect_digest="sha256:1",
+    )
+
+
+def test_the_defaults() -> None:
+    options = read_options({})
+    assert options == FeatureOptions()
+    assert (options.levels, options.pool, options.dtype, options.normalize) == (None, "none", "float32", "none")
+    assert (options.resize, options.orientation, options.timeout_ms) == (None, "exif", 30_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("none", "none"), ('{"height": 3, "width": 4}', ResizeExact(height=3, width=4))]
+)
+def test_resize_in_a_query(text: str, expected: object) -> None:
+    assert read_options(query_document([("resize", text)])).resize == expected
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ({"level": "res5"}, "level"),
+        ({"levels": []}, "levels"),
+        ({"levels": ["res5", "res5"]}, "levels"),
+        ({"levels": [str(n) for n in range(40)]}, "levels"),
+        ({"levels": "res5"}, "levels"),
+        ({"pool": "max"}, "pool"),
+        ({"dtype": "float64"}, "dtype"),
+        ({"normalize": 2}, "normalize"),
+        ({"timeout_ms": 0}, "timeout_ms"),
+        ({"timeout_ms": 10**9}, "timeout_ms"),
+        ({"timeout_ms": True}, "timeout_ms"),
+        ({"resize": {"short_side": 5, "depth": 3}}, "resize"),
+        ({"orientation": None}, "orientation"),
+    ],
+)
+def test_bad_parameters_are_named(document: Any, path: str) -> None:
+    with pytest.raises(InvalidDocument) as caught:
+        read_options(document)
+    assert any(fault.path.startswith(path) for fault in caught.value.faults)
+
+
+@pytest.mark.parametrize(("key", "value"), [("boxes", [[0, 0, 5, 5]]), ("roi_size", 7), ("dtype", "int8")])
+def test_what_is_not_built_yet_is_refused_by_name_and_never_ignored(key: str, value: Any) -> None:
+    with pytest.raises(InvalidDocument) as caught:
+        read_options({key: value})
+    (fault,) = caught.value.faults
+    assert fault.path == key
+    assert "not implemented yet" in fault.message
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [("timeout_ms", "soon")],
+        [("timeout_ms", "-5")],
+        [("timeout_ms", "٣")],
+        [("timeout_ms", "9" * 5000)],
+        [("resize", "{")],
+        [("resize", "[" * 100_000)],
+        [("pool", "avg"), ("pool", "none")],
+    ],
+)
+def test_a_bad_query_is_named(items: list[tuple[str, str]]) -> None:
+    with pytest.raises(InvalidDocument) as caught:
+        query_document(items)
+    assert caught.value.faults[0].path == items[0][0]
+
+
+@pytest.mark.parametrize("document", [[], "text", None, 5])
+def test_options_are_an_object(document: Any) -> None:
+    with pytest.raises(InvalidDocument):
+        read_options(document)

@@ -1,0 +1,88 @@
+"""Bundles and index on disk: whole or not at all, and back after a restart."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from server.features.catalog import FolderCatalog, VersionRef
+from server.features.shelf import Index, Shelf
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(tmp_path / "serving")
+
+
+@pytest.fixture
+def version(catalog: FolderCatalog) -> VersionRef:
+    return catalog.aliases["tiny@production"]
+
+
+def test_a_bundle_is_fetched_once(shelf: Shelf, catalog: FolderCatalog, version: VersionRef) -> None:
+    folder = shelf.bring(version, catalog.fetch)
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "model.onnx"]
+    catalog.down = True
+    assert shelf.bring(version, catalog.fetch) == folder
+
+
+def test_a_fetch_that_fails_leaves_nothing(shelf: Shelf, version: VersionRef) -> None:
+    def fail(_: VersionRef, folder: Path) -> None:
+        (folder / "manifest.json").write_text("half")
+        raise ConnectionError("gone")
+
+    with pytest.raises(ConnectionError):
+        shelf.bring(version, fail)
+    assert list((shelf.root / "bundles").iterdir()) == []
+
+
+def test_a_bundle_is_replaced_only_by_a_whole_one(shelf: Shelf, catalog: FolderCatalog, version: VersionRef) -> None:
+    folder = shelf.bring(version, catalog.fetch)
+    good = (folder / "model.onnx").read_bytes()
+    (folder / "model.onnx").write_bytes(b"damaged")
+    catalog.down = True
+    with pytest.raises(ConnectionError):
+        shelf.bring(version, catalog.fetch, anew=True)
+    assert (folder / "model.onnx").read_bytes() == b"damaged"
+    catalog.down = False
+    shelf.bring(version, catalog.fetch, anew=True)
+    assert (folder / "model.onnx").read_bytes() == good
+
+
+def test_another_process_may_be_faster(shelf: Shelf, catalog: FolderCatalog, version: VersionRef) -> None:
+    def overtaken(asked: VersionRef, folder: Path) -> None:
+        Shelf(shelf.root).bring(asked, catalog.fetch)
+        catalog.fetch(asked, folder)
+
+    folder = shelf.bring(version, overtaken)
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_the_index_comes_back(shelf: Shelf, version: VersionRef) -> None:
+    assert shelf.read_index() == Index()
+    index = Index({"tiny@production": version}, (version,))
+    shelf.write_index(index)
+    assert Shelf(shelf.root).read_index() == index
+    assert [path.name for path in shelf.root.iterdir()] == ["index.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"aliases": 5}', '{"format": 1, "unknown": 2}'])
+def test_an_index_that_cannot_be_read_is_none(shelf: Shelf, text: str, caplog: pytest.LogCaptureFixture) -> None:
+    shelf.root.mkdir()
+    (shelf.root / "index.json").write_text(text)
+    assert shelf.read_index() == Index()
+    assert "cannot be read" in caplog.text
+
+
+def test_pruning_keeps_what_is_named(shelf: Shelf, catalog: FolderCatalog) -> None:
+    versions = list(catalog.bundles)
+    for version in versions:
+        shelf.bring(version, catalog.fetch)
+    for name, age in ((".fetching", 0), (".cut-off", 10_000)):
+        (shelf.root / "bundles" / name).mkdir()
+        os.utime(shelf.root / "bundles" / name, (time.time() - age,) * 2)
+    shelf.prune({versions[1]})
+    assert {path.name for path in (shelf.root / "bundles").iterdir()} == {versions[1].id, ".fetching"}
+    assert json.loads((shelf.root / "bundles" / versions[1].id / "manifest.json").read_text())["architecture"] == "tiny"

@@ -1,0 +1,30 @@
+"""Choosing a format by `Accept`."""
+
+import pytest
+
+from server.http.negotiation import choose
+
+OFFERED = ("application/octet-stream", "application/x-npz", "application/json")
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        (None, OFFERED[0]),
+        ("", OFFERED[0]),
+        ("*/*", OFFERED[0]),
+        ("application/*", OFFERED[0]),
+        ("application/json", OFFERED[2]),
+        ("APPLICATION/JSON; charset=utf-8", OFFERED[2]),
+        ("text/html, application/x-npz;q=0.5, application/json;q=0.4", OFFERED[1]),
+        ("application/json, */*;q=0.1", OFFERED[2]),
+        ("application/octet-stream;q=0, */*", OFFERED[1]),
+        ("*/*;q=0.1, application/x-npz;q=0.05", OFFERED[0]),
+        ("application/json;q=high, application/x-npz", OFFERED[1]),
+        ("text/html", None),
+        ("*/*;q=0", None),
+        (",;,", None),
+    ],
+)
+def test_the_best_offer(accept: str | None, chosen: str | None) -> None:
+    assert choose(accept, OFFERED) == chosen

@@ -1,0 +1,239 @@
+"""The upkeep registers, beats, leads, looks for work, and buries what nobody else can."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete
+
+from control.db.models import OutboxEntry, Run, Slot, Worker
+from control.db.session import unit_of_work
+from control.jobs import make_celery
+from control.records import leaders, leases
+from control.records import workers as worker_rows
+from control.records.runs import Queue
+from control.records.workers import WorkerIdentity
+from control.settings import Settings
+from tests.unit.worker.house import House
+from worker.attempts import KEEP_SECONDS, attempt_folder, occupy, open_folder
+from worker.processes import Mark, marked
+from worker.reaper import DUTY, Upkeep
+from worker.shared import Shared
+from worker.standins import StandIns
+
+
+class Noted(StandIns):
+    """Remembers what it was asked to start."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.started: list[Queue] = []
+
+    def start(self, queue: Queue, identity: WorkerIdentity) -> None:
+        self.started.append(queue)
+
+
+class Scene:
+    def __init__(self, house: House, settings: Settings) -> None:
+        self.house = house
+        self.shared = Shared("host")
+        self.stand_ins = Noted(settings.data_dir)
+        self.upkeep = Upkeep(settings, house.engine, make_celery(settings), self.shared, self.stand_ins)
+        self.upkeep.register()
+
+    def messages(self) -> list[str]:
+        """Queues of the wake-ups that lie with the broker."""
+        folder = self.house.settings.data_dir / "broker" / "messages"
+        return sorted(path.name.split(".")[1] for path in folder.glob("*.msg"))
+
+    def slots(self) -> list[str]:
+        return [slot.uuid for slot in self.house.ask(lambda s: worker_rows.list_slots(s, "host"))]
+
+    def desert(self) -> Mark:
+        """An attempt whose runner is dead."""
+        claim = self.house.claim()
+        mark = Mark(claim.run_id, claim.fence)
+        folder = open_folder(self.house.settings.work_dir, mark)
+        (folder / "resume.pt").touch()
+        (folder / "log.txt").write_text("last words")
+        return mark
+
+
+@pytest.fixture
+def scene(house: House, settings: Settings) -> Iterator[Scene]:
+    yield Scene(house, settings)
+
+
+def test_registering_announces_worker_and_slots(scene: Scene) -> None:
+    row = scene.house.ask(lambda s: s.get_one(Worker, scene.shared.identity().id))
+    assert (row.host, row.pid, row.state) == ("host", os.getpid(), "active")
+    assert row.roots == list(scene.house.settings.resolved_dataset_roots)
+    assert scene.slots() == ["cpu:0", "light:0", "light:1"]
+
+
+def test_a_worker_that_was_forgotten_registers_again(scene: Scene) -> None:
+    first = scene.shared.identity()
+    scene.upkeep.beat()
+    assert scene.shared.identity() == first
+    with unit_of_work(scene.house.engine) as session:
+        session.execute(delete(Worker).where(Worker.id == first.id))
+    scene.upkeep.beat()
+    assert scene.shared.identity() != first
+
+
+def test_a_beat_brings_slots_back(scene: Scene) -> None:
+    with unit_of_work(scene.house.engine) as session:
+        session.execute(delete(Slot))
+    scene.upkeep.beat()
+    assert scene.slots() == ["cpu:0", "light:0", "light:1"]
+
+
+class TestLook:
+    def test_idle_it_sends_nothing(self, scene: Scene) -> None:
+        scene.upkeep.look()
+        assert scene.messages() == []
+
+    def test_work_that_waits_is_woken_then_taken_by_a_stand_in(self, scene: Scene) -> None:
+        scene.house.pretraining()
+        scene.upkeep.look()
+        assert (scene.messages(), scene.stand_ins.started) == (["gpu"], [])
+        scene.upkeep.look()
+        assert scene.stand_ins.started == ["gpu"]
+
+    def test_work_that_was_taken_is_forgotten(self, scene: Scene) -> None:
+        scene.house.pretraining()
+        scene.upkeep.look()
+        claim = scene.house.claim()
+        scene.upkeep.look()
+        scene.house.close(claim, "preempted")
+        scene.upkeep.look()
+        assert scene.stand_ins.started == []
+
+    def test_a_broker_that_takes_nothing_is_not_waited_for(self, house: House, settings: Settings) -> None:
+        roots = settings.dataset_roots
+        away = Settings(
+            data_dir=settings.data_dir, host_name="host", broker_url="redis://127.0.0.1:9/0", dataset_roots=roots
+        )
+        scene = Scene(house, away)
+        house.pretraining()
+        scene.upkeep.look()
+        assert scene.stand_ins.started == ["gpu"]
+
+    def test_a_leaving_worker_looks_no_more(self, scene: Scene) -> None:
+        scene.house.pretraining()
+        scene.shared.stop()
+        scene.upkeep.look()
+        scene.upkeep.look()
+        assert (scene.messages(), scene.stand_ins.started) == ([], [])
+
+
+class TestLead:
+    def test_a_leader_sends_what_is_owed(self, scene: Scene) -> None:
+        scene.house.pretraining()
+        scene.upkeep.lead()
+        assert scene.messages() == ["gpu"]
+
+    def test_another_does_not(self, scene: Scene) -> None:
+        with unit_of_work(scene.house.engine) as session:
+            assert leaders.lead(session, DUTY, "another")
+        scene.house.pretraining()
+        scene.upkeep.lead()
+        scene.upkeep.sweep_outbox()
+        assert scene.messages() == []
+
+    def test_a_lease_that_ended_longer_ago_than_the_grace_is_taken_back(self, house: House, settings: Settings) -> None:
+        scene = Scene(house, settings.model_copy(update={"grace_seconds": 0.05}))
+        patient = Scene(house, settings)
+        run_id = house.pretraining()
+        brief = settings.model_copy(update={"lease_seconds": 0.01})
+        House(house.services._replace(settings=brief), house.worker, house.photos).claim()
+        time.sleep(0.1)
+        patient.upkeep.lead()
+        assert house.run(run_id).state == "starting"
+        with unit_of_work(house.engine) as session:
+            leaders.resign(session, DUTY, patient.shared.identity().id)
+        scene.upkeep.lead()
+        assert house.run(run_id).state == "queued"
+
+    def test_wake_ups_nobody_followed_are_repeated(self, scene: Scene) -> None:
+        scene.upkeep.lead()
+        run_id = scene.house.pretraining()
+        with unit_of_work(scene.house.engine) as session:
+            session.execute(delete(OutboxEntry))
+            session.get_one(Run, run_id).kicked_at = datetime(2020, 1, 1, tzinfo=UTC)
+        scene.upkeep.sweep_outbox()
+        scene.upkeep.lead()
+        assert scene.messages() == ["gpu"]
+
+
+class TestTheDead:
+    def test_an_attempt_without_a_runner_is_closed_when_seen_twice(self, scene: Scene) -> None:
+        run_id = scene.house.pretraining()
+        mark = scene.desert()
+        left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=mark.environment())
+        scene.upkeep.close_the_dead()
+        assert scene.house.run(run_id).state == "starting"
+        scene.upkeep.close_the_dead()
+        left.wait(20)
+        assert scene.house.run(run_id).state == "queued"
+        (attempt,) = scene.house.attempts(run_id)
+        assert (attempt.state, attempt.log_tail) == ("lost", "last words")
+        assert marked(mark) == []
+        folder = attempt_folder(scene.house.settings.work_dir, mark)
+        assert {path.name for path in folder.iterdir()} == {"log.txt", "lock"}
+
+    def test_one_with_a_runner_is_left_alone(self, scene: Scene) -> None:
+        run_id = scene.house.pretraining()
+        mark = scene.desert()
+        lock = occupy(attempt_folder(scene.house.settings.work_dir, mark))
+        for _ in range(3):
+            scene.upkeep.close_the_dead()
+        os.close(lock)
+        assert scene.house.run(run_id).state == "starting"
+
+    def test_one_of_another_data_folder_is_left_alone(self, scene: Scene) -> None:
+        run_id = scene.house.pretraining()
+        scene.house.claim()
+        for _ in range(3):
+            scene.upkeep.close_the_dead()
+        assert scene.house.run(run_id).state == "starting"
+
+
+class TestTidy:
+    def test_what_is_held_is_left_alone(self, scene: Scene) -> None:
+        scene.house.pretraining()
+        folder = attempt_folder(scene.house.settings.work_dir, scene.desert())
+        scene.upkeep.tidy()
+        assert (folder / "resume.pt").exists()
+
+    def test_what_is_over_is_trimmed_and_goes_after_a_day(self, scene: Scene) -> None:
+        scene.house.pretraining()
+        mark = scene.desert()
+        folder = attempt_folder(scene.house.settings.work_dir, mark)
+        with unit_of_work(scene.house.engine) as session:
+            leases.close(session, *mark, leases.Outcome(kind="lost"))
+        scene.upkeep.tidy()
+        assert {path.name for path in folder.iterdir()} == {"log.txt", "lock"}
+        past = time.time() - KEEP_SECONDS - 60
+        for path in (folder, *folder.iterdir()):
+            os.utime(path, (past, past))
+        scene.upkeep.tidy()
+        assert not folder.parent.exists()
+
+
+def test_the_thread_does_all_of_it_and_retires(scene: Scene) -> None:
+    scene.house.pretraining()
+    scene.upkeep.start()
+    deadline = time.monotonic() + 20
+    while scene.messages() == []:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    scene.upkeep.retire()
+    assert not scene.upkeep.is_alive()
+    row = scene.house.ask(lambda s: s.get_one(Worker, scene.shared.identity().id))
+    assert row.state == "gone"
