@@ -34,7 +34,7 @@ class PretrainJob:
     allow_world_size_change: bool = False
     """Consent to resume with another number of processes: batch norm groups change, so the numbers do."""
     keep_checkpoints: int | None = None
-    """Delete all but so many of the newest checkpoints in `folder`; None keeps all, as a worker that uploads them must."""
+    """Delete all but this many of the newest checkpoints; None keeps all, as a worker that uploads them must."""
 
     def __post_init__(self) -> None:
         require(self.keep_checkpoints is None or self.keep_checkpoints >= 1, "keep_checkpoints", "must be at least 1")

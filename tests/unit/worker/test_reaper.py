@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -65,8 +64,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(house: House, settings: Settings) -> Iterator[Scene]:
-    yield Scene(house, settings)
+def scene(house: House, settings: Settings) -> Scene:
+    return Scene(house, settings)
 
 
 def test_registering_announces_worker_and_slots(scene: Scene) -> None:
