@@ -33,7 +33,8 @@ class Supervisor:
         self._folder = folder
         self._environment = dict(environment)
         self._stopping = threading.Event()
-        self._lock = threading.Lock()
+        # Reentrant: a signal handler may ask while this very thread asks already.
+        self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._keep, name="supervisor", daemon=True)
 

@@ -21,13 +21,13 @@ from celery.apps.worker import Worker
 from celery.exceptions import SecurityWarning
 from celery.worker import state
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from control.db.migrate import at_head, upgrade
 from control.db.session import open_engine
 from control.errors import SettingsError
 from control.jobs import QUEUES, UPKEEP, WORK, make_celery, relay
 from control.settings import Settings
+from worker.outages import DATABASE_AWAY, RETRY_SECONDS
 from worker.processes import WORKER_MARK, become_subreaper, descendants, of_worker, sweep
 from worker.reaper import Upkeep
 from worker.shared import Shared
@@ -37,7 +37,6 @@ from worker.tasks import RUNNER, Attendant
 SPARE_PROCESSES = 2
 """Pool processes beyond the slots, so that a wake-up always finds one, however many runs are under way."""
 
-_RETRY = 2.0
 _TICK = 0.1
 
 _log = logging.getLogger(__name__)
@@ -141,9 +140,9 @@ def _register(settings: Settings, engine: Engine, upkeep: Upkeep, shared: Shared
         try:
             _see_to_tables(settings, engine)
             return upkeep.register()
-        except SQLAlchemyError as error:
+        except DATABASE_AWAY as error:
             _log.warning("waiting for the database: %s", error)
-            time.sleep(_RETRY)
+            time.sleep(RETRY_SECONDS)
         finally:
             engine.dispose()  # no connection may be open when the pool is forked
     return None

@@ -74,7 +74,7 @@ def prepare(engine: Engine, place: Place, mark: Mark, folder: Path) -> Prepared:
     Raises:
         InvalidDocument: the spec is not one this version understands.
         DataError: what the job is to work on is gone or damaged.
-        StoreError, SQLAlchemyError: store or database are away; try again.
+        StoreError, OperationalError, InterfaceError: store or database are away; try again.
     """
     try:
         with read_only(engine) as session:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from celery import Celery
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from control.db.session import read_only, unit_of_work
 from control.jobs import relay, wake
@@ -27,6 +26,7 @@ from detco_core import __version__
 from worker.attempts import all_folders, attempt_folder, discard, is_occupied, is_old, trim
 from worker.gpus import discover, offered
 from worker.launch import log_tail
+from worker.outages import DATABASE_AWAY
 from worker.processes import Mark, marked, sweep
 from worker.shared import Shared
 from worker.standins import StandIns
@@ -69,7 +69,7 @@ class Upkeep(threading.Thread):
         """Announce this worker and the slots of its host; returns how many slots there are.
 
         Raises:
-            SQLAlchemyError: the database is away.
+            OperationalError, InterfaceError: the database is away.
         """
         slots = offered(self._settings, discover())
         new = NewWorker(
@@ -88,7 +88,7 @@ class Upkeep(threading.Thread):
         self._ended.set()
         self.join()
         identity = self._shared.identity()
-        with suppress(SQLAlchemyError), unit_of_work(self._engine) as session:
+        with suppress(*DATABASE_AWAY), unit_of_work(self._engine) as session:
             workers.retire(session, identity.id)
             leaders.resign(session, DUTY, identity.id)
 
@@ -192,7 +192,7 @@ class Upkeep(threading.Thread):
 def _see_to(do: Callable[[], None]) -> None:
     try:
         do()
-    except SQLAlchemyError as error:
+    except DATABASE_AWAY as error:
         _log.warning("upkeep: the database does not answer: %s", error)
     except Exception:  # noqa: BLE001 - a fault in one duty must not end the heartbeat, and with it every run
         _log.exception("upkeep: %s failed", do.__name__)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from control.bus import Bus, open_bus, run_topic
 from control.db.session import open_engine, unit_of_work
@@ -35,6 +34,7 @@ from worker.inputs import Place, Prepared, prepare
 from worker.launch import LOG_FILE, Command, job_command, job_environment, launch, log_tail
 from worker.lease import Lease
 from worker.orders import Orders
+from worker.outages import DATABASE_AWAY, RETRY_SECONDS
 from worker.processes import Leash, Mark, ask_to_leave, become_subreaper, descendants, end, reap_orphans, sweep
 from worker.sink import Feed, Sink
 
@@ -44,8 +44,6 @@ EXIT_OPEN = 1
 """Whoever holds the leash must see to the attempt."""
 
 _TICK = 0.1
-_RETRY = 2.0
-"""Seconds before a database or a store that was away is tried again."""
 _CLOSING_SECONDS = 5.0
 """For storing and closing after a job that had to go, even when it used all of its time."""
 
@@ -110,9 +108,9 @@ class Runner:
         while True:
             try:
                 return prepare(self._services.engine, self._services.place, self._mark, self._folder)
-            except (StoreError, SQLAlchemyError) as error:
+            except (StoreError, *DATABASE_AWAY) as error:
                 _log.warning("%s waits for its inputs: %s", self._mark.run, error)
-                time.sleep(_RETRY)
+                time.sleep(RETRY_SECONDS)
 
     def _work(self, prepared: Prepared) -> int | None:
         """Run the job to its end and leave no process of it; its exit code, None when the kernel could not end it."""
@@ -132,11 +130,11 @@ class Runner:
         asked = False
         while _is_running(job):
             deadline = self.orders.deadline()
-            if deadline is None:
-                continue
-            if time.monotonic() >= deadline:
+            if self._feed.fault is not None or (deadline is not None and time.monotonic() >= deadline):
                 end(job)
                 return
+            if deadline is None:
+                continue
             # Asked before it can listen, it would die of SIGTERM with nothing saved.
             can_listen = self._sink.last_seq > 0 or not self.orders.only_finish
             if not asked and can_listen:
@@ -147,8 +145,8 @@ class Runner:
         """Wait until everything the job said and named is in tables and store; False when there is no time for it."""
         self._feed.finish(self._folder / LOG_FILE)
         while not self._feed.taken.wait(_TICK):
-            if self._lease.is_stale or self._sink.is_stale or self._is_out_of_time():
-                return False
+            if self._lease.is_stale or not self._feed.is_alive() or self._is_out_of_time():
+                return self._feed.taken.is_set()
         return True
 
     def _is_out_of_time(self) -> bool:
@@ -171,6 +169,8 @@ class Runner:
         return outcome(kind="lost", message=self._why_lost(exit_code))
 
     def _why_lost(self, exit_code: int | None) -> str:
+        if self._feed.fault is not None:
+            return f"what the job said cannot be kept: {self._feed.fault}"
         if self._sink.damaged:
             return self._sink.damaged[0]
         if exit_code is None:
@@ -183,11 +183,11 @@ class Runner:
             try:
                 with unit_of_work(self._services.engine) as session:
                     closed = leases.close(session, *self._mark, outcome)
-            except SQLAlchemyError as error:
+            except DATABASE_AWAY as error:
                 _log.warning("%s waits to be closed as %s: %s", self._mark.run, outcome.kind, error)
                 if self._is_out_of_time():
                     return EXIT_OPEN
-                time.sleep(_RETRY)
+                time.sleep(RETRY_SECONDS)
                 continue
             self._lease.leave()
             if closed:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from control.bus import Bus, run_topic
 from control.db.session import unit_of_work
@@ -24,6 +23,7 @@ from control.storage.base import Store, file_digest
 from detco_core.contract.events import ArtifactSaved, CheckpointSaved, Event, Failed, Finished, Stopped
 from detco_core.contract.jobs import EVENTS_FILE
 from worker.background import in_background
+from worker.outages import DATABASE_AWAY, RETRY_SECONDS
 from worker.processes import Mark
 from worker.tail import Line, Tail
 
@@ -32,8 +32,6 @@ Ending = Finished | Stopped | Failed
 
 _PULSE = 0.5
 """Seconds between two looks at the file; the API's progress may be 2 s old at most."""
-_RETRY = 2.0
-"""Seconds before a store or a database that was away is tried again."""
 
 _log = logging.getLogger(__name__)
 
@@ -52,8 +50,17 @@ class _NamedFile:
 class Sink:
     """One attempt's way into tables and store; `pump` does one round of it."""
 
-    def __init__(self, engine: Engine, store: Store, bus: Bus, mark: Mark, folder: Path) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        bus: Bus,
+        mark: Mark,
+        folder: Path,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
         self._engine = engine
+        self._retry_seconds = retry_seconds
         self._store = store
         self._bus = bus
         self._mark = mark
@@ -74,7 +81,7 @@ class Sink:
         """Take what is new; True when nothing is left to take.
 
         Raises:
-            SQLAlchemyError: the database is away; call again later.
+            OperationalError, InterfaceError: the database is away; call again later.
         """
         lines = self._tail.read()
         if lines:
@@ -142,7 +149,7 @@ class Sink:
             self._files.popleft()
         elif isinstance(error, StoreError | OSError):
             file.upload = None
-            self._upload_not_before = time.monotonic() + _RETRY
+            self._upload_not_before = time.monotonic() + self._retry_seconds
         else:
             raise error
 
@@ -155,6 +162,8 @@ class Feed(threading.Thread):
         self._sink = sink
         self._log: Path | None = None
         self._ended = threading.Event()
+        self.fault: Exception | None = None
+        """Why nothing more can be taken: an error that waiting does not mend."""
         self.taken = threading.Event()
         """Set when the job has ended and everything it said is in tables and store."""
 
@@ -164,21 +173,27 @@ class Feed(threading.Thread):
         self._ended.set()
 
     def run(self) -> None:
-        while not self._sink.is_stale:
+        while not (self._sink.is_stale or self.taken.is_set()):
             ended = self._ended.is_set()
             try:
-                all_taken = self._sink.pump()
-            except SQLAlchemyError as error:
+                if self._sink.pump() and ended:
+                    self._conclude()
+            except DATABASE_AWAY as error:
                 _log.warning("events wait in their file: the database does not answer: %s", error)
-                time.sleep(_RETRY)
-                continue
-            if ended and all_taken and self._log is None:
-                self.taken.set()
+                time.sleep(RETRY_SECONDS)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the runner must hear of it
+                _log.exception("what the job says cannot be kept")
+                self.fault = error
                 return
-            if ended and all_taken and self._log is not None:
-                self._sink.keep(self._log.name, self._log)
-                self._log = None
             time.sleep(_PULSE / 10) if ended else self._ended.wait(_PULSE)
+
+    def _conclude(self) -> None:
+        """All the job said is taken: the log comes last."""
+        if self._log is None:
+            self.taken.set()
+        else:
+            self._sink.keep(self._log.name, self._log)
+            self._log = None
 
 
 def _named_file(line: Line) -> _NamedFile | None:

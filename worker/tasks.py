@@ -15,7 +15,6 @@ from functools import cached_property
 from typing import Literal
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from control.db.session import open_engine, unit_of_work
 from control.log import configure
@@ -27,6 +26,7 @@ from control.records.workers import WorkerIdentity
 from control.settings import Settings, load_settings
 from worker.attempts import attempt_folder, occupy, open_folder, trim
 from worker.launch import log_tail, package_environment
+from worker.outages import DATABASE_AWAY, RETRY_SECONDS
 from worker.processes import (
     Leash,
     Mark,
@@ -42,7 +42,6 @@ from worker.processes import (
 RUNNER = (sys.executable, "-m", "worker.runner")
 
 _TICK = 0.2
-_RETRY = 2.0
 _PATIENCE_SHARE = 0.9
 """Of the seconds a leaving worker has: for a runner to end by itself."""
 
@@ -81,7 +80,7 @@ class Attendant:
         try:
             with unit_of_work(self.engine) as session:
                 return claims.claim(session, self._identity(), queue, self._settings.lease_seconds)
-        except SQLAlchemyError as error:
+        except DATABASE_AWAY as error:
             _log.warning("cannot look for work: the database does not answer: %s", error)
             return None
 
@@ -132,11 +131,11 @@ class Attendant:
             try:
                 with unit_of_work(self.engine) as session:
                     leases.close(session, *mark, outcome)
-            except SQLAlchemyError as error:
+            except DATABASE_AWAY as error:
                 _log.warning("%s waits to be closed as %s: %s", mark.run, kind, error)
                 if self._is_stopping() or time.monotonic() > give_up:
                     return
-                time.sleep(_RETRY)
+                time.sleep(RETRY_SECONDS)
             else:
                 _log.warning("%s attempt-%d: %s, %s", *mark, kind, why)
                 trim(folder)

@@ -8,6 +8,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
+from control.db.session import read_only
+
 _FOLDER = Path(__file__).with_name("migrations")
 _LOCK = 0x64657463
 """Advisory lock of PostgreSQL that one migration holds at a time: "detc"."""
@@ -23,8 +25,8 @@ def upgrade(engine: Engine) -> None:
 
 def at_head(engine: Engine) -> bool:
     """Whether the database has exactly the tables of this version."""
-    with engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_heads()
+    with read_only(engine) as session:
+        current = MigrationContext.configure(session.connection()).get_current_heads()
     return set(current) == set(ScriptDirectory.from_config(_config()).get_heads())
 
 

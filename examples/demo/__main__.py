@@ -17,8 +17,8 @@ from rich.console import Console  # noqa: E402
 
 from detco_client import ClientError, DetcoClient  # noqa: E402
 from detco_client.cli.output import table  # noqa: E402
-from examples.demo import crops, journey, pictures, report  # noqa: E402
-from examples.demo.photos import NoPhotos, Photos, find_photos  # noqa: E402
+from examples.demo import charts, contact, crops, journey, pictures, report  # noqa: E402
+from examples.demo.photos import NoPhotos, Photos, find_photos, upright  # noqa: E402
 from examples.demo.service import Service, ServiceTrouble  # noqa: E402
 
 OUT = ROOT / "demo"
@@ -53,7 +53,7 @@ class Demo:
         with self.part("Photos", "gather them, and cut labelled crops from them for the evaluation"):
             photos = find_photos(self.out / "photos")
             classes = crops.cut_crops(photos.files, self.out / "crops")
-            pictures.draw_contact_sheet(photos.files, self.out / "photos.png", photos.origin)
+            contact.draw_contact_sheet(photos.files, self.out / "photos.png", photos.origin)
             self.say(photos.origin)
         roots = (self.out, photos.folder)
         with Service(self.out / "data", self.out / "service.log", roots) as service, service.client() as client:
@@ -72,7 +72,7 @@ class Demo:
             runs = journey.train(client, runs, self.console)
             curves = journey.curves(client, runs.trained["id"])
             queue = runs.trained["config"]["method"]["queue_size"]
-            pictures.draw_losses(curves, queue, self.out / "losses.png")
+            charts.draw_losses(curves, queue, self.out / "losses.png")
             self.console.print(table("", ["start, highest, end", *report.STAGES], report.loss_rows(curves)))
             self.say(report.queue_note(queue))
         with self.part(
@@ -99,7 +99,7 @@ class Demo:
         steps, *_ = report.how_far(runs.trained)
         with Image.open(photo) as image:
             compared = pictures.Compared(
-                photo=pictures.upright(image),
+                photo=upright(image),
                 trained={level: array[0] for level, array in after.levels.items()},
                 untrained={level: array[0] for level, array in before.levels.items()},
                 strides=after.strides,

@@ -68,19 +68,23 @@ def shrink(source: Path, target: Path) -> Path:
     """Write `source` as an upright RGB JPEG."""
     if not target.exists():
         with Image.open(source) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-        scale = SHORT_SIDE / min(upright.size)
+            photo = upright(image)
+        scale = SHORT_SIDE / min(photo.size)
         if scale < 1:
-            size = (round(upright.width * scale), round(upright.height * scale))
-            upright = upright.resize(size, Image.Resampling.LANCZOS)
-        upright.save(target, quality=92)
+            photo = photo.resize((round(photo.width * scale), round(photo.height * scale)), Image.Resampling.LANCZOS)
+        photo.save(target, quality=92)
     return target
 
 
+def upright(image: Image.Image) -> Image.Image:
+    """A photo as people see it: turned as its EXIF says, in color, without transparency."""
+    return ImageOps.exif_transpose(image).convert("RGB")
+
+
 def open_upright(path: Path) -> Image.Image | None:
-    """A photo as people see it; None when it cannot be read (the service lists such files)."""
+    """The photo of a file; None when it cannot be read (the service lists such files)."""
     try:
         with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
+            return upright(image)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
         return None

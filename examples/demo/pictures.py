@@ -1,4 +1,4 @@
-"""The demo's pictures: what the features look like, what is like what, how the losses went, which photos there were."""
+"""The demo's pictures of features: what each level looks like, and what in a photo is like what."""
 
 import math
 import textwrap
@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image, ImageOps
+from PIL import Image
 
 from examples.demo.projections import Map, pca_rgb, similarity
-from examples.demo.style import ACCENT, HEAT, INK, MARGIN, QUIET, STAGE_COLORS, bare, drawing, save, sheet
+from examples.demo.style import ACCENT, HEAD, HEAT, INK, MARGIN, QUIET, bare, drawing, place, save, sheet
 
-HEAD = 1.05
-"""Inches above the first row, for the headline."""
 GAP = 0.12
 LABEL = 0.34
 COLDEST = -0.4
@@ -81,53 +79,6 @@ def draw_similarity(compared: Compared, point: tuple[float, float], path: Path) 
         return save(figure, path)
 
 
-def draw_losses(metrics: Mapping[str, Sequence[tuple[int, float]]], queue_size: int, path: Path) -> Path:
-    """Every loss over the steps: a panel for each term with a line for each stage, and the weighted total."""
-    terms = {"g2g": "global to global", "l2l": "local to local", "l2g": "local to global"}
-    with drawing():
-        below = (
-            "InfoNCE by term and stage. g2g and l2l may rise while the queues fill with real keys, and only then fall."
-        )
-        figure = sheet(13, 4.3, "How the losses went", below)
-        width = (13 - 2 * MARGIN) / 4
-        panels, ends = [], []
-        for column, (term, name) in enumerate(terms.items()):
-            axes = _panel(figure, MARGIN + column * width, width, f"{term}  {name}")
-            panels.append(axes)
-            series = {stage: metrics.get(f"loss/{term}/{stage}", ()) for stage in STAGE_COLORS}
-            ends.append(
-                {stage: _curve(axes, points, STAGE_COLORS[stage]) for stage, points in series.items() if points}
-            )
-        _name_lines(panels, ends, chance=math.log(queue_size + 1))
-        axes = _panel(figure, MARGIN + 3 * width, width, "total  weighted sum")
-        _curve(axes, metrics.get("loss", ()), INK)
-        return save(figure, path)
-
-
-def draw_contact_sheet(photos: Sequence[Path], path: Path, origin: str) -> Path:
-    """All photos, or an even choice of them, as square thumbnails."""
-    most, columns, side = 64, 16, 110
-    chosen = photos[:: max(1, math.ceil(len(photos) / most))]
-    rows = math.ceil(len(chosen) / columns)
-    mosaic = Image.new("RGB", (columns * (side + 4) - 4, rows * (side + 4) - 4), "white")
-    for index, photo in enumerate(chosen):
-        with Image.open(photo) as image:
-            square = ImageOps.fit(upright(image), (side, side), Image.Resampling.LANCZOS)
-        mosaic.paste(square, (index % columns * (side + 4), index // columns * (side + 4)))
-    width = 13.0
-    height = (width - 2 * MARGIN) * mosaic.height / mosaic.width
-    with drawing():
-        figure = sheet(width, height + HEAD + MARGIN, "The photos", origin)
-        box = _box(figure, MARGIN, HEAD, width - 2 * MARGIN, height)
-        bare(figure.add_axes(box)).imshow(mosaic, aspect="auto", interpolation="lanczos")
-        return save(figure, path)
-
-
-def upright(image: Image.Image) -> Image.Image:
-    """A photo as people see it."""
-    return ImageOps.exif_transpose(image).convert("RGB")
-
-
 def _grid(compared: Compared, levels: Sequence[str], title: str, below: str) -> Figure:
     width, height = _cell_size(compared.photo)
     columns = len(levels) + 1
@@ -148,7 +99,7 @@ def _cell_size(photo: Image.Image) -> tuple[float, float]:
 def _place(figure: Figure, compared: Compared, row: int, column: int) -> tuple[float, float, float, float]:
     width, height = _cell_size(compared.photo)
     left = MARGIN + column * (width + GAP) + (LABEL if column else 0)
-    return _box(figure, left, HEAD + LABEL + row * (height + GAP), width, height)
+    return place(figure, left, HEAD + LABEL + row * (height + GAP), width, height)
 
 
 def _cell(figure: Figure, compared: Compared, row: int, column: int) -> Any:
@@ -197,70 +148,3 @@ def _mark(axes: Any, size: tuple[int, int], point: tuple[float, float]) -> None:
     x, y = point[0] * size[0], point[1] * size[1]
     axes.plot(x, y, "o", ms=11, mfc="none", mec="white", mew=3.5)
     axes.plot(x, y, "o", ms=11, mfc="none", mec=ACCENT, mew=2)
-
-
-def _panel(figure: Figure, left: float, width: float, title: str) -> Any:
-    axes = figure.add_axes(_box(figure, left + 0.25, HEAD + 0.3, width - 0.75, 4.3 - HEAD - 0.3 - 0.7))
-    axes.set_title(title)
-    axes.set_xlabel("step")
-    return axes
-
-
-def _name_lines(panels: Sequence[Any], ends: Sequence[Mapping[str, float]], chance: float) -> None:
-    """Give the panels one scale, and each of their lines its name."""
-    limits = [axes.get_ylim() for axes in panels]
-    low, high = min(low for low, _ in limits), max(*(high for _, high in limits), chance * 1.03)
-    for axes, own in zip(panels, ends, strict=True):
-        axes.set_ylim(low, high)
-        axes.axhline(chance, color=ACCENT, lw=1, ls=(0, (4, 3)))
-        _beside(axes, "chance", chance, ACCENT, "normal")
-        _end_labels(axes, own, chance)
-
-
-def _curve(axes: Any, points: Sequence[tuple[int, float]], color: str) -> float:
-    """Draw the values faintly and their running mean on top; returns where the mean ends."""
-    if not points:
-        return 0.0
-    steps, values = np.array(points, dtype=float).T
-    axes.plot(steps, values, color=color, lw=0.7, alpha=0.25)
-    window = max(1, len(values) // 20)
-    total = np.cumsum(np.concatenate([[0.0], values]))
-    index = np.arange(1, len(values) + 1)
-    start = np.maximum(index - window, 0)
-    mean = (total[index] - total[start]) / (index - start)
-    axes.plot(steps, mean, color=color, lw=1.8, solid_capstyle="round")
-    return float(mean[-1])
-
-
-def _end_labels(axes: Any, ends: Mapping[str, float], chance: float) -> None:
-    """Name each line at its end, pushed apart where they would lie over each other."""
-    low, high = axes.get_ylim()
-    step = (high - low) * 0.065
-    placed = [chance]
-    for stage, value in sorted(ends.items(), key=lambda item: item[1]):
-        at = value
-        while any(abs(at - other) < step for other in placed):
-            at += step / 4
-        placed.append(at)
-        _beside(axes, stage, at, STAGE_COLORS[stage], "bold")
-
-
-def _beside(axes: Any, words: str, value: float, color: str, weight: str) -> None:
-    """Words at the right of the axes, at the height of a value."""
-    axes.annotate(
-        words,
-        (1, value),
-        xycoords=("axes fraction", "data"),
-        xytext=(4, 0),
-        textcoords="offset points",
-        color=color,
-        fontsize=8.5,
-        fontweight=weight,
-        va="center",
-    )
-
-
-def _box(figure: Figure, left: float, top: float, width: float, height: float) -> tuple[float, float, float, float]:
-    """Inches from the top left corner as matplotlib's shares from the bottom left one."""
-    total_width, total_height = figure.get_size_inches()
-    return left / total_width, 1 - (top + height) / total_height, width / total_width, height / total_height

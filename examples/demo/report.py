@@ -11,10 +11,10 @@ from typing import Any
 
 from detco_client.resources import Evaluation, ModelVersion, Run
 from examples.demo import recipe
+from examples.demo.charts import TERMS
 from examples.demo.journey import MODEL, Curves, Runs, Scores
 
 STAGES = ("res2", "res3", "res4", "res5")
-TERMS = {"g2g": "global to global", "l2l": "local to local", "l2g": "local to global"}
 LINE = 110
 
 

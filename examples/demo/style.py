@@ -16,6 +16,8 @@ HEAT = "magma"
 DPI = 144
 MARGIN = 0.45
 """Inches around a picture."""
+HEAD = 1.05
+"""Inches above what is drawn, for the headline."""
 
 
 @contextmanager
@@ -68,3 +70,9 @@ def save(figure: Figure, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     return path
+
+
+def place(figure: Figure, left: float, top: float, width: float, height: float) -> tuple[float, float, float, float]:
+    """Inches from the top left corner as matplotlib's shares from the bottom left one."""
+    total_width, total_height = figure.get_size_inches()
+    return left / total_width, 1 - (top + height) / total_height, width / total_width, height / total_height

@@ -6,7 +6,7 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Request
 from fastapi.responses import PlainTextResponse
 
 from control.records.history import list_artifacts, list_attempts, list_events
-from control.states import ACTIONS, Action
+from control.states import Action
 from server.http.deps import Reader, Shared, Submitter
 from server.http.files import send_file
 from server.http.follow import LastEventId, follow, look_at_events
@@ -33,7 +33,7 @@ Accept = Annotated[str, Header(alias="Accept")]
 def job_routes(kind: JobKind) -> APIRouter:
     """The routes of one kind of job, below its path."""
     router = APIRouter(prefix=kind.path, tags=[f"{kind.noun}s"])
-    for action in ACTIONS:
+    for action in kind.actions:
         _add_action(router, kind, action)
     _add_events(router, kind)
     _add_attempts(router, kind)

@@ -6,7 +6,8 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -35,8 +36,8 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, _handler(translate))
 
 
-def _database_away(error: OperationalError | InterfaceError, _: Request) -> Problem:
-    log.error("the database cannot be used: %s", error.orig)
+def _database_away(error: SQLAlchemyError, _: Request) -> Problem:
+    log.error("the database cannot be used: %s", error)
     detail = "the database cannot be reached or is too busy; try again shortly"
     return Problem("unavailable", detail, code="database_unavailable", headers={"Retry-After": "2"})
 
@@ -51,6 +52,7 @@ _TRANSLATIONS: Mapping[type[Exception], Translate] = {
     RequestValidationError: from_validation,
     OperationalError: _database_away,
     InterfaceError: _database_away,
+    PoolTimeout: _database_away,
 }
 
 

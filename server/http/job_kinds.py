@@ -3,6 +3,7 @@
 from control.errors import NotFound
 from control.records import registry
 from control.records.runs import get_run
+from control.states import Action
 from server.http.deps import JobId, Named, Number, Shared
 from server.http.jobs import JobKind
 from server.http.schemas.evaluations import EvaluationView
@@ -30,7 +31,9 @@ def _export(name: Named, number: Number, services: Shared) -> str:
     return version.run_id
 
 
+_WITHOUT_FINISH: tuple[Action, ...] = ("cancel", "pause", "resume", "kill")
+
 RUN = JobKind("/runs/{job}", "run", _any_job, shown_any, RunView | JobView)
 """Pretraining runs; their paths take the id of any kind of job, such as a data set's scan."""
-EVALUATION = JobKind("/evaluations/{job}", "evaluation", _evaluation, shown_evaluation, EvaluationView)
-EXPORT = JobKind("/models/{name}/versions/{number}", "export", _export, shown_export, ModelVersionView)
+EVALUATION = JobKind("/evaluations/{job}", "evaluation", _evaluation, shown_evaluation, EvaluationView, _WITHOUT_FINISH)
+EXPORT = JobKind("/models/{name}/versions/{number}", "export", _export, shown_export, ModelVersionView, _WITHOUT_FINISH)

@@ -11,12 +11,14 @@ from sqlalchemy.orm import Session
 from control import jobs
 from control.bus import run_topic
 from control.db.models import Run
+from control.errors import IllegalMove
 from control.records import audit
 from control.records.principals import Principal
 from control.records.runs import get_run, request_action
-from control.states import Action
+from control.states import ACTIONS, Action
 from server.http.deps import Services
 from server.http.problems import request_id
+from server.http.schemas.jobs import actions_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class JobKind:
     show: Callable[[Session, Run], BaseModel]
     view: Any
     """What `show` gives, for the OpenAPI document."""
+    actions: tuple[Action, ...] = ACTIONS
+    """That have a route."""
 
 
 def steer(
@@ -39,7 +43,10 @@ def steer(
 ) -> BaseModel:
     """Ask something of a job and show what became of it; raises `IllegalMove`."""
     with services.work() as session:
-        run = request_action(session, get_run(session, run_id), action, who.name)
+        run = get_run(session, run_id)
+        if action == "finish" and run.kind != "pretrain":
+            raise IllegalMove(action, run.state, actions_of(run))
+        run = request_action(session, run, action, who.name)
         audit.note(session, who.name, f"{kind.noun}.{action}", run.id, request_id=request_id(request.scope))
         return kind.show(session, run)
 

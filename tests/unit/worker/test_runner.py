@@ -14,8 +14,9 @@ import pytest
 
 from control.db.models import DatasetVersion
 from control.db.session import unit_of_work
-from control.records import history, leases, runs
+from control.records import history, leases, runs, workers
 from control.records.leases import Outcome
+from control.records.workers import NewSlot
 from control.states import Action
 from detco_core.contract.config import override
 from detco_core.contract.presets import smoke
@@ -23,7 +24,7 @@ from detco_core.contract.reader import plain
 from tests.unit.worker.house import House, weights_after
 from worker.attempts import is_occupied, occupy, open_folder
 from worker.launch import package_environment
-from worker.processes import Leash, Mark, marked, start
+from worker.processes import Leash, Mark, marked, start, sweep
 from worker.runner import EXIT_CLOSED
 
 CHILDREN = Path(__file__).with_name("children.py")
@@ -274,6 +275,37 @@ class TestTheRunnersOwnEnd:
         assert attempt.wait() == -signal.SIGKILL
         assert house.run(run_id).state == "running"
         assert not is_occupied(attempt.folder)
+
+
+@pytest.mark.slow
+class TestSeveralProcesses:
+    """Under torchrun, whose ranks are in sessions of their own."""
+
+    @pytest.fixture
+    def attempt(self, house: House) -> Attempt:
+        with unit_of_work(house.engine) as session:
+            workers.offer_slots(session, "host", [NewSlot(uuid=f"cpu:{n}", purpose="train") for n in range(2)])
+        house.pretraining("leaves_grandchildren", steps=5000, every=5000, processes=2)
+        attempt = Attempt(house)
+        attempt.wait_for_step(2)
+        return attempt
+
+    def test_every_rank_is_asked_to_save_and_leave(self, house: House, attempt: Attempt) -> None:
+        ranks = [p for p in marked(attempt.mark) if p.cmdline()[-1] == "pretrain"]
+        assert len(ranks) == 3, "torchrun and two ranks"
+        attempt.ask("pause")
+        assert attempt.wait() == EXIT_CLOSED
+        assert house.run(attempt.run_id).state == "paused"
+        assert len(steps_of_checkpoints(house, attempt.run_id)) == 1
+
+    def test_they_end_with_a_killed_runner(self, house: House, attempt: Attempt) -> None:
+        attempt.runner.send_signal(signal.SIGKILL)
+        attempt.runner.wait()
+        deadline = time.monotonic() + 20
+        while [p for p in marked(attempt.mark) if p.cmdline()[-1:] == ["pretrain"]]:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        sweep(lambda: marked(attempt.mark))
 
 
 @pytest.mark.slow

@@ -60,7 +60,7 @@ class Job:
         self.store = SlowStore(house.settings.data_dir / "artifacts")
         self.store.gate.set()
         mark = Mark(self.run_id, self.claim.fence)
-        self.sink = Sink(house.engine, self.store, house.services.bus, mark, self.folder)
+        self.sink = Sink(house.engine, self.store, house.services.bus, mark, self.folder, retry_seconds=0.01)
         self.seq = 0
 
     def say(self, *bodies: Body) -> None:
@@ -154,8 +154,7 @@ def test_progress_does_not_wait_for_an_upload(job: Job) -> None:
     assert job.offset() == (job.folder / "events.jsonl").stat().st_size
 
 
-def test_an_upload_is_tried_again(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.sink._RETRY", 0.01)
+def test_an_upload_is_tried_again(job: Job) -> None:
     job.store.failures = 3
     job.say(job.checkpoint(1), job.checkpoint(2))
     job.pump_all()
@@ -253,6 +252,14 @@ class TestFeed:
         feed.start()
         feed.finish(job.folder / "log.txt")
         assert feed.taken.wait(20)
+
+    def test_a_fault_that_waiting_does_not_mend_is_told(self, job: Job) -> None:
+        feed = Feed(job.sink)
+        job.say(Metrics(step=2**70, values={"loss": 1.0}))
+        feed.start()
+        feed.join(20)
+        assert feed.fault is not None
+        assert not feed.taken.is_set()
 
     def test_a_stale_one_ends_by_itself(self, job: Job) -> None:
         job.house.close(job.claim)

@@ -125,10 +125,13 @@ def test_the_folder_is_locked_by_the_runner_alone(house: House, pool: Pool) -> N
     run_id = house.pretraining()
     release = house.settings.data_dir / "release"
     pool.begin(house, f"while not Path({str(release)!r}).exists(): time.sleep(0.01)")
-    wait_for((folder_of(house, run_id) / "began").exists)
-    assert is_occupied(folder_of(house, run_id))
-    release.touch()
-    pool.attempts()
+    try:
+        wait_for((folder_of(house, run_id) / "began").exists)
+        assert is_occupied(folder_of(house, run_id))
+    finally:
+        # Whatever was found: the pool process must be free for the next test.
+        release.touch()
+        pool.attempts()
     assert not is_occupied(folder_of(house, run_id))
 
 
@@ -142,7 +145,7 @@ def test_a_leaving_worker_lets_go_and_claims_nothing_more(house: House, pool: Po
 
 def test_a_deaf_runner_is_ended_and_its_run_given_back(house: House, pool: Pool) -> None:
     run_id = house.pretraining()
-    pool.begin(house, "time.sleep(600)", leaves_at=folder_of(house, run_id) / "began", shutdown=0.5)
+    pool.begin(house, "time.sleep(600)", leaves_at=folder_of(house, run_id) / "log.txt", shutdown=0.5)
     assert pool.attempts() == 1
     assert [attempt.state for attempt in house.attempts(run_id)] == ["preempted"]
     assert house.run(run_id).state == "queued"

@@ -31,19 +31,3 @@ def looks_like_a_picture(path: Path) -> bool:
 def test_features_and_similarity_are_drawn(compared: Compared, tmp_path: Path) -> None:
     assert looks_like_a_picture(pictures.draw_features(compared, tmp_path / "new" / "features.png"))
     assert looks_like_a_picture(pictures.draw_similarity(compared, (0.5, 0.1), tmp_path / "similarity.png"))
-
-
-def test_losses_are_drawn_also_when_some_are_missing(tmp_path: Path) -> None:
-    course = [(step, 5.0 - step / 10) for step in range(1, 30)]
-    some = {"loss": course, "loss/g2g/res5": course, "loss/g2g/res4": course[:1]}
-    assert looks_like_a_picture(pictures.draw_losses(some, 48, tmp_path / "losses.png"))
-
-
-def test_the_contact_sheet_shows_every_photo(tmp_path: Path) -> None:
-    colors = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
-    for index, color in enumerate(colors):
-        Image.new("RGB", (80, 40 + index), color).save(tmp_path / f"{index}.png")
-    path = pictures.draw_contact_sheet(sorted(tmp_path.glob("*.png")), tmp_path / "out.png", "three photos")
-    with Image.open(path) as image:
-        pixels = {tuple(pixel) for pixel in np.asarray(image.convert("RGB")).reshape(-1, 3)}
-    assert set(colors) <= pixels

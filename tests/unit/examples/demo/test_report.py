@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from examples.demo import report
+from examples.demo.charts import TERMS
 from examples.demo.journey import Runs, Scores
 
 
@@ -23,7 +24,7 @@ def story(trained: float = 30.0, random: float = 20.0, step: int = 20) -> report
         "parity": {"onnx": {"relative_error": 1e-6}},
         "weights_digest": "sha256:ab",
     }
-    curves = {f"loss/{term}/{stage}": [(n, 3.0) for n in range(30)] for term in report.TERMS for stage in report.STAGES}
+    curves = {f"loss/{term}/{stage}": [(n, 3.0) for n in range(30)] for term in TERMS for stage in report.STAGES}
     scores = Scores(evaluation(trained), evaluation(random))
     return report.Story("64 photos", 64, 64, Runs(run(step), run(1)), curves, scores, version, {"Photos": 3.0})
 

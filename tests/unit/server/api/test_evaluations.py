@@ -62,6 +62,10 @@ def test_it_has_the_life_of_a_job(admin: httpx.Client) -> None:
     assert admin.get(f"{path}/events").json()["items"]
     assert admin.get(f"{path}/attempts").json()["items"] == []
     assert admin.get(f"{path}/logs").text == ""
+    assert "finish" not in made["available_actions"]
+    assert admin.post(f"{path}/finish").status_code == 404
+    refused = admin.post(f"/v1/runs/{made['id']}/finish")
+    assert (refused.status_code, refused.json()["available_actions"]) == (409, made["available_actions"])
     assert admin.post(f"{path}/cancel").json()["state"] == "cancelled"
     assert admin.get(f"/v1/runs/{made['id']}").json()["kind"] == "evaluate"
     assert made["id"] not in [run["id"] for run in admin.get("/v1/runs").json()["items"]]

@@ -6,6 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy.exc import OperationalError, TimeoutError
 
 from control import errors
 from detco_core.contract.config import RunConfig, override
@@ -30,6 +31,8 @@ RAISED: dict[str, Exception] = {
     "nobody": errors.Unauthorized("no token"),
     "store": errors.ArtifactMissing("gone"),
     "bug": ZeroDivisionError("secret"),
+    "away": OperationalError("SELECT secret", {}, ConnectionError("secret")),
+    "busy": TimeoutError("all of the secret pool is taken"),
     "problem": problems.Problem(
         "too_many_requests", "slow down", code="too_many_streams", headers={"Retry-After": "7"}
     ),
@@ -70,6 +73,8 @@ def client(serve: Callable[[FastAPI], httpx.Client]) -> httpx.Client:
         ("nobody", 401, "unauthorized"),
         ("store", 503, "artifact_missing"),
         ("bug", 500, "internal"),
+        ("away", 503, "database_unavailable"),
+        ("busy", 503, "database_unavailable"),
         ("problem", 429, "too_many_streams"),
     ],
 )

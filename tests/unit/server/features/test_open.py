@@ -1,0 +1,33 @@
+"""The engine that the settings describe."""
+
+from pathlib import Path
+
+from control.db.migrate import upgrade
+from control.db.session import open_engine
+from control.settings import load_settings
+from control.storage.open import open_store
+from server.features.open import open_features
+
+
+def test_settings_reach_the_engine(tmp_path: Path) -> None:
+    settings = load_settings(
+        data_dir=tmp_path,
+        default_model="tiny",
+        max_images=7,
+        max_images_under_way=3,
+        max_image_pixels=1000,
+        max_request_bytes=5000,
+        max_loaded_models=2,
+        serve_threads=1,
+    )
+    database = open_engine(settings.resolved_database_url)
+    upgrade(database)
+    engine = open_features(settings, database, open_store(settings))
+    assert (engine.limits.images, engine.limits.under_way) == (7, 7)
+    assert (engine.limits.image.pixels, engine.limits.image.bytes) == (1000, 5000)
+    options = engine.models.options
+    assert (options.folder, options.default_model, options.max_loaded) == (tmp_path / "serving", "tiny", 2)
+    assert (options.execution.threads, options.execution.gpu_memory) == (1, settings.serve_gpu_memory)
+    assert not options.execution.spinning
+    engine.close()
+    database.dispose()
