@@ -105,6 +105,8 @@ class Session:
                 # Read again: keeping the model's bytes for this would double what an idle server holds.
                 model = _verified(self.bundle, self.manifest.files["onnx"])
                 self._parts[free] = start(cut(model, free), self.execution)
+                del model
+                _give_back()
             return self._parts[free]
 
 

@@ -26,6 +26,9 @@ from server.features.shelf import Index, Shelf
 
 log = logging.getLogger(__name__)
 
+_PATIENCE = 5.0
+"""Seconds."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServingOptions:
@@ -68,7 +71,8 @@ class Models:
         """Stop following and loading, and let every model finish what it was given."""
         self._stop.set()
         if self._follower.ident is not None:
-            self._follower.join()
+            # It may hang in a question to a database that does not answer; nothing waits for its answer any more.
+            self._follower.join(_PATIENCE)
         self._loader.close()
         for loaded in self._holdings.clear():
             loaded.retire()

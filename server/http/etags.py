@@ -11,8 +11,6 @@ _TAG = re.compile(r'(?:W/)?"(\d{1,18})"|(\d{1,18})')
 
 IfMatch = Annotated[str | None, Header(alias="If-Match", max_length=100)]
 """Change it only if it is still what the ETag names."""
-IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", max_length=1000)]
-"""Answer 304 if it is still what the ETag names."""
 
 
 def etag(version: int) -> str:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import anyio
 from fastapi import Header
 from fastapi.concurrency import run_in_threadpool
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -32,6 +33,8 @@ _PAUSE_SECONDS = 0.25
 """Between two questions to the bus, which cost nothing."""
 _LOOK_SECONDS = 5.0
 """A look at the tables is made this often even when nothing was announced."""
+_LEAVING_SECONDS = 2.0
+"""A stream may take this long to end by itself when the service does."""
 
 LastEventId = Annotated[int | None, Header(alias="Last-Event-ID", ge=0, lt=2**63)]
 """Where a broken stream is taken up again."""
@@ -66,20 +69,43 @@ Look = Callable[[int], News]
 """Looks behind a position; blocks."""
 
 
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """What a stream listens to while it waits."""
+
+    watch: Watch
+    leaving: anyio.Event
+    """Set when the service is about to end."""
+
+    async def news(self) -> None:
+        """Return when there may be news, or the service leaves; holds no thread meanwhile."""
+        latest = time.monotonic() + _LOOK_SECONDS
+        await asyncio.sleep(_PAUSE_SECONDS)
+        while not self.watch.moved() and not self.leaving.is_set() and time.monotonic() < latest:
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+
 def follow(services: Services, who: Principal, run_id: str, look: Look, after: int) -> EventSourceResponse:
     """The news of a job behind `after` as a stream; raises `Problem` (429) when the token has too many open."""
     services.streams.check(who)
-    watch = services.bus.watch(run_topic(run_id))
-    return EventSourceResponse(_told(services, who, look, after, watch), ping=HEARTBEAT_SECONDS, sep="\n")
+    leaving = anyio.Event()
+    attention = Attention(services.bus.watch(run_topic(run_id)), leaving)
+    return EventSourceResponse(
+        _told(services, who, look, after, attention),
+        ping=HEARTBEAT_SECONDS,
+        sep="\n",
+        shutdown_event=leaving,
+        shutdown_grace_period=_LEAVING_SECONDS,
+    )
 
 
 async def _told(
-    services: Services, who: Principal, look: Look, position: int, watch: Watch
+    services: Services, who: Principal, look: Look, position: int, attention: Attention
 ) -> AsyncIterator[ServerSentEvent]:
     deadline = time.monotonic() + LIFETIME_SECONDS
     yield ServerSentEvent(comment="follows")
     with services.streams.enter(who), services.telemetry.stream():
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not attention.leaving.is_set():
             news = await run_in_threadpool(look, position)
             position = news.position
             for message in news.messages:
@@ -88,15 +114,7 @@ async def _told(
                 yield Message(position, "end", news.ended).sent()
                 return
             if not news.more:
-                await _news(watch)
-
-
-async def _news(watch: Watch) -> None:
-    """Return when there may be news; holds no thread meanwhile."""
-    latest = time.monotonic() + _LOOK_SECONDS
-    await asyncio.sleep(_PAUSE_SECONDS)
-    while not watch.moved() and time.monotonic() < latest:
-        await asyncio.sleep(_PAUSE_SECONDS)
+                await attention.news()
 
 
 def ended(run: Run) -> dict[str, Any]:

@@ -45,6 +45,6 @@ async def feature_checks(services: Services) -> Mapping[str, Check]:
         return {"models": Check(ok=False, detail="still loading")}
     wrong = await engine.probe(_PROBE_SECONDS)
     states = engine.models.states()
-    failed = [f"{state.alias}: {state.failure}" for state in states if state.failure and state.served is None]
+    failed = [f"{state.alias}: {state.failure}" for state in states if state.failure]
     served = ", ".join(f"{state.alias} -> {state.served}" for state in states if state.served) or "none promoted"
     return {"models": Check(ok=not wrong, detail="; ".join([*wrong, *failed]) or served)}

@@ -288,6 +288,24 @@ class TestWhatIsWrong:
         read(ask(client, picture()))
 
 
+def test_known_tokens_get_the_last_good_models_while_everything_else_is_down_also_after_a_restart(
+    house: Any, client: httpx.Client, serve: Callable[[Any], httpx.Client]
+) -> None:
+    expected = read(ask(client, picture()))[1]["res5"]
+    nowhere = {"database_url": "postgresql://nobody@127.0.0.1:1/none", "store_url": "file:///nowhere/at/all"}
+    app = make_app(house.settings.model_copy(update=nowhere), ["features"])
+    alone = serve(app)
+    alone.headers["Authorization"] = client.headers["Authorization"]
+    while alone.get("/readyz/features").status_code != 200:
+        pass
+    document, tensors = read(ask(alone, picture()))
+    assert (document["model"], document["version"]) == ("tiny", 1)
+    np.testing.assert_array_equal(tensors["res5"], expected)
+    problem(ask(alone, picture(), model="tiny:7"), 503, "model_unavailable")
+    alone.headers["Authorization"] = "Bearer " + "detco_unknown" * 4
+    assert ask(alone, picture()).status_code in (401, 503)
+
+
 class Inside:
     """The application on the test's own event loop, its engine within reach."""
 
