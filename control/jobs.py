@@ -61,7 +61,7 @@ def make_celery(settings: Settings) -> Celery:
     celery = Celery("detco", set_as_current=False)
     celery.conf.update(_COMMON, task_queues={name: {"exchange": name, "routing_key": name} for name in QUEUES})
     if url == "filesystem://":
-        celery.conf.update(broker_url=f"{broker.SCHEME}://", broker_transport_options=_folders(settings))
+        celery.conf.update(broker_url=f"{broker.SCHEME}://localhost", broker_transport_options=_folders(settings))
     else:
         celery.conf.update(_REDIS if url.startswith("redis") else {}, broker_url=url)
     return celery

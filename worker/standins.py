@@ -28,12 +28,13 @@ class StandIns:
         process = start(command, folder=self._folder, environment=package_environment(), leash=leash)
         self._running.append((process, leash))
 
-    def tend(self) -> None:
-        """Take the exits of those that have ended."""
+    def tend(self) -> int:
+        """Take the exits of those that have ended; returns how many are still there."""
         ended = [(process, leash) for process, leash in self._running if process.poll() is not None]
         for process, leash in ended:
             leash.let_go()
             self._running.remove((process, leash))
+        return len(self._running)
 
     def let_go(self) -> None:
         """Ask all of them to see their runs off and leave; may be called again."""

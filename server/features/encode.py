@@ -119,8 +119,8 @@ def _octets(reply: FeatureReply, document: dict[str, Any]) -> Encoded:
 
 def _npz(reply: FeatureReply, document: dict[str, Any]) -> Encoded:
     file = io.BytesIO()
-    # Stored, not deflated: compressing tensors costs more than it saves on any link above 0.3 Gbit/s.
     members: dict[str, Any] = {**_arrays(reply), "meta": np.array(_json(document).decode())}
+    # Stored, not deflated: compressing tensors costs more than it saves on any link above 0.3 Gbit/s.
     np.savez(file, **members)
     return Encoded("application/x-npz", [file.getbuffer()])
 

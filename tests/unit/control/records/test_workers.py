@@ -16,6 +16,7 @@ from control.records.workers import (
     keep_for_serving,
     list_slots,
     list_workers,
+    offer_slots,
     retire,
 )
 
@@ -41,6 +42,16 @@ def test_a_workers_life(engine: Engine, make_worker: Register) -> None:
         assert list_workers(session) == []
         assert len(list_workers(session, alive_only=False)) == 1
         assert heartbeat(session, "wkr_none") is None
+
+
+def test_a_host_says_anew_what_it_has(
+    engine: Engine, make_worker: Register, make_run: Callable[..., str], claim_run: Callable[..., Claim | None]
+) -> None:
+    make_run()
+    claim_run(make_worker(train=2, light=0))
+    with unit_of_work(engine) as session:
+        offer_slots(session, "a", [NewSlot(uuid="GPU-1", purpose="train", is_gpu=True)])
+    assert slots_of(engine) == {"cpu:0": "train", "GPU-1": "train"}, "the held one stays, the free one is forgotten"
 
 
 def test_registering_again_keeps_busy_slots_and_forgets_free_ones(
