@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from detco_core.contract.errors import CheckpointError, DataError, InvalidDocument
-from detco_core.contract.errors import NumericsError
+from detco_core.contract.errors import CheckpointError, DataError, InvalidDocument, NumericsError
 from detco_core.contract.events import Body, CheckpointSaved, Finished, Metrics, Progress, Started, Warned
 from detco_core.contract.jobs import PretrainJob
 from detco_core.runtime.checkpoint import load
@@ -91,7 +90,7 @@ def test_moco_runs_without_local_views(tiny_job: Jobs, reporter: Reporter, told:
 BF16_SOMETIMES_NAN = pytest.mark.xfail(
     raises=NumericsError,
     strict=False,
-    reason="a known fault: bf16 on the CPU gave NaN at step 2 once in three runs, after other tests in the same process",
+    reason="a known fault: bf16 on the CPU gave NaN at step 2 once in three runs, after other tests in one process",
 )
 
 
