@@ -71,7 +71,8 @@ def serve(settings: Settings, runner: Sequence[str] = RUNNER, stand_in: Sequence
     attendant = Attendant(settings, shared.identity, shared.is_stopping, runner)
     celery = make_app(settings, attendant)
     engine = open_engine(settings.resolved_database_url)
-    upkeep = Upkeep(settings, engine, celery, shared, StandIns(settings.work_dir, stand_in))
+    stand_ins = StandIns(settings.work_dir, stand_in)
+    upkeep = Upkeep(settings, engine, celery, shared, stand_ins, os.environ.get("CUDA_VISIBLE_DEVICES"))
     slots = _register(settings, engine, upkeep, shared)
     if slots is not None:
         _pool_master(celery, slots + SPARE_PROCESSES, upkeep).start()

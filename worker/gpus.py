@@ -46,6 +46,14 @@ def discover(nvml: Any = None) -> list[Gpu]:
         api.nvmlShutdown()
 
 
+def visible(gpus: Sequence[Gpu], setting: str | None) -> list[Gpu]:
+    """Those `CUDA_VISIBLE_DEVICES` leaves to this worker: indices in PCI order or beginnings of UUIDs; None: all."""
+    if setting is None:
+        return list(gpus)
+    named = [name for name in setting.split(",") if name]
+    return [gpu for n, gpu in enumerate(gpus) if any(name == str(n) or gpu.uuid.startswith(name) for name in named)]
+
+
 def offered(settings: Settings, gpus: Sequence[Gpu]) -> tuple[NewSlot, ...]:
     """The slots a worker announces: each GPU nobody else computes on, or CPU places where there is none; light ones.
 

@@ -24,7 +24,7 @@ from control.records.workers import NewWorker
 from control.settings import Settings
 from detco_core import __version__
 from worker.attempts import all_folders, attempt_folder, discard, is_occupied, is_old, trim
-from worker.gpus import discover, offered
+from worker.gpus import Gpu, discover, offered, visible
 from worker.launch import log_tail
 from worker.outages import DATABASE_AWAY
 from worker.processes import Mark, marked, sweep
@@ -53,13 +53,23 @@ class _Duty:
 class Upkeep(threading.Thread):
     """The thread; `register` comes before it, `retire` after it."""
 
-    def __init__(self, settings: Settings, engine: Engine, celery: Celery, shared: Shared, stand_ins: StandIns) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        celery: Celery,
+        shared: Shared,
+        stand_ins: StandIns,
+        visible_devices: str | None = None,
+    ) -> None:
         super().__init__(name="upkeep", daemon=True)
         self._settings = settings
         self._engine = engine
         self._celery = celery
         self._shared = shared
         self._stand_ins = stand_ins
+        self._visible_devices = visible_devices
+        self._has_gpus = False
         self._ended = threading.Event()
         self._leads = False
         self._passed_over: set[Queue] = set()
@@ -71,7 +81,9 @@ class Upkeep(threading.Thread):
         Raises:
             OperationalError, InterfaceError: the database is away.
         """
-        slots = offered(self._settings, discover())
+        gpus = self._gpus()
+        self._has_gpus = bool(gpus)
+        slots = offered(self._settings, gpus)
         new = NewWorker(
             host=self._settings.host_name,
             pid=os.getpid(),
@@ -112,11 +124,12 @@ class Upkeep(threading.Thread):
 
     def beat(self) -> None:
         """Say that this worker lives, and which of its GPUs are free for us."""
-        slots = offered(self._settings, discover())
+        gpus = self._gpus()
         with unit_of_work(self._engine) as session:
             known = workers.heartbeat(session, self._shared.identity().id) is not None
-            if known:
-                workers.offer_slots(session, self._settings.host_name, slots)
+            # A driver that does not answer for once must not turn a GPU host into a CPU one.
+            if known and bool(gpus) == self._has_gpus:
+                workers.offer_slots(session, self._settings.host_name, offered(self._settings, gpus))
         if not known:
             self.register()
 
@@ -172,6 +185,9 @@ class Upkeep(threading.Thread):
                 trim(folder)
                 if is_old(folder):
                     discard(folder)
+
+    def _gpus(self) -> list[Gpu]:
+        return visible(discover(), self._visible_devices)
 
     def _is_deserted(self, mark: Mark) -> bool:
         # No folder: it is another data folder's attempt, or not begun.

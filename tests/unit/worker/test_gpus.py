@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from worker.gpus import BUSY_BYTES, Gpu, discover
+from control.settings import Settings
+from worker.gpus import BUSY_BYTES, Gpu, discover, offered, visible
 
 
 class NVMLError(Exception):
@@ -69,6 +70,41 @@ def test_lists_every_gpu_and_closes_nvml() -> None:
 )
 def test_a_gpu_is_free_when_nobody_computes_on_it(used: int, processes: int, free: bool) -> None:
     assert Gpu("GPU-a", "", 80 * 2**30, used, processes).is_free is free
+
+
+A, B, C = (Gpu(f"GPU-{name}", name, 80, 0, 0) for name in "abc")
+BUSY = Gpu("GPU-busy", "busy", 80, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("setting", "left"),
+    [(None, [A, B, C]), ("", []), ("-1", []), ("1", [B]), ("2,GPU-a", [A, C]), ("GPU-b,", [B]), ("7", [])],
+)
+def test_the_operator_may_leave_only_some(setting: str | None, left: list[Gpu]) -> None:
+    assert visible([A, B, C], setting) == left
+
+
+class TestOffered:
+    settings = Settings(train_slots=2, light_slots=1)
+
+    def names(self, settings: Settings, *gpus: Gpu) -> list[str]:
+        return [slot.uuid for slot in offered(settings, gpus)]
+
+    def test_without_a_gpu_training_goes_on_the_cpu(self) -> None:
+        assert self.names(self.settings) == ["cpu:0", "cpu:1", "light:0"]
+
+    def test_free_gpus_are_for_training_and_there_is_always_light_work(self) -> None:
+        assert self.names(self.settings, A, BUSY) == ["GPU-a", "light:0"]
+        slot = offered(self.settings, [A])[0]
+        assert (slot.purpose, slot.is_gpu, slot.name, slot.memory) == ("train", True, "a", 80)
+
+    def test_a_host_whose_gpus_are_all_taken_does_not_train_on_the_cpu(self) -> None:
+        assert self.names(self.settings, BUSY) == ["light:0"]
+
+    @pytest.mark.parametrize("kept", ["GPU-b", "1"])
+    def test_gpus_kept_for_serving_are_not_offered(self, kept: str) -> None:
+        settings = self.settings.model_copy(update={"serve_gpus": (kept,)})
+        assert self.names(settings, A, B, C) == ["GPU-a", "GPU-c", "light:0"]
 
 
 def test_the_real_binding_is_asked_by_default() -> None:
