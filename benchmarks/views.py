@@ -88,7 +88,7 @@ def main() -> None:
         "torchvision, its GaussianBlur(23)": torchvision_path(v2.GaussianBlur(23, (0.1, 2.0))),
         "torchvision, Pillow's blur": torchvision_path(PillowBlur()),
         "ours": ours(ViewsConfig()),
-        "ours, RandAugment": ours(ViewsConfig(rand_augment=True)),
+        "ours, RandAugment": ours(ViewsConfig(augment="rand_augment")),
     }
     with tempfile.TemporaryDirectory() as folder:
         photos = arguments.photos and sorted(arguments.photos.rglob("*.jpg"))

@@ -37,6 +37,19 @@ class BrokenFile:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ChannelStatistics:
+    """Of the pixels of images that have the same number of channels, measured on a fixed sample of them."""
+
+    images: int
+    """With this many channels, in the whole data set."""
+    mean: tuple[float, ...]
+    """Per channel, of values in 0..1."""
+    std: tuple[float, ...]
+    bit_depth: Literal[8, 16] = 8
+    """16 when any of them is stored with 16 bits a channel."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetRef:
     """A data set version as a job's process sees it."""
 
@@ -49,6 +62,8 @@ class DatasetRef:
     """Path of the file manifest; None: list the root (runs started by hand)."""
     digest: str | None = None
     """`sha256:...` of the manifest; checked on opening when set."""
+    statistics: dict[str, ChannelStatistics] = field(default_factory=dict)
+    """By channel count, as the scan measured them; empty for a root that was not scanned."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,5 +83,7 @@ class ScanReport:
     width: tuple[int, int, int]
     """Smallest, median and largest, in pixels."""
     height: tuple[int, int, int]
+    statistics: dict[str, ChannelStatistics] = field(default_factory=dict)
+    """Mean, standard deviation and depth of the pixels, by channel count."""
     broken: tuple[BrokenFile, ...] = field(default_factory=tuple)
     """Every broken file."""

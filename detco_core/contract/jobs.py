@@ -14,10 +14,25 @@ from detco_core.contract.errors import Fault, InvalidDocument
 from detco_core.contract.evaluations import EvaluationSpec
 from detco_core.contract.manifest import Lineage
 from detco_core.contract.reader import read, require
+from detco_core.contract.weights import WeightsFormat
 
 T = TypeVar("T")
 
 EVENTS_FILE = "events.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Init:
+    """Weights a run starts from instead of random ones: the backbone's, and where the file has them the heads'."""
+
+    kind: Literal["checkpoint", "weights"]
+    """A checkpoint of another run (query encoder, with its heads), or a foreign or imported weights file."""
+    path: str
+    sha256: str | None = None
+    format: WeightsFormat | None = None
+    """Of a weights file (`nets.foreign`); None: recognised by its keys."""
+    strict: bool = True
+    """Refuse the file when keys of the backbone are missing from it; else start with what matched, and warn."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +46,11 @@ class PretrainJob:
     resume: str | None = None
     """Checkpoint to continue from, bit for bit; its config must equal this one."""
     resume_sha256: str | None = None
+    extend: bool = False
+    """Consent to resume with another length (`train.steps`, `train.epochs`): the schedule is laid over the new length,
+    so a finished run's learning rate rises again."""
+    init: Init | None = None
+    """Where the weights come from at step 0; not looked at on resume."""
     allow_world_size_change: bool = False
     """Consent to resume with another number of processes: batch norm groups change, so the numbers do."""
     keep_checkpoints: int | None = None
@@ -80,12 +100,29 @@ class CheckJob:
     run: str = "local"
 
 
-Job = PretrainJob | EvaluateJob | ExportJob | CheckJob
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImportJob:
+    """Check foreign weights and write them by our names: `folder/weights.pth`; ends with a `weights.WeightsReport`."""
+
+    folder: str
+    path: str
+    sha256: str | None = None
+    architecture: str = "resnet50"
+    """The backbone the file must hold: torchvision's name, or `timm/NAME`."""
+    format: WeightsFormat | None = None
+    """None: recognised by the keys."""
+    strict: bool = True
+    """Refuse a file that lacks keys of the backbone."""
+    run: str = "local"
+
+
+Job = PretrainJob | EvaluateJob | ExportJob | CheckJob | ImportJob
 VERBS: dict[str, type[Any]] = {
     "pretrain": PretrainJob,
     "evaluate": EvaluateJob,
     "export": ExportJob,
     "check": CheckJob,
+    "import": ImportJob,
 }
 
 

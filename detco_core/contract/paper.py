@@ -16,7 +16,7 @@ from detco_core.contract.reader import plain
 PUBLISHED_EPOCHS = {"detco": (100, 200, 800), "moco_v2": (200, 800)}
 PUBLISHED_GPUS = 8
 
-_FREE = ("preset", "seed", "data", "device", "monitor", "train")
+_FREE = ("preset", "seed", "data", "device", "monitor", "alarms", "track", "train")
 """Branches that do not change the method; `device.precision`, `train.batch_size` and the length are compared apart."""
 
 
@@ -39,7 +39,7 @@ def published(config: RunConfig) -> RunConfig:
     """The published recipe nearest to `config`: its method's ResNet-50 preset."""
     if config.method.name == "moco_v2":
         return PRESETS["moco_v2_r50"]()
-    return PRESETS["detco_r50_aa" if config.views.rand_augment else "detco_r50"]()
+    return PRESETS["detco_r50_aa" if config.views.augment != "none" else "detco_r50"]()
 
 
 def _length(config: RunConfig) -> Iterator[Deviation]:
@@ -65,7 +65,7 @@ def _method(config: RunConfig) -> Iterator[Deviation]:
 def _machine(config: RunConfig, gpus: int) -> Iterator[Deviation]:
     if config.device.precision != "fp32":
         yield Deviation(key="device.precision", published="fp32", here=config.device.precision)
-    if gpus == 1 and config.method.shuffle_bn:
+    if gpus == 1 and config.method.batch_norm == "shuffle":
         note = "with one process shuffle BN has nothing to shuffle"
         yield Deviation(key="gpus", published=PUBLISHED_GPUS, here=1, note=note)
 

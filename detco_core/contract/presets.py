@@ -23,13 +23,25 @@ def detco_r50() -> RunConfig:
 def detco_r50_aa() -> RunConfig:
     """DetCo with RandAugment on the global views: the paper's "AA" (strength unpublished: ours)."""
     base = detco_r50()
-    return replace(base, preset="detco_r50_aa", views=replace(base.views, rand_augment=True))
+    return replace(base, preset="detco_r50_aa", views=replace(base.views, augment="rand_augment"))
 
 
 def detco_r18() -> RunConfig:
     """DetCo on ResNet-18, for smaller data and machines."""
     base = detco_r50()
     return replace(base, preset="detco_r18", method=replace(base.method, backbone="resnet18"))
+
+
+def detco_r50_domain() -> RunConfig:
+    """DetCo continued on pictures of your own: starts from given weights, for a fixed number of steps (our recipe)."""
+    base = detco_r50()
+    return replace(
+        base,
+        preset="detco_r50_domain",
+        train=replace(base.train, epochs=None, steps=20_000, warm_start=True),
+        method=replace(base.method, queue_size=16_384),
+        optim=replace(base.optim, lr=0.01, warmup_steps=500),
+    )
 
 
 def moco_v2_r50() -> RunConfig:
@@ -59,7 +71,8 @@ def smoke() -> RunConfig:
 
 
 PRESETS: Mapping[str, Callable[[], RunConfig]] = {
-    maker.__name__: maker for maker in (detco_r50, detco_r50_aa, detco_r18, moco_v2_r50, moco_v2_r18, smoke)
+    maker.__name__: maker
+    for maker in (detco_r50, detco_r50_aa, detco_r50_domain, detco_r18, moco_v2_r50, moco_v2_r18, smoke)
 }
 
 

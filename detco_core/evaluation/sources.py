@@ -97,7 +97,7 @@ def _from_torch(description: str, backbone: StageBackbone, views: ViewsConfig) -
             means: Values = maps[-1].mean((2, 3)).numpy()
         return means
 
-    return FrozenBackbone(description=description, mean=views.mean, std=views.std, pooled=pooled)
+    return FrozenBackbone(description=description, mean=views.statistics[0], std=views.statistics[1], pooled=pooled)
 
 
 def _tensors(source: Source) -> dict[str, Tensor]:

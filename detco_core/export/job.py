@@ -81,7 +81,7 @@ def _manifest(
         weights_digest=state_digest(backbone.state_dict()),
         levels=tuple(Level(name=name, channels=channels, stride=stride) for name, channels, stride in levels),
         pooled=backbone.channels[-1],
-        input=InputSpec(mean=info.config.views.mean, std=info.config.views.std),
+        input=InputSpec(mean=info.config.views.statistics[0], std=info.config.views.statistics[1]),
         files={name: describe(folder, FORMATS[name].file) for name in job.formats},
         parity=parity,
         lineage=_lineage(job, info),

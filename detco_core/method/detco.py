@@ -97,7 +97,7 @@ class DetCo(nn.Module):
     def _keys(self, views: Views) -> Embeddings:
         """The keys of all processes, `[M, D]` per stage, in batch order."""
         weights = self.config.term_weights
-        deal = make_deal(views.global_key.shape[0], shuffle=self.config.shuffle_bn)
+        deal = make_deal(views.global_key.shape[0], shuffle=self.config.batch_norm in ("shuffle", "split"))
         image = deal.out(views.global_key) if weights.g2g or weights.l2g else None
         patches = deal.out(views.local_key) if weights.l2l and views.local_key is not None else None
         return _rows(deal.back, self.key(image, patches))

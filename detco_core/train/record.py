@@ -49,9 +49,9 @@ def batch_norm(config: RunConfig) -> str:
     world = distributed.world_size()
     images = config.train.batch_size // world
     if world == 1:
-        shuffled = "; shuffle BN has no effect with one process" if config.method.shuffle_bn else ""
+        shuffled = "; shuffle BN has no effect with one process" if config.method.batch_norm == "shuffle" else ""
         return f"plain, over all {images} images{shuffled}"
-    shuffled = "keys shuffled across processes" if config.method.shuffle_bn else "keys not shuffled"
+    shuffled = "keys shuffled across processes" if config.method.batch_norm == "shuffle" else "keys not shuffled"
     return f"per process, over {images} of {config.train.batch_size} images, {shuffled}; statistics saved are rank 0's"
 
 

@@ -9,7 +9,7 @@ from detco_core.contract.jobs import PretrainJob
 from detco_core.contract.reader import plain
 from detco_core.runtime.checkpoint import CheckpointInfo
 
-FREE_KEYS = ("preset", "data.workers", "train.log_every", "train.checkpoint_every", "monitor.")
+FREE_KEYS = ("preset", "data.workers", "train.log_every", "train.checkpoint_every", "monitor.", "alarms.", "track.")
 """Config keys (or beginnings of keys) that may change on resume, since no number of the run depends on them."""
 
 

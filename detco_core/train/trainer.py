@@ -90,7 +90,7 @@ class Trainer:
 
     def prepare(self, views: Views) -> Views:
         """Bytes as they were loaded to normalised floats on the device."""
-        mean, std = self.config.views.mean, self.config.views.std
+        mean, std = self.config.views.statistics
 
         def ready(x: Tensor) -> Tensor:
             moved = x.to(self.device, non_blocking=True)

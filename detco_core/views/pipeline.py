@@ -61,7 +61,9 @@ class ViewPipeline:
 
     def _global_view(self, pixels: Tensor, rng: np.random.Generator) -> Tensor:
         config = self.config
-        return self._view(pixels, config.global_scale, config.global_size, rng, augment=config.rand_augment)
+        return self._view(
+            pixels, config.global_scale, config.global_size, rng, augment=config.augment == "rand_augment"
+        )
 
     def _local_view(self, pixels: Tensor, rng: np.random.Generator) -> Tensor:
         config = self.config
@@ -78,5 +80,5 @@ class ViewPipeline:
         if draw.flip:
             view = view.flip(-1)
         if augment:
-            view = rand_augment(view, draw_steps(self.config, rng), self.config.mean)
+            view = rand_augment(view, draw_steps(self.config, rng), self.config.statistics[0])
         return recolour(view, draw)

@@ -41,7 +41,7 @@ def draw_steps(config: ViewsConfig, rng: np.random.Generator) -> tuple[Step, ...
     return tuple(steps)
 
 
-def rand_augment(view: Tensor, steps: tuple[Step, ...], mean: tuple[float, float, float]) -> Tensor:
+def rand_augment(view: Tensor, steps: tuple[Step, ...], mean: tuple[float, ...]) -> Tensor:
     """Apply drawn steps to uint8 `[3, H, W]`; what comes in from outside has the colour `mean`, of values in 0..1."""
     image = Image.fromarray(np.ascontiguousarray(view.permute(1, 2, 0).numpy()))
     red, green, blue = (round(255 * value) for value in mean)

@@ -85,7 +85,7 @@ def main(folder: Path) -> None:
         torch.manual_seed(0)
         found["frozen"] = train(without_batch_norm(make_detco(config()).double()), 2)
         torch.manual_seed(0)
-        found["unshuffled"] = train(without_batch_norm(make_detco(config(method__shuffle_bn=False)).double()), 2)
+        found["unshuffled"] = train(without_batch_norm(make_detco(config(method__batch_norm="plain")).double()), 2)
         torch.save(found, folder / f"rank-{distributed.rank()}.pt")
 
 

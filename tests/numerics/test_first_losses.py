@@ -29,7 +29,7 @@ def first_step(photos: Path) -> Contrasts:
     paths = sorted(photos.iterdir())[:BATCH]
     samples = [pipeline(open_image(path), sample_rng(0, 0, n)) for n, path in enumerate(paths)]
     stacked = [torch.stack([sample[part] for sample in samples]) for part in range(4)]  # type: ignore[misc]  # local=True
-    views = Views(*(normalise(part, config.views.mean, config.views.std) for part in stacked))
+    views = Views(*(normalise(part, *config.views.statistics) for part in stacked))
     torch.manual_seed(0)
     with torch.no_grad():
         output: Contrasts = make_method(config)(views)

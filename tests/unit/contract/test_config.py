@@ -60,7 +60,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"views": {"local_size": 256}}, "views.local_size"),
     ({"views": {"patch_size": 86}}, "views.patch_size"),
     ({"views": {"flip": 1.5}}, "views.flip"),
-    ({"views": {"std": [0.2, 0, 0.2]}}, "views.std"),
+    ({"views": {"mean": [0.5, 0.5, 0.5], "std": [0.2, 0, 0.2]}}, "views.std"),
     ({"views": {"jitter": [0.4, 0.4, 0.4, 0.6]}}, "views.jitter"),
     ({"method": {"queue_size": 100}}, "method.queue_size"),
     ({"method": {"local_head": "broad"}}, "method.local_head"),

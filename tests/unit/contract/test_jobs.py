@@ -9,7 +9,7 @@ import pytest
 from detco_core.contract.datasets import DatasetRef
 from detco_core.contract.errors import InvalidDocument
 from detco_core.contract.evaluations import EvaluationSpec, Source
-from detco_core.contract.jobs import VERBS, CheckJob, EvaluateJob, ExportJob, PretrainJob, read_job
+from detco_core.contract.jobs import VERBS, CheckJob, EvaluateJob, ExportJob, ImportJob, PretrainJob, read_job
 from detco_core.contract.presets import preset
 from detco_core.contract.reader import canonical_json
 
@@ -21,6 +21,7 @@ JOBS: dict[str, Any] = {
     ),
     "export": ExportJob(folder="/job", checkpoint="/job/a.pt"),
     "check": CheckJob(folder="/job", root="/data", exclude=("*.tmp",)),
+    "import": ImportJob(folder="/job", path="/data/detco_200ep.pth", format="detco"),
 }
 
 

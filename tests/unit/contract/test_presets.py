@@ -33,7 +33,7 @@ def test_detco_r50_is_the_published_recipe() -> None:
     assert (method.temperature, method.stage_weights) == (0.2, (0.1, 0.4, 0.7, 1.0))
     views = config.views
     assert (views.global_size, views.local_size, views.patch_size, views.patches) == (224, 255, 64, 9)
-    assert preset("detco_r50_aa").views.rand_augment
+    assert preset("detco_r50_aa").views.augment == "rand_augment"
 
 
 def test_moco_has_one_term_on_the_last_stage() -> None:

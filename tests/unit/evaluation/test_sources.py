@@ -39,7 +39,7 @@ def test_opening_a_random_source_leaves_the_global_generator_alone(random_r18: S
 
 def test_a_checkpoint_brings_its_own_normalisation(untrained: SavedFile, config: RunConfig) -> None:
     backbone = open_source(Source(kind="checkpoint", path=str(untrained.path)))
-    assert (backbone.mean, backbone.std) == (config.views.mean, config.views.std)
+    assert (backbone.mean, backbone.std) == config.views.statistics
     assert backbone.description == "resnet18 of a detco checkpoint, step 0"
 
 

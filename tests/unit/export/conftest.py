@@ -27,7 +27,9 @@ from detco_core.runtime.seeding import seed_all
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> SavedFile:
     """Of a ResNet-18 whose batch norm has seen something, so that folding it is put to the test."""
-    config = override(preset("smoke"), {"views.mean": (0.4, 0.5, 0.6), "method.queue_size": 16})
+    config = override(
+        preset("smoke"), {"views.mean": (0.4, 0.5, 0.6), "views.std": (0.229, 0.224, 0.225), "method.queue_size": 16}
+    )
     seed_all(1)
     method = make_method(config)
     _stir(method.query.backbone)

@@ -41,7 +41,7 @@ def test_commit_is_the_source_trees() -> None:
 
 def test_batch_norm_says_that_one_process_shuffles_nothing(tiny_config: Configs) -> None:
     assert batch_norm(tiny_config()) == "plain, over all 4 images; shuffle BN has no effect with one process"
-    assert batch_norm(tiny_config(method__shuffle_bn=False)) == "plain, over all 4 images"
+    assert batch_norm(tiny_config(method__batch_norm="plain")) == "plain, over all 4 images"
 
 
 def test_software_is_plain_text() -> None:

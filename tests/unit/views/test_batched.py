@@ -7,7 +7,7 @@ import torch
 from detco_core.contract.config import ViewsConfig
 from detco_core.views.batched import normalise
 
-MEAN, STD = ViewsConfig().mean, ViewsConfig().std
+MEAN, STD = ViewsConfig().statistics
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 9), (2, 3, 8, 9), (2, 9, 3, 4, 4)])

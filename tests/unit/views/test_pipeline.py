@@ -118,7 +118,7 @@ def test_views_do_not_depend_on_the_number_of_threads() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 20_000), (20_000, 1), (2, 3), (31, 4000)])
 @pytest.mark.parametrize("augment", [False, True])
 def test_any_size_of_image_gives_views(size: tuple[int, int], augment: bool) -> None:
-    config = ViewsConfig(global_size=64, local_size=60, patch_size=16, rand_augment=augment)
+    config = ViewsConfig(global_size=64, local_size=60, patch_size=16, augment="rand_augment" if augment else "none")
     pipeline, image = ViewPipeline(config, local=True), Image.new("RGB", size, (10, 200, 30))
     for index in range(8):
         assert pipeline(image, sample_rng(0, 0, index)).global_query.shape == (3, 64, 64)
@@ -128,7 +128,7 @@ def test_rand_augment_changes_global_views_only() -> None:
     changed, image = 0, photo(2)
     for index in range(8):
         plain = ViewPipeline(SMALL, local=False)(image, sample_rng(0, 0, index))
-        config = ViewsConfig(global_size=64, local_size=60, patch_size=16, rand_augment=True)
+        config = ViewsConfig(global_size=64, local_size=60, patch_size=16, augment="rand_augment")
         changed += not torch.equal(
             ViewPipeline(config, local=False)(image, sample_rng(0, 0, index)).global_query, plain.global_query
         )

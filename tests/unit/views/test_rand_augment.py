@@ -61,11 +61,11 @@ def test_operation_equals_torchvisions(name: str, sign: int, level: int) -> None
 def test_steps_are_applied_in_order() -> None:
     steps = (Step("solarize", 0.8), Step("rotate", 0.5))
     slow = OPERATIONS["rotate"](OPERATIONS["solarize"](photo(3, (96, 72)), 0.8, FILL), 0.5, FILL)
-    view = rand_augment(pixels(), steps, ViewsConfig().mean)
+    view = rand_augment(pixels(), steps, ViewsConfig().statistics[0])
     assert view.dtype == torch.uint8
     assert np.array_equal(view.permute(1, 2, 0).numpy(), np.asarray(slow))
     assert tuple(view[:, 0, 0].tolist()) == FILL
-    assert not torch.equal(rand_augment(pixels(), steps[::-1], ViewsConfig().mean), view)
+    assert not torch.equal(rand_augment(pixels(), steps[::-1], ViewsConfig().statistics[0]), view)
 
 
 def test_draws_are_a_function_of_the_generator() -> None:
