@@ -4,7 +4,7 @@ Shapes: N images of this process, M images of all processes, S trained stages, P
 G side of a global view, s side of a patch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,16 +13,17 @@ from torch import Tensor, nn
 from detco_core.contract.config import STAGES, MethodConfig, RunConfig
 from detco_core.method.losses import Contrast, info_nce
 from detco_core.method.momentum import make_key, move_key
-from detco_core.method.queues import Queues
+from detco_core.method.queues import Queues, whole_batch
 from detco_core.method.shuffle import make_deal, mine
 from detco_core.nets.backbone import StageBackbone, make_backbone
 from detco_core.nets.encoder import Embeddings, Encoder
 from detco_core.nets.heads import GlobalHead, make_local_head
+from detco_core.runtime import distributed
 from detco_core.views.pipeline import Views
 
 
 class Contrasts(NamedTuple):
-    """What one step of the method gives."""
+    """What one `forward` of the method gives."""
 
     loss: Tensor
     """Scalar: the weighted sum of all terms."""
@@ -31,7 +32,7 @@ class Contrasts(NamedTuple):
     queries: Embeddings
     """`[N, D]` per stage."""
     keys: Embeddings
-    """`[M, D]` per stage: for `enqueue`, after the backward pass."""
+    """`[M, D]` per stage, process by process: for `enqueue`, after the backward pass."""
 
 
 class DetCo(nn.Module):
@@ -57,16 +58,22 @@ class DetCo(nn.Module):
         """Whether any term needs the local views T3 and T4."""
         return self.config.term_weights.l2l > 0 or self.config.term_weights.l2g > 0
 
+    def move_key(self, momentum: float) -> None:
+        """Move the momentum encoder a little towards the encoder: once a step, before its first `forward`."""
+        move_key(self.key, self.query, momentum)
+
     def forward(self, views: Views) -> Contrasts:
-        """One step of the paper's pipeline figure; T1 and T2 are `[N, 3, G, G]`, T3 and T4 `[N, P, 3, s, s]`, float."""
+        """The paper's pipeline figure; T1 and T2 are `[N, C, G, G]`, T3 and T4 `[N, P, C, s, s]`, float.
+
+        Changes no weight and no queue, so a step may consist of several.
+        """
         weights, t = self.config.term_weights, self.config.temperature
 
         # Encoder: T1 and T3 become queries.
         q = self.query(views.global_query if weights.g2g else None, views.local_query)
 
-        # Momentum encoder: one small move towards the encoder, then T2 and T4 become keys.
+        # Momentum encoder, which `move_key` has brought a little closer: T2 and T4 become keys.
         with torch.no_grad():
-            move_key(self.key, self.query, self.config.momentum)
             keys = self._keys(views)
             k = _rows(mine, keys)
 
@@ -84,9 +91,12 @@ class DetCo(nn.Module):
         loss = torch.stack([self.weight(name) * term.loss for name, term in terms.items()]).sum()
         return Contrasts(loss, terms, q, keys)
 
-    def enqueue(self, keys: Embeddings) -> None:
-        """Put a step's keys into the queues; after its backward pass, which still needs the queues as they were."""
-        self.queues.enqueue(keys)
+    def enqueue(self, keys: Sequence[Embeddings]) -> None:
+        """Put the keys of all `forward` calls of a step into the queues, in the order of the whole batch.
+
+        After the last backward pass, since all of them need the queues as they were.
+        """
+        self.queues.enqueue(whole_batch(keys, distributed.world_size()))
 
     def weight(self, name: str) -> float:
         """Weight of the term `TERM/STAGE` in the sum."""
@@ -116,7 +126,7 @@ def make_detco(config: RunConfig, backbone: StageBackbone | None = None) -> DetC
     method, weights = config.method, config.method.term_weights
     stages = [STAGES.index(stage) for stage in trained_stages(method)]
     wants_global, wants_local = weights.g2g > 0 or weights.l2g > 0, weights.l2l > 0 or weights.l2g > 0
-    backbone = backbone or make_backbone(method.backbone)
+    backbone = backbone or make_backbone(method.backbone, config.views.channels)
     channels = [backbone.channels[stage] for stage in stages]
     query = Encoder(
         backbone,
@@ -138,8 +148,8 @@ def make_detco(config: RunConfig, backbone: StageBackbone | None = None) -> DetC
 
 def _freeze_idle(query: Encoder, global_queries: bool) -> None:
     """Weights that no term reaches take no gradient: stages behind the last trained, heads that only keys use."""
-    for stage in query.backbone.stages[query.stages[-1] + 1 :]:
-        stage.requires_grad_(False)
+    for weight in query.backbone.idle(query.stages[-1] + 1):
+        weight.requires_grad_(False)
     query.global_heads.requires_grad_(global_queries)
 
 

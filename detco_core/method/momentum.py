@@ -1,11 +1,14 @@
 """The momentum pair: a key encoder that follows the query encoder slowly (MoCo, He et al. 2020, section 3.2)."""
 
 import copy
+import math
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from detco_core.contract.config import MethodConfig
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -13,6 +16,17 @@ M = TypeVar("M", bound=nn.Module)
 def make_key(query: M) -> M:
     """A copy of the query encoder that no gradient reaches; it starts equal to it."""
     return copy.deepcopy(query).requires_grad_(False)
+
+
+def momentum_at(config: MethodConfig, step: int, steps: int) -> float:
+    """Momentum of step `step` (from 0) of `steps`, by `momentum_schedule`.
+
+    constant: `momentum` throughout (MoCo). cosine: from `momentum` at the first step towards 1 after the last,
+    1 - (1 - momentum) * (1 + cos(pi * step / steps)) / 2 (BYOL, Grill et al. 2020; MoCo v3).
+    """
+    if config.momentum_schedule == "constant":
+        return config.momentum
+    return 1 - (1 - config.momentum) * (1 + math.cos(math.pi * step / steps)) / 2
 
 
 @torch.no_grad()

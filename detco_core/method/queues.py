@@ -1,7 +1,9 @@
 """The memory banks: for each trained stage a queue of global and a queue of local keys, all moving together.
 
-N gathered batch, S trained stages, D dim, K queue.
+N gathered batch, S trained stages, D dim, K queue, W processes, n images of one process at once.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +45,29 @@ class Queues(nn.Module):
             for queue, key in zip(bank, batch, strict=True):
                 queue.index_copy_(0, places, key.to(queue.dtype))
         self.pointer.copy_((self.pointer + count) % size)
+
+
+def whole_batch(parts: Sequence[Embeddings], processes: int) -> Embeddings:
+    """The keys of a whole batch, in its order, from those of its micro-batches.
+
+    A batch is dealt to the processes first, and each cuts its share into micro-batches: with two of each, part 1 holds
+    the first and third quarter. Put back, a queue does not show whether a step was cut.
+
+    Args:
+        parts: per micro-batch `[W * n, D]` for each stage, process by process.
+        processes: W.
+    """
+    if len(parts) == 1:
+        return parts[0]
+
+    def join(pieces: Sequence[Tensor]) -> Tensor:
+        shares = torch.stack([piece.reshape(processes, -1, piece.shape[1]) for piece in pieces], dim=1)
+        return shares.flatten(0, 2)
+
+    return Embeddings(
+        tuple(join(pieces) for pieces in zip(*(part.globals for part in parts), strict=True)),
+        tuple(join(pieces) for pieces in zip(*(part.locals for part in parts), strict=True)),
+    )
 
 
 def _directions(stages: int, size: int, dim: int) -> Tensor:

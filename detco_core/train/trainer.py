@@ -13,6 +13,7 @@ from detco_core.contract.events import Finished, Stopped
 from detco_core.contract.jobs import PretrainJob
 from detco_core.data.loaders import Batch
 from detco_core.method.detco import Contrasts
+from detco_core.method.momentum import momentum_at
 from detco_core.runtime import checkpoint, distributed
 from detco_core.runtime.device import autocast, to_layout
 from detco_core.runtime.meters import Speed
@@ -76,6 +77,7 @@ class Trainer:
         """One optimizer step."""
         optimizer, scaler = self.run.optimizer, self.run.scaler
         set_learning_rate(optimizer, learning_rate(self.config.optim, self.done, self.length.steps))
+        self.run.method.move_key(momentum_at(self.config.method, self.done, self.length.steps))
         views = self.prepare(batch.views)
         with autocast(self.config.device, self.device):
             output: Contrasts = self.model(views)
@@ -84,7 +86,7 @@ class Trainer:
         scaler.unscale_(optimizer)
         scaler.step(optimizer)
         scaler.update()
-        self.run.method.enqueue(output.keys)
+        self.run.method.enqueue([output.keys])
         self.losses += output.loss.detach()
         return output
 

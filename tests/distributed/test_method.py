@@ -39,11 +39,12 @@ def alone() -> dict[str, Any]:
     for step in range(2):
         generator = torch.Generator().manual_seed(step)
         shapes = (BATCH, 3, 32, 32), (BATCH, 3, 32, 32), (BATCH, 9, 3, 16, 16), (BATCH, 9, 3, 16, 16)
+        method.move_key(0.999)
         output = method(Views(*(torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)))
         optimizer.zero_grad()
         output.loss.backward()
         optimizer.step()
-        method.enqueue(output.keys)
+        method.enqueue([output.keys])
         losses.append(output.loss.item())
     return {"losses": losses, "state": method.state_dict()}
 

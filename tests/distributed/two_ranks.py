@@ -47,11 +47,12 @@ def train(method: DetCo, steps: int) -> dict[str, Any]:
     losses, dtype = [], next(method.parameters()).dtype
     for step in range(steps):
         views = Views(*(x.to(dtype) for x in whole_batch(step)))  # type: ignore[union-attr]  # all four are there
+        method.move_key(0.999)
         output = parallel(my_share(views))
         optimizer.zero_grad()
         output.loss.backward()
         optimizer.step()
-        method.enqueue(output.keys)
+        method.enqueue([output.keys])
         losses.append(distributed.mean(output.loss.detach()).item())
     return {"losses": losses, "state": method.state_dict()}
 

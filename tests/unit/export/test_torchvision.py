@@ -10,7 +10,8 @@ from torchvision import models
 from detco_core.contract.errors import ExportError
 from detco_core.export.levels import OUTPUTS, torch_levels
 from detco_core.export.torchvision import read_torchvision, write_torchvision
-from detco_core.nets.backbone import StageBackbone
+from detco_core.nets.resnet import ResNetBackbone
+from detco_core.nets.stages import StageBackbone
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def test_its_features_equal_torch(file: Path, backbone: StageBackbone) -> None:
 def test_equal_weights_give_equal_bytes_whatever_their_layout(
     file: Path, backbone: StageBackbone, tmp_path: Path
 ) -> None:
-    other = StageBackbone("resnet18", models.resnet18()).to(memory_format=torch.channels_last)
+    other = ResNetBackbone("resnet18", models.resnet18()).to(memory_format=torch.channels_last)
     other.load_state_dict(backbone.state_dict())
     write_torchvision(other, tmp_path / "torchvision.pth")
     assert (tmp_path / "torchvision.pth").read_bytes() == (file).read_bytes()

@@ -12,7 +12,7 @@ from torchvision.models import ResNet, resnet18
 from detco_core.contract.config import RunConfig, override
 from detco_core.contract.presets import preset
 from detco_core.method.detco import DetCo, make_detco
-from detco_core.nets.backbone import StageBackbone
+from detco_core.nets.resnet import ResNetBackbone
 from detco_core.views.pipeline import Views
 
 
@@ -60,6 +60,6 @@ def narrow_detco(narrow_resnet: ResNet) -> Callable[[RunConfig], DetCo]:
         for module in narrow_resnet.modules():
             if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
                 module.reset_parameters()
-        return make_detco(config, StageBackbone("narrow", copy.deepcopy(narrow_resnet))).double()
+        return make_detco(config, ResNetBackbone("narrow", copy.deepcopy(narrow_resnet))).double()
 
     return build

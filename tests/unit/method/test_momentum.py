@@ -1,10 +1,13 @@
 """The key encoder's motion against its formula, weight by weight."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from detco_core.method.momentum import distance, make_key, move_key
+from detco_core.contract.config import MethodConfig
+from detco_core.method.momentum import distance, make_key, momentum_at, move_key
 
 
 def network(seed: int) -> nn.Module:
@@ -58,3 +61,20 @@ def test_distance_is_relative_to_the_query() -> None:
         for k in key.parameters():
             k.mul_(1.25)
     assert distance(key, query).item() == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("step", [0, 1, 7, 19])
+def test_a_constant_momentum_is_constant(step: int) -> None:
+    assert momentum_at(MethodConfig(momentum=0.99), step, 20) == 0.99
+
+
+@pytest.mark.parametrize("steps", [1, 2, 100])
+def test_the_cosine_starts_at_the_momentum_and_rises_to_one(steps: int) -> None:
+    config = MethodConfig(momentum=0.996, momentum_schedule="cosine")
+    found = [momentum_at(config, step, steps) for step in range(steps + 1)]
+    assert found[0] == pytest.approx(0.996, rel=1e-12)
+    assert found[-1] == 1
+    assert found == sorted(found)
+    for step, momentum in enumerate(found):
+        # BYOL, section 3.2: 1 - (1 - tau_base) * (cos(pi k / K) + 1) / 2.
+        assert 1 - momentum == pytest.approx(0.004 * (math.cos(math.pi * step / steps) + 1) / 2, abs=1e-12)

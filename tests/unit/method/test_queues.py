@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detco_core.method.queues import Queues
+from detco_core.method.queues import Queues, whole_batch
 from detco_core.nets.encoder import Embeddings
 
 
@@ -55,3 +55,18 @@ def test_is_state_that_is_saved() -> None:
     other.load_state_dict(one.state_dict())
     assert set(one.state_dict()) == {"globals", "locals", "pointer"}
     assert all(torch.equal(a, b) for a, b in zip(one.buffers(), other.buffers(), strict=True))
+
+
+@given(st.integers(1, 3), st.integers(1, 4), st.integers(1, 3))
+@settings(max_examples=30, deadline=None)
+def test_micro_batches_of_several_processes_come_back_in_batch_order(processes: int, cuts: int, at_once: int) -> None:
+    share = cuts * at_once
+    batch = torch.arange(float(processes * share)).reshape(-1, 1)
+    parts = []
+    for cut in range(cuts):
+        rows = [batch[process * share + cut * at_once + n] for process in range(processes) for n in range(at_once)]
+        parts.append(Embeddings((torch.stack(rows),), (-torch.stack(rows), torch.stack(rows))))
+    joined = whole_batch(parts, processes)
+    assert torch.equal(joined.globals[0], batch)
+    assert torch.equal(joined.locals[0], -batch)
+    assert torch.equal(joined.locals[1], batch)

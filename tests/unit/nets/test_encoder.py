@@ -51,7 +51,7 @@ def test_batch_norm_sees_the_patches_first(encoder: Encoder) -> None:
     """The last update of the running statistics is from whole images (docs/method.md, A9)."""
     image, patches = torch.zeros(2, 3, 32, 32), torch.ones(2, 9, 3, 16, 16)
     order: list[float] = []
-    encoder.backbone.bn1.register_forward_pre_hook(lambda _, inputs: order.append(inputs[0].shape[0]))
+    encoder.backbone.get_submodule("bn1").register_forward_pre_hook(lambda _, inputs: order.append(inputs[0].shape[0]))
     encoder(image, patches)
     assert order == [18, 2]
 
