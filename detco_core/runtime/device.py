@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from detco_core.contract.config import DeviceConfig
+from detco_core.contract.config import DeviceConfig, RunConfig
 from detco_core.contract.errors import Fault, InvalidDocument
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_ONE_PIXEL_IN_RES4 = 16
+"""Side of the largest image, in pixels, whose res4 map is one pixel."""
 
 
 def open_device(config: DeviceConfig, local_rank: int) -> torch.device:
@@ -31,6 +33,23 @@ def open_device(config: DeviceConfig, local_rank: int) -> torch.device:
     device = torch.device("cuda", local_rank)
     torch.cuda.set_device(device)
     return device
+
+
+def check_precision(config: RunConfig, device: torch.device) -> None:
+    """Refuse the one combination whose gradients are wrong.
+
+    oneDNN's bfloat16 weight gradient of a strided convolution over a map of one pixel holds memory it never wrote
+    (seen with torch 2.15; docs/decisions/110-one-pixel-maps-in-bfloat16.md).
+
+    Raises:
+        InvalidDocument: bf16 on the CPU with patches so small that res4 ends in one pixel.
+    """
+    if device.type == "cpu" and config.device.precision == "bf16" and config.views.patch_size <= _ONE_PIXEL_IN_RES4:
+        message = (
+            f"bf16 on the CPU gives wrong gradients for patches of {config.views.patch_size} pixels: "
+            f"use views.patch_size above {_ONE_PIXEL_IN_RES4}, or fp32"
+        )
+        raise InvalidDocument("run config", (Fault("device.precision", message),))
 
 
 def autocast(config: DeviceConfig, device: torch.device) -> AbstractContextManager[Any]:

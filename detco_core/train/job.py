@@ -16,7 +16,7 @@ from detco_core.data.loaders import make_loader, steps_per_epoch
 from detco_core.method.catalog import make_method
 from detco_core.method.detco import DetCo
 from detco_core.runtime import checkpoint, distributed
-from detco_core.runtime.device import make_scaler, memory_format, open_device
+from detco_core.runtime.device import check_precision, make_scaler, memory_format, open_device
 from detco_core.runtime.optim import make_optimizer
 from detco_core.runtime.reporter import Reporter
 from detco_core.runtime.seeding import seed_all
@@ -39,6 +39,7 @@ def run(job: PretrainJob, reporter: Reporter, stop: StopRequest) -> Finished | S
         DetcoError: the data, the checkpoint, the config or the numbers do not allow to go on.
     """
     device = open_device(job.config.device, distributed.local_rank())
+    check_precision(job.config, device)
     with distributed.process_group(device), ExitStack() as cleanup:
         trainer = make_trainer(job, reporter, stop, device)
         cleanup.enter_context(closing(trainer.batches))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from detco_core.contract.errors import CheckpointError, DataError, InvalidDocument, NumericsError
+from detco_core.contract.errors import CheckpointError, DataError, InvalidDocument
 from detco_core.contract.events import Body, CheckpointSaved, Finished, Metrics, Progress, Started, Warned
 from detco_core.contract.jobs import PretrainJob
 from detco_core.runtime.checkpoint import load
@@ -87,18 +87,17 @@ def test_moco_runs_without_local_views(tiny_job: Jobs, reporter: Reporter, told:
     assert {name for name in metrics.values if name.startswith("loss/")} == {"loss/g2g/res5"}
 
 
-BF16_SOMETIMES_NAN = pytest.mark.xfail(
-    raises=NumericsError,
-    strict=False,
-    reason="a known fault: bf16 on the CPU gave NaN at step 2 once in three runs, after other tests in one process",
-)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", [pytest.param("bf16", marks=BF16_SOMETIMES_NAN), "fp16"])
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_lower_precisions_train(tiny_job: Jobs, reporter: Reporter, told: Told, precision: str) -> None:
-    run(tiny_job(train__steps=2, device__precision=precision), reporter, StopRequest())
+    job = tiny_job(train__steps=2, device__precision=precision, views__local_size=72, views__patch_size=24)
+    run(job, reporter, StopRequest())
     assert all(0 < loss < 30 for loss in losses(told()).values())
+
+
+def test_bfloat16_on_the_cpu_is_refused_where_its_gradients_are_wrong(tiny_job: Jobs, reporter: Reporter) -> None:
+    with pytest.raises(InvalidDocument, match=r"patches of 16 pixels: use views.patch_size above 16, or fp32"):
+        run(tiny_job(device__precision="bf16", views__patch_size=16), reporter, StopRequest())
 
 
 @pytest.mark.slow
