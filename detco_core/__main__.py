@@ -1,4 +1,4 @@
-"""The doors a worker and a person both use: `python -m detco_core pretrain|evaluate|export|check JOB.json`.
+"""The doors a worker and a person both use: `python -m detco_core pretrain|evaluate|export|check|import JOB.json`.
 
 A job appends its events to `events.jsonl` in its folder and ends with one of three: `finished` (exit code 0), `stopped`
 (75, after SIGTERM or Ctrl-C) or `error` (1). Each verb is a function that does the work, speaks through the reporter,
@@ -27,7 +27,7 @@ from detco_core.contract.events import (
     Started,
     Stopped,
 )
-from detco_core.contract.jobs import VERBS, CheckJob, EvaluateJob, ExportJob, PretrainJob, read_job
+from detco_core.contract.jobs import VERBS, CheckJob, EvaluateJob, ExportJob, ImportJob, PretrainJob, read_job
 from detco_core.contract.reader import plain
 from detco_core.runtime.parent import watch_parent
 from detco_core.runtime.reporter import Reporter
@@ -109,11 +109,19 @@ def _check(job: CheckJob, reporter: Reporter, stop: StopRequest) -> None:
     reporter.emit(Reported(report=plain(report)))
 
 
+def _import(job: ImportJob, reporter: Reporter, stop: StopRequest) -> None:
+    from detco_core.nets.foreign.job import run
+
+    with stop.interrupting():
+        run(job, reporter)
+
+
 _WORK: dict[str, Callable[[Any, Reporter, StopRequest], Closing | None]] = {
     "pretrain": _pretrain,
     "evaluate": _evaluate,
     "export": _export,
     "check": _check,
+    "import": _import,
 }
 
 

@@ -6,6 +6,7 @@
     ├── InvalidDocument      a config, job, event or manifest is not what it must be (every fault, with its path)
     ├── DataError            a data set cannot be used as asked: missing, empty, or nothing readable in it
     ├── CheckpointError      a checkpoint is damaged, of another format, or does not fit the run
+    ├── WeightsError         a weights file cannot be read as tensors, or holds another network than it should
     ├── NumericsError        training produced NaN or infinity
     ├── ExportError          an exported file does not agree with the network it came from
     └── BundleError          a bundle cannot be opened: missing file, wrong digest, unknown level
@@ -52,6 +53,10 @@ class DataError(DetcoError):
 
 class CheckpointError(DetcoError):
     """A checkpoint is damaged or does not fit."""
+
+
+class WeightsError(DetcoError):
+    """A weights file cannot be read as plain tensors, or holds another network than the one named."""
 
 
 class NumericsError(DetcoError):

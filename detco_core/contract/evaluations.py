@@ -10,6 +10,7 @@ from typing import Any, Literal
 from detco_core.contract.config import Stage
 from detco_core.contract.errors import Fault, InvalidDocument
 from detco_core.contract.reader import read, require
+from detco_core.contract.weights import WeightsFormat
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +45,8 @@ class Source:
     path: str | None = None
     """The checkpoint, bundle folder or weights file; None for `random`."""
     sha256: str | None = None
+    format: WeightsFormat | None = None
+    """Of a `weights` source; None: recognised by its keys."""
     backbone: str = "resnet50"
     """Architecture of a `random` or `weights` source."""
     seed: int = 0

@@ -12,7 +12,7 @@ from detco_core.contract.config import RunConfig
 from detco_core.contract.datasets import DatasetKind, DatasetRef
 from detco_core.contract.errors import Fault, InvalidDocument
 from detco_core.contract.evaluations import EvaluationSpec
-from detco_core.contract.manifest import Lineage
+from detco_core.contract.manifest import ExportFormat, InputSpec, Lineage
 from detco_core.contract.reader import read, require
 from detco_core.contract.weights import WeightsFormat
 
@@ -72,18 +72,33 @@ class EvaluateJob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportJob:
-    """Export a checkpoint's query backbone to `folder/bundle`; ends with a `manifest.ExportReport`."""
+    """Export a backbone to `folder/bundle`: a checkpoint's query backbone, or that of a weights file.
+
+    Ends with a `manifest.ExportReport`. A format the architecture has no equivalent in is left out, with a warning.
+    """
 
     folder: str
-    checkpoint: str
+    checkpoint: str | None = None
     checkpoint_sha256: str | None = None
-    formats: tuple[Literal["onnx", "torchvision"], ...] = ("onnx", "torchvision")
+    weights: str | None = None
+    """Instead of a checkpoint: a foreign or imported weights file."""
+    weights_sha256: str | None = None
+    weights_format: WeightsFormat | None = None
+    """None: recognised by the keys."""
+    architecture: str = "resnet50"
+    """Of the weights file; a checkpoint knows its own."""
+    input: InputSpec | None = None
+    """The images the backbone wants; None: of a checkpoint as its run's views say, of weights 8-bit RGB with ImageNet's
+    mean and standard deviation."""
+    formats: tuple[ExportFormat, ...] = ("onnx", "torchvision")
     lineage: Lineage = field(default_factory=Lineage)
     license: str | None = None
     created_by: str = ""
     run: str = "local"
 
     def __post_init__(self) -> None:
+        one = (self.checkpoint is None) != (self.weights is None)
+        require(one, "checkpoint", "give exactly one of checkpoint and weights")
         require("onnx" in self.formats, "formats", "must hold onnx: it is what the service runs")
         require(len(set(self.formats)) == len(self.formats), "formats", "must not name a format twice")
 
@@ -109,6 +124,8 @@ class ImportJob:
     sha256: str | None = None
     architecture: str = "resnet50"
     """The backbone the file must hold: torchvision's name, or `timm/NAME`."""
+    channels: int = 3
+    """Of the images it takes."""
     format: WeightsFormat | None = None
     """None: recognised by the keys."""
     strict: bool = True

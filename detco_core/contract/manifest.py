@@ -15,6 +15,10 @@ from detco_core.contract.reader import read, require
 MANIFEST_FILE = "manifest.json"
 FORMAT = 1
 
+ExportFormat = Literal["onnx", "torchvision", "timm", "detectron2", "mmdetection"]
+EXPORT_FORMATS: tuple[ExportFormat, ...] = ("onnx", "torchvision", "timm", "detectron2", "mmdetection")
+"""What a bundle can hold; `onnx` is what the service runs."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Level:
@@ -72,12 +76,22 @@ class BundleFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parity:
-    """How far a file's features are from torch's: largest absolute difference over the largest absolute value."""
+    """The proof that a file holds the network it came from.
 
+    `features`: the library of the format ran the file. `keys`: that library is not here, so the file's names and shapes
+    were held against its table of them, and the tensors, read back as an import reads them, ran in our own network.
+    """
+
+    proof: Literal["features", "keys"] = "features"
+    library: str = ""
+    """What ran the file, with its version, or whose table it is."""
     relative_error: float
+    """Of the features against torch's: largest absolute difference over the largest absolute value."""
     tolerance: float
     images: tuple[tuple[int, int], ...]
     """Heights and widths compared, in pixels."""
+    keys: int | None = None
+    """Names and shapes that were held against the table."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,7 +114,7 @@ class Manifest:
 
     format: int = FORMAT
     architecture: str
-    """torchvision's name, e.g. `resnet18`."""
+    """torchvision's name, e.g. `resnet18`, or `timm/NAME`."""
     weights_digest: str
     """`sha256:...` of the backbone's tensors (`detco_core.nets.weights.state_digest`): equal weights, equal digest."""
     levels: tuple[Level, ...]
@@ -108,9 +122,13 @@ class Manifest:
     """Width of the ONNX output `pooled`: the last level, averaged over space, `[N, pooled]`."""
     input: InputSpec
     files: dict[str, BundleFile]
-    """By format: `onnx`, `torchvision`, ..."""
+    """By format: `onnx`, `torchvision`, ...; and what goes with them: `advice`, `detectron2_fpn`, ..."""
     parity: dict[str, Parity]
-    """By format, for those that can be run here."""
+    """By format."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Formats that were asked for and that the architecture has no equivalent in: why."""
+    advice: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By format: what makes the weights work in that library, one sentence each; also as the file `advice`."""
     lineage: Lineage = field(default_factory=Lineage)
     license: str | None = None
     created_at: str = ""

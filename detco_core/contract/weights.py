@@ -22,7 +22,7 @@ class KeyReport:
 
     matched: tuple[str, ...]
     missing: tuple[str, ...]
-    """Of the backbone, absent from the file."""
+    """Of the backbone, absent from the file; not batch norm's counters, which are zero then."""
     unexpected: tuple[str, ...]
     """In the file and no part of the backbone: classifier, heads, queues, a detector's other parts."""
 
@@ -32,6 +32,8 @@ class WeightsReport:
     """The report of an import job; the tensors are its artifact `weights.pth`."""
 
     architecture: str
+    channels: int = 3
+    """Of the images the backbone takes."""
     format: WeightsFormat
     digest: str
     """`sha256:...` of the tensors (`detco_core.nets.weights.state_digest`)."""

@@ -3,7 +3,6 @@
 N batch, C channels of a stage, H and W of the image in pixels.
 """
 
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from detco_core.contract.config import STAGES, ViewsConfig
-from detco_core.contract.errors import BundleError, CheckpointError
+from detco_core.contract.errors import BundleError
 from detco_core.contract.evaluations import Source
 from detco_core.inference.session import CPU, Execution, Session
 from detco_core.nets.backbone import StageBackbone, make_backbone
+from detco_core.nets.foreign import backbone_from_weights
 from detco_core.nets.weights import backbone_from_checkpoint
-from detco_core.runtime.checkpoint import file_digest
 
 Values = NDArray[np.float32]
 
@@ -41,7 +40,8 @@ def open_source(source: Source) -> FrozenBackbone:
     """Open the source of an evaluation.
 
     Raises:
-        CheckpointError: a checkpoint or weights file is missing, damaged, or not what it should be.
+        CheckpointError: a checkpoint is missing, damaged, or not what it should be.
+        WeightsError: a weights file cannot be read, or holds another network.
         BundleError: a bundle is incomplete, or does not take 8-bit RGB images.
         InvalidDocument: the architecture is not known.
     """
@@ -63,12 +63,7 @@ def _from_random(source: Source) -> FrozenBackbone:
 
 
 def _from_weights(source: Source) -> FrozenBackbone:
-    backbone = make_backbone(source.backbone)
-    tensors = _tensors(source)
-    try:
-        backbone.load_state_dict({name: value for name, value in tensors.items() if not name.startswith("fc.")})
-    except RuntimeError as error:
-        raise CheckpointError(f"{source.path} does not hold a torchvision {source.backbone}: {error}") from error
+    backbone = backbone_from_weights(_path(source), source.backbone, source.format, source.sha256)
     return _from_torch(f"{source.backbone} of a weights file", backbone, ViewsConfig())
 
 
@@ -98,22 +93,6 @@ def _from_torch(description: str, backbone: StageBackbone, views: ViewsConfig) -
         return means
 
     return FrozenBackbone(description=description, mean=views.statistics[0], std=views.statistics[1], pooled=pooled)
-
-
-def _tensors(source: Source) -> dict[str, Tensor]:
-    """The plain tensor dict of a weights file."""
-    path = _path(source)
-    if not path.is_file():
-        raise CheckpointError(f"no weights file at {path}")
-    if source.sha256 is not None and (found := file_digest(path)) != source.sha256:
-        raise CheckpointError(f"weights file {path} is another: digest {found}, expected {source.sha256}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"weights file {path} cannot be read as plain tensors: {error}") from error
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise CheckpointError(f"weights file {path} is not a plain dict of tensors")
-    return content
 
 
 def _path(source: Source) -> Path:

@@ -28,6 +28,7 @@ from detco_core.export.bundle import BUNDLE, FORMATS, assembling, describe, writ
 from detco_core.export.levels import torch_levels
 from detco_core.export.parity import compare
 from detco_core.nets.backbone import StageBackbone
+from detco_core.nets.foreign import backbone_from_weights
 from detco_core.nets.weights import backbone_from_checkpoint, state_digest
 from detco_core.runtime.checkpoint import CheckpointInfo
 from detco_core.runtime.reporter import Reporter
@@ -38,11 +39,12 @@ def run(job: ExportJob, reporter: Reporter) -> None:
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
+        WeightsError: the weights file is not what the job says.
         ExportError: a file does not agree with torch; nothing is left behind.
     """
     versions = software()
     reporter.emit(Started(environment={"version": versions.pop("detco"), **versions, "device": "cpu"}))
-    backbone, info = backbone_from_checkpoint(Path(job.checkpoint), job.checkpoint_sha256)
+    backbone, info = _opened(job)
     target = Path(job.folder) / BUNDLE
     with assembling(target) as folder:
         parity = _write_formats(job, backbone, folder, reporter)
@@ -52,6 +54,14 @@ def run(job: ExportJob, reporter: Reporter) -> None:
         reporter.emit(_artifact(describe(target, path)))
     reporter.emit(Progress(step=len(job.formats), steps=len(job.formats)))
     reporter.emit(Reported(report=plain(ExportReport(manifest=plain(manifest)))))
+
+
+def _opened(job: ExportJob) -> tuple[StageBackbone, CheckpointInfo | None]:
+    """The backbone, and what its checkpoint says of itself when it comes from one."""
+    if job.checkpoint is not None:
+        return backbone_from_checkpoint(Path(job.checkpoint), job.checkpoint_sha256)
+    path = Path(str(job.weights))
+    return backbone_from_weights(path, job.architecture, job.weights_format, job.weights_sha256), None
 
 
 def software() -> dict[str, str]:
@@ -73,7 +83,7 @@ def _write_formats(job: ExportJob, backbone: StageBackbone, folder: Path, report
 
 
 def _manifest(
-    job: ExportJob, backbone: StageBackbone, info: CheckpointInfo, folder: Path, parity: dict[str, Parity]
+    job: ExportJob, backbone: StageBackbone, info: CheckpointInfo | None, folder: Path, parity: dict[str, Parity]
 ) -> Manifest:
     levels = zip(STAGES, backbone.channels, backbone.strides, strict=True)
     return Manifest(
@@ -81,7 +91,7 @@ def _manifest(
         weights_digest=state_digest(backbone.state_dict()),
         levels=tuple(Level(name=name, channels=channels, stride=stride) for name, channels, stride in levels),
         pooled=backbone.channels[-1],
-        input=InputSpec(mean=info.config.views.statistics[0], std=info.config.views.statistics[1]),
+        input=_input(job, info),
         files={name: describe(folder, FORMATS[name].file) for name in job.formats},
         parity=parity,
         lineage=_lineage(job, info),
@@ -92,9 +102,18 @@ def _manifest(
     )
 
 
-def _lineage(job: ExportJob, info: CheckpointInfo) -> Lineage:
+def _input(job: ExportJob, info: CheckpointInfo | None) -> InputSpec:
+    if job.input is not None or info is None:
+        return job.input or InputSpec()
+    mean, std = info.config.views.statistics
+    return InputSpec(mean=mean, std=std)
+
+
+def _lineage(job: ExportJob, info: CheckpointInfo | None) -> Lineage:
     """What the job says of the weights' origin, completed by what the checkpoint says."""
     given = job.lineage
+    if info is None:
+        return given
     return replace(
         given,
         step=info.step,

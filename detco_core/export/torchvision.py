@@ -12,13 +12,14 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from detco_core.contract.errors import ExportError
 from detco_core.export.levels import POOLED, Array, Levels
 from detco_core.nets.backbone import StageBackbone
+from detco_core.nets.weights import save_tensors
 
 _NODES = {"layer1": "res2", "layer2": "res3", "layer3": "res4", "layer4": "res5", "flatten": POOLED}
 
 
 def write_torchvision(backbone: StageBackbone, path: Path) -> None:
     """Write a plain dict of CPU tensors by torchvision's names, without `fc`; loads with `weights_only=True`."""
-    torch.save({name: _plain(tensor) for name, tensor in backbone.state_dict().items()}, path)
+    save_tensors(backbone.state_dict(), path)
 
 
 def read_torchvision(architecture: str, path: Path) -> Levels:
@@ -42,8 +43,3 @@ def read_torchvision(architecture: str, path: Path) -> Levels:
             return {name: output.numpy() for name, output in extractor(torch.from_numpy(images)).items()}
 
     return run
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    """A copy on the CPU whose strides follow from its shape: `contiguous` would keep odd ones of 1x1 kernels."""
-    return torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.detach())

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from torchvision import models
 
 from detco_core.__main__ import main
 from detco_core.contract.config import override
@@ -30,7 +31,7 @@ from detco_core.contract.events import (
     Stopped,
     decode,
 )
-from detco_core.contract.jobs import CheckJob, ExportJob, PretrainJob
+from detco_core.contract.jobs import CheckJob, ExportJob, ImportJob, PretrainJob
 from detco_core.contract.presets import preset
 from detco_core.contract.reader import plain
 from detco_core.data.synthetic import write_photos
@@ -104,6 +105,19 @@ def test_check_needs_no_torch(tmp_path: Path, photos: Path, write_job: Callable[
     assert isinstance(report, Reported)
     assert (report.report["images"], report.report["digest"]) == (8, digest)
     assert finished == Finished()
+
+
+def test_import_writes_weights_or_says_what_is_wrong(tmp_path: Path, write_job: Callable[[Any], Path]) -> None:
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "foreign.pth")
+    job = ImportJob(folder=str(tmp_path), path=str(tmp_path / "foreign.pth"), architecture="resnet18")
+    assert main(["import", str(write_job(job))]) == 1
+    failed = told(tmp_path)[-1]
+    assert isinstance(failed, Failed)
+    assert failed.kind == "user"
+    assert "foreign.pth does not hold resnet18: conv1.weight is [1], not [64, 3, 7, 7]" in failed.message
+    torch.save(models.resnet18().state_dict(), tmp_path / "foreign.pth")
+    assert main(["import", str(write_job(job))]) == 0
+    assert [type(body) for body in told(tmp_path)][-4:] == [Started, ArtifactSaved, Reported, Finished]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"folder": "x", "surprise": 1}'])

@@ -1,0 +1,99 @@
+"""Holds the tensors of a file against the network they are said to be."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from detco_core.contract.errors import WeightsError
+from detco_core.contract.weights import KeyReport
+from detco_core.nets.backbone import architectures, make_backbone
+from detco_core.nets.foreign.layouts import Recognised
+
+SHOWN = 3
+_COUNTER = ".num_batches_tracked"
+
+
+def expected_tensors(architecture: str, in_channels: int = 3) -> dict[str, Tensor]:
+    """The backbone's state by our names: shapes and dtypes without memory; draws no random numbers."""
+    with torch.device("meta"):
+        return make_backbone(architecture).state_dict()
+
+
+def fitted(
+    file: str,
+    architecture: str,
+    expected: Mapping[str, Tensor],
+    found: Recognised,
+    tensors: Mapping[str, Tensor],
+) -> tuple[dict[str, Tensor], KeyReport]:
+    """The file's tensors by our names, and the report.
+
+    Raises:
+        WeightsError: a shape differs, the file has parts of a larger network of the kind, it is another network that
+            we know, or a value is not finite.
+    """
+    named = {name: tensors[key] for key, name in found.names.items()}
+    report = _report(expected, found, tensors)
+    faults = _faults(expected, named)
+    looks = _looks_like(named) if faults or report.missing else None
+    if not faults and looks is not None and looks != architecture:
+        faults = [f"{name} is missing" for name in report.missing]
+    if faults:
+        shown = "; ".join(faults[:SHOWN]) + (f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else "")
+        hint = f"it looks like {looks}" if looks else "it looks like no network known here"
+        raise WeightsError(f"{file} does not hold {architecture}: {shown}; {hint}")
+    return {name: _taken(file, name, named, expected[name]) for name in expected if _has(name, named)}, report
+
+
+def require_complete(path: str, architecture: str, keys: KeyReport) -> None:
+    """Raise `WeightsError` when keys of the backbone are missing from the file."""
+    if keys.missing:
+        first = ", ".join(keys.missing[:3]) + (", ..." if len(keys.missing) > 3 else "")
+        raise WeightsError(
+            f"{path} lacks {len(keys.missing)} keys of {architecture} ({first}): give the whole backbone, or set "
+            "strict to false to go on without them"
+        )
+
+
+def _report(expected: Mapping[str, Tensor], found: Recognised, tensors: Mapping[str, Tensor]) -> KeyReport:
+    names = set(found.names.values())
+    return KeyReport(
+        matched=tuple(name for name in expected if name in names),
+        missing=tuple(name for name in expected if not _has(name, names)),
+        unexpected=tuple(key for key in tensors if found.names.get(key) not in expected),
+    )
+
+
+def _has(name: str, names: Mapping[str, object] | set[str]) -> bool:
+    return name in names or name.endswith(_COUNTER)
+
+
+def _faults(expected: Mapping[str, Tensor], named: Mapping[str, Tensor]) -> list[str]:
+    """What makes it another network: shapes that differ, and parts of the backbone that ours does not have."""
+    shapes = [
+        f"{name} is {list(named[name].shape)}, not {list(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in named and named[name].shape != tensor.shape
+    ]
+    return shapes + [f"{name} is too much" for name in named if name not in expected]
+
+
+def _looks_like(named: Mapping[str, Tensor]) -> str | None:
+    """The torchvision network whose parameters these are, by names and shapes."""
+    shapes = {name: tensor.shape for name, tensor in named.items() if not name.endswith(_COUNTER)}
+    for architecture in architectures():
+        expected = expected_tensors(architecture)
+        if shapes == {name: tensor.shape for name, tensor in expected.items() if not name.endswith(_COUNTER)}:
+            return architecture
+    return None
+
+
+def _taken(file: str, name: str, named: Mapping[str, Tensor], expected: Tensor) -> Tensor:
+    """A contiguous copy in the backbone's dtype."""
+    if name not in named:
+        return torch.zeros(expected.shape, dtype=expected.dtype)
+    tensor = torch.empty(expected.shape, dtype=expected.dtype).copy_(named[name].detach())
+    if tensor.is_floating_point() and not tensor.isfinite().all():
+        raise WeightsError(f"{file}: {name} holds NaN or infinity: the training that gave it had diverged")
+    return tensor
