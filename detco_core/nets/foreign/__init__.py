@@ -73,7 +73,7 @@ def backbone_from_weights(
     require_complete(str(path), architecture, keys)
     # Its random weights are all replaced: drawing them must not move the caller's random numbers.
     with torch.random.fork_rng(devices=[]):
-        backbone = make_backbone(architecture)
+        backbone = make_backbone(architecture, in_channels)
     backbone.load_state_dict(tensors)
     return backbone.eval()
 

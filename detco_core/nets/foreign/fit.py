@@ -1,14 +1,16 @@
 """Holds the tensors of a file against the network they are said to be."""
 
 from collections.abc import Mapping
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from detco_core.contract.errors import WeightsError
 from detco_core.contract.weights import KeyReport
-from detco_core.nets.backbone import architectures, make_backbone
+from detco_core.nets.backbone import make_backbone
 from detco_core.nets.foreign.layouts import Recognised
+from detco_core.nets.resnet import resnets
 
 SHOWN = 3
 _COUNTER = ".num_batches_tracked"
@@ -17,7 +19,7 @@ _COUNTER = ".num_batches_tracked"
 def expected_tensors(architecture: str, in_channels: int = 3) -> dict[str, Tensor]:
     """The backbone's state by our names: shapes and dtypes without memory; draws no random numbers."""
     with torch.device("meta"):
-        return make_backbone(architecture).state_dict()
+        return make_backbone(architecture, in_channels).state_dict()
 
 
 def fitted(
@@ -81,12 +83,17 @@ def _faults(expected: Mapping[str, Tensor], named: Mapping[str, Tensor]) -> list
 
 def _looks_like(named: Mapping[str, Tensor]) -> str | None:
     """The torchvision network whose parameters these are, by names and shapes."""
-    shapes = {name: tensor.shape for name, tensor in named.items() if not name.endswith(_COUNTER)}
-    for architecture in architectures():
-        expected = expected_tensors(architecture)
-        if shapes == {name: tensor.shape for name, tensor in expected.items() if not name.endswith(_COUNTER)}:
-            return architecture
-    return None
+    shapes = _shapes(named)
+    return next((name for name, theirs in _known_shapes().items() if theirs == shapes), None)
+
+
+@cache
+def _known_shapes() -> dict[str, dict[str, torch.Size]]:
+    return {architecture: _shapes(expected_tensors(architecture)) for architecture in resnets()}
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items() if not name.endswith(_COUNTER)}
 
 
 def _taken(file: str, name: str, named: Mapping[str, Tensor], expected: Tensor) -> Tensor:

@@ -54,3 +54,12 @@ def test_an_export_holds_onnx_and_each_format_once(formats: list[str], tmp_path:
     (tmp_path / "job.json").write_text(json.dumps({"folder": "/j", "checkpoint": "/c", "formats": formats}))
     with pytest.raises(InvalidDocument, match="formats"):
         read_job(ExportJob, tmp_path / "job.json")
+
+
+@pytest.mark.parametrize("sources", [{}, {"checkpoint": "/c", "weights": "/w"}])
+def test_an_export_is_of_a_checkpoint_or_of_weights(sources: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text(json.dumps({"folder": "/j", **sources}))
+    with pytest.raises(InvalidDocument, match="give exactly one of checkpoint and weights"):
+        read_job(ExportJob, tmp_path / "job.json")
+    (tmp_path / "job.json").write_text(json.dumps({"folder": "/j", "weights": "/w", "architecture": "resnet18"}))
+    assert read_job(ExportJob, tmp_path / "job.json").checkpoint is None
