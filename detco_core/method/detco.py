@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from detco_core.contract.config import STAGES, MethodConfig, RunConfig
+from detco_core.method.batch_norm import describe_batch_norm, fit_batch_norm
 from detco_core.method.losses import Contrast, info_nce
 from detco_core.method.momentum import make_key, move_key
 from detco_core.method.queues import Queues, whole_batch
@@ -43,15 +44,17 @@ class DetCo(nn.Module):
         key: the momentum encoder, which follows it.
         queues: the negatives of every trained stage.
         stages: names of the trained stages, those of positive weight.
+        batch_norm: one sentence, for the run's record: over which images batch norm takes its statistics.
     """
 
-    def __init__(self, query: Encoder, queues: Queues, config: MethodConfig) -> None:
+    def __init__(self, query: Encoder, queues: Queues, config: MethodConfig, batch_norm: str) -> None:
         super().__init__()
         self.query = query
         self.key = make_key(query)
         self.queues = queues
         self.config = config
         self.stages = trained_stages(config)
+        self.batch_norm = batch_norm
 
     @property
     def uses_patches(self) -> bool:
@@ -107,7 +110,7 @@ class DetCo(nn.Module):
     def _keys(self, views: Views) -> Embeddings:
         """The keys of all processes, `[M, D]` per stage, in batch order."""
         weights = self.config.term_weights
-        deal = make_deal(views.global_key.shape[0], shuffle=self.config.batch_norm in ("shuffle", "split"))
+        deal = make_deal(views.global_key, self.config)
         image = deal.out(views.global_key) if weights.g2g or weights.l2g else None
         patches = deal.out(views.local_key) if weights.l2l and views.local_key is not None else None
         return _rows(deal.back, self.key(image, patches))
@@ -136,6 +139,7 @@ def make_detco(config: RunConfig, backbone: StageBackbone | None = None) -> DetC
         if wants_local
         else [],
     )
+    fit_batch_norm(query, config)
     _freeze_idle(query, weights.g2g > 0)
     queues = Queues(
         global_stages=len(stages) if wants_global else 0,
@@ -143,7 +147,7 @@ def make_detco(config: RunConfig, backbone: StageBackbone | None = None) -> DetC
         size=method.queue_size,
         dim=method.dim,
     )
-    return DetCo(query, queues, method)
+    return DetCo(query, queues, method, describe_batch_norm(query, config))
 
 
 def _freeze_idle(query: Encoder, global_queries: bool) -> None:

@@ -58,7 +58,9 @@ def make_trainer(job: PretrainJob, reporter: Reporter, stop: StopRequest, device
     length = _length(config, files)
     stateful = _make_stateful(config, device)
     done = _resume(job, stateful, length) if job.resume is not None else 0
-    reporter.emit(Started(environment=environment(config, device), resumed_from=done or None))
+    reporter.emit(
+        Started(environment=environment(config, device, stateful.method.batch_norm), resumed_from=done or None)
+    )
     _warn(config, files, reporter)
     batches = make_loader(
         files,

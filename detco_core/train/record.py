@@ -25,8 +25,8 @@ def software() -> dict[str, str]:
     }
 
 
-def environment(config: RunConfig, device: torch.device) -> dict[str, Any]:
-    """The `environment` of the run's `started` event."""
+def environment(config: RunConfig, device: torch.device, batch_norm: str) -> dict[str, Any]:
+    """The `environment` of the run's `started` event; `batch_norm` is the method's sentence about it."""
     versions = software()
     return {
         "version": versions.pop("detco"),
@@ -39,20 +39,9 @@ def environment(config: RunConfig, device: torch.device) -> dict[str, Any]:
         "world_size": distributed.world_size(),
         "precision": config.device.precision,
         "deterministic": config.device.deterministic,
-        "batch_norm": batch_norm(config),
+        "batch_norm": batch_norm,
         "deviations": plain(deviations(config, distributed.world_size())),
     }
-
-
-def batch_norm(config: RunConfig) -> str:
-    """One sentence: over which images batch norm takes its statistics, and whether keys were shuffled."""
-    world = distributed.world_size()
-    images = config.train.batch_size // world
-    if world == 1:
-        shuffled = "; shuffle BN has no effect with one process" if config.method.batch_norm == "shuffle" else ""
-        return f"plain, over all {images} images{shuffled}"
-    shuffled = "keys shuffled across processes" if config.method.batch_norm == "shuffle" else "keys not shuffled"
-    return f"per process, over {images} of {config.train.batch_size} images, {shuffled}; statistics saved are rank 0's"
 
 
 def _gpus(device: torch.device) -> list[str]:

@@ -1,4 +1,4 @@
-"""Two processes against each other, and against one that has the whole batch."""
+"""Two processes against each other, and against one that has the whole batch, in float64."""
 
 import subprocess
 from collections.abc import Callable
@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import nn
 
-from detco_core.contract.config import override
-from detco_core.contract.presets import preset
-from detco_core.method.detco import make_detco
-from detco_core.views.pipeline import Views
+from tests.distributed.steps import config, make, train
+from tests.distributed.sync_layer import one_layer
 
 pytestmark = pytest.mark.slow
 Run = Callable[..., subprocess.CompletedProcess[str]]
-BATCH = 8
+RUNS = ("shuffle", "sync", "plain", "off", "off, cut in two", "off, not shuffled")
+RTOL, ATOL = 1e-7, 1e-10
+"""Sums in another order, over three steps."""
 
 
 @pytest.fixture(scope="module")
@@ -28,25 +28,12 @@ def ranks(tmp_path_factory: pytest.TempPathFactory, torchrun: Run) -> list[dict[
     return [torch.load(folder / f"rank-{rank}.pt", weights_only=True) for rank in range(2)]
 
 
-@pytest.fixture(scope="module")
-def alone() -> dict[str, Any]:
-    """The same two steps in one process, without batch statistics."""
-    small = {"train.batch_size": BATCH, "method.queue_size": 32, "method.dim": 8, "method.local_head": "pirl"}
-    torch.manual_seed(0)
-    method = make_detco(override(preset("smoke"), small)).double().eval()
-    optimizer = torch.optim.SGD(method.query.parameters(), lr=0.01, momentum=0.9)
-    losses = []
-    for step in range(2):
-        generator = torch.Generator().manual_seed(step)
-        shapes = (BATCH, 3, 32, 32), (BATCH, 3, 32, 32), (BATCH, 9, 3, 16, 16), (BATCH, 9, 3, 16, 16)
-        method.move_key(0.999)
-        output = method(Views(*(torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)))
-        optimizer.zero_grad()
-        output.loss.backward()
-        optimizer.step()
-        method.enqueue([output.keys])
-        losses.append(output.loss.item())
-    return {"losses": losses, "state": method.state_dict()}
+def assert_same_training(found: dict[str, Any], expected: dict[str, Any], *, statistics: bool = True) -> None:
+    """Losses, weights, every queue in the order of the one batch, and, where asked, batch norm's statistics."""
+    assert found["losses"] == pytest.approx(expected["losses"], rel=1e-9)
+    for name, value in found["state"].items():
+        if statistics or "running_" not in name:
+            torch.testing.assert_close(value, expected["state"][name], rtol=RTOL, atol=ATOL, msg=name)
 
 
 def test_collectives_agree_and_keep_rank_order(ranks: list[dict[str, Any]]) -> None:
@@ -73,28 +60,57 @@ def test_images_are_dealt_alike_and_come_back_in_order(ranks: list[dict[str, Any
         assert torch.equal(found["back"], found["gathered"])
 
 
-@pytest.mark.parametrize("run", ["shuffled", "frozen", "unshuffled"])
+def test_sync_batch_norm_of_halves_is_batch_norm_of_the_whole(ranks: list[dict[str, Any]]) -> None:
+    """Output, gradient of input and weights, and statistics; a weight's gradient is the sum over processes."""
+    expected, one, other = one_layer(nn.BatchNorm2d(3)), ranks[0]["layer"], ranks[1]["layer"]
+    for name, value in expected.items():
+        if name in ("out", "x.grad"):
+            torch.testing.assert_close(torch.cat([one[name], other[name]]), value, rtol=1e-9, atol=1e-12, msg=name)
+        elif name.endswith(".grad"):
+            torch.testing.assert_close(one[name] + other[name], value, rtol=1e-9, atol=1e-12, msg=name)
+        else:
+            assert torch.equal(one[name], other[name]), name
+            torch.testing.assert_close(one[name], value, rtol=1e-9, atol=1e-12, msg=name)
+
+
+@pytest.mark.parametrize("run", RUNS)
 def test_weights_and_queues_are_equal_in_both_processes(ranks: list[dict[str, Any]], run: str) -> None:
     one, other = (rank[run]["state"] for rank in ranks)
     for name, value in one.items():
-        # Batch norm's running statistics are each process's own.
-        if "running_" not in name:
+        # But for SyncBN, batch norm's running statistics are each process's own.
+        if "running_" not in name or run == "sync":
             assert torch.equal(value, other[name]), name
-    assert one["queues.pointer"].item() == 8 * (3 if run == "shuffled" else 2)
+    assert one["queues.pointer"].item() == 8 * 3
+    assert ranks[0][run]["losses"] == ranks[1][run]["losses"]
 
 
-def test_batch_statistics_are_each_process_own(ranks: list[dict[str, Any]]) -> None:
-    one, other = (rank["shuffled"]["state"]["query.backbone.bn1.running_mean"] for rank in ranks)
+@pytest.mark.parametrize("run", ["off", "off, cut in two", "off, not shuffled"])
+def test_two_processes_equal_one_without_batch_statistics(ranks: list[dict[str, Any]], run: str) -> None:
+    assert_same_training(ranks[0][run], train(make(config()).eval(), 3))
+
+
+def test_two_processes_with_sync_batch_norm_equal_one(ranks: list[dict[str, Any]]) -> None:
+    assert_same_training(ranks[0]["sync"], train(make(config(method__batch_norm="plain")), 3))
+    assert ranks[0]["sync"]["batch_norm"] == "sync, over 8 of 8 images in 2 processes, keys not shuffled"
+
+
+def test_two_processes_that_shuffle_equal_one_with_two_virtual_groups(ranks: list[dict[str, Any]]) -> None:
+    """Split BN stands in for shuffle BN to the digit, but that its statistics are of all groups, not of rank 0's."""
+    split = train(make(config(method__batch_norm="split", method__batch_norm_group=4)), 3)
+    assert_same_training(ranks[0]["shuffle"], split, statistics=False)
+    for name in ("running_mean", "running_var"):
+        key = f"query.backbone.bn1.{name}"
+        mean = (ranks[0]["shuffle"]["state"][key] + ranks[1]["shuffle"]["state"][key]) / 2
+        torch.testing.assert_close(split["state"][key], mean, rtol=RTOL, atol=ATOL)
+
+
+def test_what_batch_norm_sees_shows_in_the_numbers_and_in_the_record(ranks: list[dict[str, Any]]) -> None:
+    losses = {run: ranks[0][run]["losses"][0] for run in ("shuffle", "sync", "plain")}
+    assert len({round(loss, 6) for loss in losses.values()}) == 3, losses
+    sentences = {run: ranks[0][run]["batch_norm"] for run in ("shuffle", "plain")}
+    assert sentences == {
+        "shuffle": "per process, over 4 of 8 images, keys shuffled across processes; statistics saved are rank 0's",
+        "plain": "per process, over 4 of 8 images, keys not shuffled; statistics saved are rank 0's",
+    }
+    one, other = (rank["shuffle"]["state"]["query.backbone.bn1.running_mean"] for rank in ranks)
     assert not torch.equal(one, other)
-
-
-@pytest.mark.parametrize("run", ["frozen", "unshuffled"])
-def test_two_processes_equal_one_without_batch_statistics(
-    ranks: list[dict[str, Any]], alone: dict[str, Any], run: str
-) -> None:
-    """Losses, every weight after two steps, and every queue in the order of the one batch; shuffled or not."""
-    found = ranks[0][run]
-    assert found["losses"] == pytest.approx(alone["losses"], rel=1e-9)
-    expected: dict[str, Tensor] = alone["state"]
-    for name, value in found["state"].items():
-        torch.testing.assert_close(value, expected[name], rtol=1e-6, atol=1e-9, msg=name)

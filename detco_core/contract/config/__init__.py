@@ -56,6 +56,11 @@ class RunConfig:
         require(0 <= self.seed < 2**63, "seed", "must be between 0 and 2**63 - 1")
         batch, queue = self.train.batch_size, self.method.queue_size
         require(queue % batch == 0, "method.queue_size", f"must be a multiple of train.batch_size ({batch})")
+        if self.method.batch_norm == "split":
+            # Of one process; more of them check their share when they build the network.
+            images = batch // self.train.accumulate
+            divides = images % self.method.batch_norm_group == 0
+            require(divides, "method.batch_norm_group", f"must divide the {images} images computed at once")
 
 
 def read_config(data: object) -> RunConfig:

@@ -1,19 +1,16 @@
 """Small methods and random views, so that a step takes milliseconds."""
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
-from torchvision.models import ResNet, resnet18
 
 from detco_core.contract.config import RunConfig, override
 from detco_core.contract.presets import preset
 from detco_core.method.detco import DetCo, make_detco
-from detco_core.nets.resnet import ResNetBackbone
 from detco_core.views.pipeline import Views
+from tests.networks import narrow_backbone
 
 
 @pytest.fixture
@@ -39,27 +36,12 @@ def random_views() -> Callable[..., Views]:
     return build
 
 
-@pytest.fixture(scope="session")
-def narrow_resnet() -> ResNet:
-    """ResNet-18's plan with 4 to 32 channels and one convolution a stage."""
-    network = resnet18()
-    network.conv1, network.bn1 = nn.Conv2d(3, 4, 7, 2, 3, bias=False), nn.BatchNorm2d(4)
-    for number, (inside, outside) in enumerate(((4, 4), (4, 8), (8, 16), (16, 32)), start=1):
-        convolution = nn.Conv2d(inside, outside, 3, 1 if number == 1 else 2, 1, bias=False)
-        block = nn.Sequential(convolution, nn.BatchNorm2d(outside), nn.ReLU(inplace=True))
-        setattr(network, f"layer{number}", nn.Sequential(block))
-    return network
-
-
 @pytest.fixture
-def narrow_detco(narrow_resnet: ResNet) -> Callable[[RunConfig], DetCo]:
+def narrow_detco() -> Callable[[RunConfig], DetCo]:
     """The method in float64 around a fresh narrow backbone."""
 
     def build(config: RunConfig, seed: int = 0) -> DetCo:
         torch.manual_seed(seed)
-        for module in narrow_resnet.modules():
-            if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
-                module.reset_parameters()
-        return make_detco(config, ResNetBackbone("narrow", copy.deepcopy(narrow_resnet))).double()
+        return make_detco(config, narrow_backbone(config.views.channels)).double()
 
     return build

@@ -10,22 +10,23 @@ import pytest
 import torch
 
 from detco_core.contract.config import RunConfig
-from detco_core.train.record import batch_norm, environment, software
+from detco_core.train.record import environment, software
 
 Configs = Callable[..., RunConfig]
 
 
 def test_says_what_ran(tiny_config: Configs) -> None:
-    record = environment(tiny_config(), torch.device("cpu"))
+    record = environment(tiny_config(), torch.device("cpu"), "plain")
     assert record["torch"] == torch.__version__
     assert record["python"] == platform.python_version()
     assert (record["world_size"], record["gpus"], record["cuda"]) == (1, [], None)
+    assert record["batch_norm"] == "plain"
     assert record["cpu_threads"] == torch.get_num_threads()
     assert json.loads(json.dumps(record)) == record
 
 
 def test_names_the_deviations(tiny_config: Configs) -> None:
-    record = environment(tiny_config(), torch.device("cpu"))
+    record = environment(tiny_config(), torch.device("cpu"), "plain")
     assert {"train.batch_size", "method.queue_size", "gpus"} <= {item["key"] for item in record["deviations"]}
 
 
@@ -36,12 +37,7 @@ def test_commit_is_the_source_trees() -> None:
     head = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     from detco_core.contract.presets import preset
 
-    assert environment(preset("smoke"), torch.device("cpu"))["commit"] == head.stdout.strip()
-
-
-def test_batch_norm_says_that_one_process_shuffles_nothing(tiny_config: Configs) -> None:
-    assert batch_norm(tiny_config()) == "plain, over all 4 images; shuffle BN has no effect with one process"
-    assert batch_norm(tiny_config(method__batch_norm="plain")) == "plain, over all 4 images"
+    assert environment(preset("smoke"), torch.device("cpu"), "plain")["commit"] == head.stdout.strip()
 
 
 def test_software_is_plain_text() -> None:
