@@ -88,6 +88,20 @@ def test_both_readers_refuse_the_same_bodies(body: dict[str, Any], path: str) ->
         by_pydantic(body)
 
 
+@pytest.mark.parametrize("body", [[], None, "smoke", 5])
+def test_both_readers_refuse_what_is_no_object(body: object) -> None:
+    with pytest.raises(InvalidDocument):
+        read_config(body)
+    with pytest.raises(ValidationError):
+        by_pydantic(body)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_both_readers_read_a_preset_the_same(name: str) -> None:
+    body = plain(preset(name))
+    assert by_pydantic(body) == read_config(body) == preset(name)
+
+
 def test_pydantic_would_drop_unknown_keys_unless_told() -> None:
     """Why the service must say `extra="forbid"`; if this fails, pydantic has changed and the words can go."""
     assert PYDANTIC.validate_python({"foo": 1}) == RunConfig()

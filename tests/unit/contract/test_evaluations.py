@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from detco_core.contract.errors import InvalidDocument
 from detco_core.contract.evaluations import EvaluationSpec, KnnOptions, read_options
@@ -32,6 +33,8 @@ def test_wrong_options_are_named(options: dict[str, Any], path: str) -> None:
     with pytest.raises(InvalidDocument) as caught:
         read_options("knn", options)
     assert [fault.path for fault in caught.value.faults] == [path]
+    with pytest.raises(ValidationError):
+        TypeAdapter(KnnOptions).validate_python(options, extra="forbid")
 
 
 def test_an_unknown_task_is_refused_with_those_there_are() -> None:
