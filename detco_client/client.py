@@ -14,6 +14,7 @@ from detco_client.resources import Info
 from detco_client.runs import Runs
 from detco_client.tokens import Tokens
 from detco_client.transport import Transport, open_transport
+from detco_client.weights import ForeignWeights
 
 
 class DetcoClient:
@@ -36,6 +37,7 @@ class DetcoClient:
         where = find_url(url)
         self._transport = open_transport(where, find_token(where, token), transport)
         self.datasets = Datasets(self._transport)
+        self.weights = ForeignWeights(self._transport)
         self.runs = Runs(self._transport)
         self.evaluations = Evaluations(self._transport)
         self.models = Models(self._transport)

@@ -1,4 +1,4 @@
-"""Evaluations: score a checkpoint, a model or random weights on a labelled data set."""
+"""Evaluations: score a checkpoint, a model, imported or random weights on a labelled data set."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -26,7 +26,8 @@ class Evaluations(Jobs[Evaluation]):
 
         Args:
             task: `knn`, ... (`client.info()["tasks"]`).
-            source: `{"run": ID, "checkpoint": "last"}`, `{"model": "name@alias"}` or `{"weights": "random"}`.
+            source: `{"run": ID, "checkpoint": "last"}`, `{"model": "name@alias"}`, `{"weights": ID}` or
+                `{"weights": "random"}`.
             dataset: of a kind the task reads.
             options: the task's own, e.g. `{"k": 20}`.
             key: the Idempotency-Key; made up when empty.

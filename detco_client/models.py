@@ -22,7 +22,7 @@ class Models:
         self._transport = transport
 
     def export(self, name: str, source: Mapping[str, Any], **more: Any) -> ModelVersion:
-        """Queue the export of `{"run": ID, "checkpoint": "last"}` as the next version of `name`.
+        """Queue the export of `{"run": ID, "checkpoint": "last"}` or `{"weights": ID}` as the next version of `name`.
 
         The model is made on first use; `more` is `license`, `formats`, ... as the API takes them.
         """

@@ -66,6 +66,13 @@ class Run(Job):
     metrics: dict[str, float]
     """The newest value of each."""
 
+    warnings: list[dict[str, Any]]
+    """What it has warned of: `code`, `message`, `count`, `time` and `details` of the newest of each code."""
+    init: dict[str, Any] | None
+    """What it started from; None for random weights."""
+    forked_from: dict[str, str] | None
+    """`run`, `checkpoint` and `carry` (`weights` or `all`)."""
+
 
 class Plan(TypedDict):
     """What a run would be (`dry_run`)."""
@@ -116,6 +123,10 @@ class DatasetVersion(Resource):
     bytes: int | None
     splits: dict[str, int] | None
     labels: dict[str, int] | None
+    channels: dict[str, int] | None
+    """Images by channel count."""
+    statistics: dict[str, dict[str, Any]] | None
+    """By channel count: `mean`, `std` and `bit_depth` of the pixels."""
     broken: list[dict[str, str]] | None
     """Every file that looks like an image and cannot be read: `path`, `reason`."""
 
@@ -126,6 +137,24 @@ class Dataset(DatasetVersion):
     uri: str
     """As it was given."""
     license: str | None
+
+
+class Weights(Resource):
+    """Weights brought in from outside; `digest`, `file` and `report` are None until they are checked."""
+
+    name: str | None
+    uri: str
+    architecture: str
+    format: str | None
+    license: str | None
+    state: Literal["checking", "ready", "failed"]
+    reason: str | None
+    job: str | None
+    digest: str | None
+    """Of the tensors: equal weights, equal digest."""
+    file: dict[str, Any] | None
+    report: dict[str, list[str]] | None
+    """Names of the keys `matched`, `missing` and `unexpected`."""
 
 
 class Checkpoint(Resource):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from detco_client.download import OnBytes, download
 from detco_client.errors import ClientError
@@ -25,7 +25,8 @@ class Runs(Jobs[Run]):
             preset: where the config starts from, e.g. `detco_r50` (`client.info()["presets"]`).
             overrides: dotted keys of the config, e.g. `{"train.steps": 60}`.
             key: the Idempotency-Key: the same key gives the same run however often it is sent; made up when empty.
-            more: `name`, `labels`, `group`, `priority`, `gpus`, `max_attempts`, `after`, ... as the API takes them.
+            more: `name`, `labels`, `group`, `priority`, `gpus`, `max_attempts`, `after`, `init`, ... as the API takes
+                them; `init` is `{"weights": ID}`, `{"model": NAME}` or `{"run": ID, "checkpoint": "last"}`.
 
         Raises:
             Refused: naming every key of the config that is unknown and every value that is wrong.
@@ -37,6 +38,35 @@ class Runs(Jobs[Run]):
         """What `submit` would run: resolved config, warnings, deviations from the paper, estimate. Queues nothing."""
         body = {"dataset": dataset, "preset": preset, "overrides": dict(overrides or {}), **more}
         return cast(Plan, self._transport.post("/v1/runs", body, params={"dry_run": True}))
+
+    def fork(
+        self,
+        id: str,
+        overrides: Mapping[str, Any] | None = None,
+        *,
+        carry: Literal["weights", "all"] = "weights",
+        checkpoint: str = "last",
+        key: str = "",
+        **more: Any,
+    ) -> Run:
+        """Queue a run that goes on from a checkpoint of another, in any state.
+
+        Args:
+            id: the run to go on from.
+            overrides: dotted keys of its config.
+            carry: `weights` starts anew from its encoder; `all` goes on with optimizer, queues and random state, so
+                that a completed run can be given more `train.steps` or `train.epochs`.
+            checkpoint: `last`, `best` or an id.
+            key: the Idempotency-Key; made up when empty.
+            more: `name`, `labels`, `group`, `dataset`, `gpus`, ... as the API takes them.
+        """
+        body = {"checkpoint": checkpoint, "carry": carry, "overrides": dict(overrides or {}), **more}
+        return cast(Run, self._transport.create(f"{self._path(id)}/fork", body, key))
+
+    def plan_fork(self, id: str, overrides: Mapping[str, Any] | None = None, **more: Any) -> Plan:
+        """What `fork` would run; queues nothing. `more` are its other arguments."""
+        body = {"overrides": dict(overrides or {}), **more}
+        return cast(Plan, self._transport.post(f"{self._path(id)}/fork", body, params={"dry_run": True}))
 
     def list(self, state: str | None = None, group: str | None = None, label: str | None = None) -> Iterator[Run]:
         """Every run, newest first."""

@@ -54,8 +54,9 @@ class Transport:
         """The JSON body a PUT answers."""
         return body_of(self.send("PUT", path, json=json, headers=headers))
 
-    def delete(self, path: str) -> None:
-        self.send("DELETE", path)
+    def delete(self, path: str, params: Params | None = None) -> Any:
+        """The JSON body a DELETE answers, None when there is none."""
+        return body_of(self.send("DELETE", path, params=params))
 
     def items(self, path: str, params: Params | None = None) -> Iterator[Any]:
         """Every item of a list, page after page, asked for as they are needed."""

@@ -19,6 +19,7 @@ from server.api import (
     datasets,
     evaluations,
     features,
+    forks,
     health,
     info,
     jobs,
@@ -26,6 +27,7 @@ from server.api import (
     outputs,
     runs,
     tokens,
+    weights,
     workers,
 )
 from server.features.open import open_features
@@ -95,7 +97,20 @@ def _open(settings: Settings, serving: frozenset[Part]) -> Services:
 def _api() -> APIRouter:
     router = APIRouter(prefix="/v1")
     # Before the job routes, whose paths are longer, and `/evaluations/compare` before `/evaluations/{job}`.
-    for resource in (info, datasets, runs, outputs, evaluations, models, aliases, tokens, workers, audit):
+    for resource in (
+        info,
+        datasets,
+        weights,
+        runs,
+        outputs,
+        forks,
+        evaluations,
+        models,
+        aliases,
+        tokens,
+        workers,
+        audit,
+    ):
         router.include_router(resource.router)
     for kind in (RUN, EVALUATION, EXPORT):
         router.include_router(jobs.job_routes(kind))

@@ -21,13 +21,15 @@ from control.db.session import read_only
 from control.errors import ArtifactMissing, DigestMismatch
 from control.records import workers
 from control.records.history import NEWEST, get_attempt
+from control.records.sources import TENSOR_FORMATS
 from detco_core.contract.config import read_config
-from detco_core.contract.datasets import DatasetKind, DatasetRef
+from detco_core.contract.datasets import ChannelStatistics, DatasetKind, DatasetRef
 from detco_core.contract.errors import DataError
 from detco_core.contract.evaluations import EvaluationSpec, Source
-from detco_core.contract.jobs import CheckJob, EvaluateJob, ExportJob, Job, PretrainJob
+from detco_core.contract.jobs import CheckJob, EvaluateJob, ExportJob, ImportJob, Init, Job, PretrainJob
 from detco_core.contract.manifest import Lineage
-from detco_core.contract.reader import canonical_json
+from detco_core.contract.reader import canonical_json, read
+from detco_core.contract.weights import WeightsFormat
 from worker.launch import JOB_FILE
 from worker.processes import Mark
 
@@ -101,7 +103,7 @@ def _bring(place: Place, path: Path, digest: str, what: str) -> None:
 
 
 def _resumed(job: PretrainJob, place: Place, checkpoints: Sequence[Checkpoint]) -> PretrainJob:
-    """Continue from the newest checkpoint that can be had: a damaged one costs its steps, not the run."""
+    """Continue from the run's newest checkpoint that can be had: a damaged one costs its steps, not the run."""
     path = Path(job.folder) / RESUME_FILE
     for checkpoint in checkpoints:
         try:
@@ -109,7 +111,7 @@ def _resumed(job: PretrainJob, place: Place, checkpoints: Sequence[Checkpoint]) 
         except (ArtifactMissing, DigestMismatch) as error:
             _log.error("%s: cannot continue from step %d: %s", job.run, checkpoint.step, error)
         else:
-            return replace(job, resume=str(path), resume_sha256=checkpoint.digest)
+            return replace(job, resume=str(path), resume_sha256=checkpoint.digest, extend=False)
     return job
 
 
@@ -126,8 +128,27 @@ def _prepared(session: Session, run: Run, attempt: Attempt) -> Prepared:
 
 
 def _pretrain(session: Session, draft: _Draft) -> Job:
-    config = read_config(draft.run.spec["config"])
-    return PretrainJob(folder=str(draft.folder), config=config, dataset=_dataset(session, draft), run=draft.run.id)
+    spec = draft.run.spec
+    job = PretrainJob(
+        folder=str(draft.folder),
+        config=read_config(spec["config"]),
+        dataset=_dataset(session, draft),
+        run=draft.run.id,
+        init=_init(session, draft, spec["init"]) if spec.get("init") else None,
+    )
+    return _continued(session, draft, job, spec["resume"]) if spec.get("resume") else job
+
+
+def _continued(session: Session, draft: _Draft, job: PretrainJob, resume: dict[str, Any]) -> PretrainJob:
+    """A fork that carries all begins with the forked run's checkpoint."""
+    checkpoint = session.get_one(Checkpoint, resume["checkpoint_id"])
+    return replace(
+        job,
+        resume=draft.need(RESUME_FILE, checkpoint.digest, f"checkpoint {checkpoint.id}"),
+        resume_sha256=checkpoint.digest,
+        extend=True,
+        allow_world_size_change=resume["allow_world_size_change"],
+    )
 
 
 def _evaluate(session: Session, draft: _Draft) -> Job:
@@ -143,17 +164,33 @@ def _evaluate(session: Session, draft: _Draft) -> Job:
 
 def _export(session: Session, draft: _Draft) -> Job:
     spec = draft.run.spec
-    checkpoint = session.get_one(Checkpoint, spec["checkpoint_id"])
     return ExportJob(
         folder=str(draft.folder),
-        checkpoint=_checkpoint(draft, checkpoint),
-        checkpoint_sha256=checkpoint.digest,
+        **_exported(session, draft, spec),
         formats=tuple(spec["formats"]),
-        lineage=_lineage(session, checkpoint),
         license=spec.get("license"),
         created_by=draft.run.created_by,
         run=draft.run.id,
     )
+
+
+def _exported(session: Session, draft: _Draft, spec: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an export job that say what is exported, and where it comes from."""
+    if spec.get("weights_id"):
+        weights = session.get_one(Weights, spec["weights_id"])
+        source = _weights(weights, draft)
+        return {
+            "weights": source.path,
+            "weights_sha256": source.sha256,
+            "architecture": source.backbone,
+            "lineage": Lineage(weights=weights.id),
+        }
+    checkpoint = session.get_one(Checkpoint, spec["checkpoint_id"])
+    return {
+        "checkpoint": _checkpoint(draft, checkpoint),
+        "checkpoint_sha256": checkpoint.digest,
+        "lineage": _lineage(session, checkpoint),
+    }
 
 
 def _check(session: Session, draft: _Draft) -> Job:
@@ -167,11 +204,25 @@ def _check(session: Session, draft: _Draft) -> Job:
     )
 
 
+def _import(session: Session, draft: _Draft) -> Job:
+    spec = draft.run.spec
+    weights = session.get_one(Weights, spec["weights_id"])
+    return ImportJob(
+        folder=str(draft.folder),
+        path=spec["path"],
+        architecture=weights.architecture,
+        format=cast("WeightsFormat | None", weights.format),
+        strict=spec["strict"],
+        run=draft.run.id,
+    )
+
+
 _MAKERS: dict[str, Callable[[Session, _Draft], Job]] = {
     "pretrain": _pretrain,
     "evaluate": _evaluate,
     "export": _export,
     "check": _check,
+    "import": _import,
 }
 
 
@@ -185,7 +236,30 @@ def _dataset(session: Session, draft: _Draft) -> DatasetRef:
         root=version.root,
         manifest=draft.need(DATASET_FILE, version.digest, f"the file manifest of {version.ref}"),
         digest=version.digest,
+        statistics=read(dict[str, ChannelStatistics], version.statistics or {}, f"statistics of {version.ref}"),
     )
+
+
+def _init(session: Session, draft: _Draft, init: dict[str, Any]) -> Init:
+    strict = init["strict"]
+    if "checkpoint_id" in init:
+        checkpoint = session.get_one(Checkpoint, init["checkpoint_id"])
+        path = draft.need("init.pt", checkpoint.digest, f"checkpoint {checkpoint.id}")
+        return Init(kind="checkpoint", path=path, sha256=checkpoint.digest, strict=strict)
+    if "model_version_id" in init:
+        return _init_of_model(draft, session.get_one(ModelVersion, init["model_version_id"]), strict=strict)
+    digest = _file_digest(weights := session.get_one(Weights, init["weights_id"]))
+    path = draft.need("init.pth", digest, f"weights {weights.id}")
+    return Init(kind="weights", path=path, sha256=digest, strict=strict)
+
+
+def _init_of_model(draft: _Draft, version: ModelVersion, *, strict: bool) -> Init:
+    files = version.files or {}
+    name = next((name for name in TENSOR_FORMATS if name in files), None)
+    if name is None:
+        raise DataError(f"model version {version.ref} has no {' or '.join(TENSOR_FORMATS)} file to start from")
+    path = draft.need("init.pth", files[name]["digest"], f"{files[name]['path']} of {version.ref}")
+    return Init(kind="weights", path=path, sha256=files[name]["digest"], format=name, strict=strict)
 
 
 def _source(session: Session, draft: _Draft, source: dict[str, Any]) -> Source:
@@ -206,16 +280,21 @@ def _checkpoint(draft: _Draft, checkpoint: Checkpoint) -> str:
 def _bundle(version: ModelVersion, draft: _Draft) -> Source:
     if not version.files:
         raise DataError(f"model version {version.ref} has no bundle: it is {version.state}")
-    for file in version.files.values():
+    for file in (version.files[name] for name in ("manifest", "onnx")):
         draft.need(f"source/{file['path']}", file["digest"], f"{file['path']} of {version.ref}")
     return Source(kind="bundle", path=str(draft.folder / "source"))
 
 
 def _weights(weights: Weights, draft: _Draft) -> Source:
-    if weights.digest is None:
+    digest = _file_digest(weights)
+    path = draft.need("source.pth", digest, f"weights {weights.id}")
+    return Source(kind="weights", path=path, sha256=digest, backbone=weights.architecture)
+
+
+def _file_digest(weights: Weights) -> str:
+    if weights.file_digest is None:
         raise DataError(f"weights {weights.id} are {weights.state}, not ready")
-    path = draft.need("source.pth", weights.digest, f"weights {weights.id}")
-    return Source(kind="weights", path=path, sha256=weights.digest, backbone=weights.architecture)
+    return weights.file_digest
 
 
 def _lineage(session: Session, checkpoint: Checkpoint) -> Lineage:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, exists, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, exists, func, literal, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from control.db.models import Attempt, DatasetVersion, Run, RunDependency, Slot, Worker
@@ -43,8 +43,8 @@ class Claim:
 def claim(session: Session, worker: WorkerIdentity, queue: Queue, lease_seconds: float = 60.0) -> Claim | None:
     """Take the most urgent, then oldest eligible run of `queue`; None when there is none.
 
-    Eligible: queued, not backing off, data set ready and under a root the worker reads, dependencies completed, and
-    enough free slots on the host. One that cannot be placed holds up none behind it.
+    Eligible: queued, not backing off, data set ready, what is read in place under a root the worker reads, dependencies
+    completed, and enough free slots on the host. One that cannot be placed holds up none behind it.
     """
     registered = session.get(Worker, worker.id)
     if registered is None or registered.state != "active":
@@ -104,7 +104,8 @@ def _candidates(worker: Worker, queue: Queue, now: datetime, free: int) -> Selec
             Run.slots_wanted <= free,
             or_(Run.not_before.is_(None), Run.not_before <= now),
             or_(Run.dataset_version_id.is_(None), Run.kind == "check", DatasetVersion.state == "ready"),
-            or_(Run.dataset_version_id.is_(None), *(_under(root) for root in worker.roots)),
+            or_(Run.dataset_version_id.is_(None), *(_under(root, DatasetVersion.root) for root in worker.roots)),
+            or_(Run.kind != "import", *(_under(root, Run.spec["path"].as_string()) for root in worker.roots)),
             ~exists(unfinished),
         )
         .order_by(Run.priority.desc(), Run.id)
@@ -112,10 +113,10 @@ def _candidates(worker: Worker, queue: Queue, now: datetime, free: int) -> Selec
     )
 
 
-def _under(root: str) -> ColumnElement[bool]:
+def _under(root: str, place: SQLColumnExpression[str]) -> ColumnElement[bool]:
     # Not LIKE: SQLite compares that without regard to case.
     folder = f"{root.rstrip('/')}/"
-    return func.substr(DatasetVersion.root + "/", 1, len(folder)) == folder
+    return func.substr(place + "/", 1, len(folder)) == folder
 
 
 def _free(host: str, purpose: Purpose) -> tuple[ColumnElement[bool], ...]:

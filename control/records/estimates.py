@@ -39,7 +39,7 @@ class Estimate:
 
 def estimate(session: Session, config: RunConfig, gpus: int, images: int | None) -> Estimate:
     """What `config` takes on `gpus` processes over `images` files (None: not counted yet)."""
-    steps = _steps(config, images)
+    steps = steps_of(config, images)
     figures = cost(config, gpus)
     speed, basis = _speed(session, config, gpus, figures)
     seconds = None if speed is None or steps is None else _START_SECONDS + steps * config.train.batch_size / speed
@@ -54,7 +54,8 @@ def estimate(session: Session, config: RunConfig, gpus: int, images: int | None)
     )
 
 
-def _steps(config: RunConfig, images: int | None) -> int | None:
+def steps_of(config: RunConfig, images: int | None) -> int | None:
+    """The whole length of a run in steps; None when it goes by epochs over images that are not counted yet."""
     if config.train.steps is not None:
         return config.train.steps
     return (

@@ -29,8 +29,8 @@ class NewEvaluation:
     seed: int = 0
 
 
-def evaluation_run(session: Session, asked: NewEvaluation, **more: Any) -> NewRun:
-    """The run of kind `evaluate` for it; `more` are further fields of `NewRun`.
+def evaluation_run(session: Session, asked: NewEvaluation, *, after: tuple[str, ...] = (), **more: Any) -> NewRun:
+    """The run of kind `evaluate` for it, to be done `after` these runs; `more` are further fields of `NewRun`.
 
     Raises:
         InvalidDocument: an unknown task, an unknown option, or a value out of range.
@@ -44,11 +44,12 @@ def evaluation_run(session: Session, asked: NewEvaluation, **more: Any) -> NewRu
         raise InvalidRequest(
             "dataset", f"{asked.task} reads data sets of kind {kinds}; {version.ref} is {version.kind}"
         )
+    origin = resolve_source(session, asked.source, asked.seed)
     spec = {
         "task": asked.task,
         "options": plain(options),
-        "source": resolve_source(session, asked.source, asked.seed),
+        "source": origin.spec,
         "dataset_version_id": version.id,
         "seed": asked.seed,
     }
-    return NewRun(kind="evaluate", spec=spec, dataset_version_id=version.id, **more)
+    return NewRun(kind="evaluate", spec=spec, dataset_version_id=version.id, after=(*after, *origin.after), **more)

@@ -21,6 +21,12 @@ def list_events(
     return list(session.scalars(query.order_by(RunEvent.id).limit(limit)))
 
 
+def newest_warnings(session: Session, run_id: str, limit: int = 100) -> list[RunEvent]:
+    """The newest `warning` events, newest first."""
+    query = select(RunEvent).where(RunEvent.run_id == run_id, RunEvent.type == "warning")
+    return list(session.scalars(query.order_by(RunEvent.id.desc()).limit(limit)))
+
+
 def list_attempts(session: Session, run_id: str) -> list[Attempt]:
     """All attempts, first to last."""
     return list(session.scalars(select(Attempt).where(Attempt.run_id == run_id).order_by(Attempt.number)))
@@ -61,6 +67,14 @@ def get_checkpoint(session: Session, run_id: str, which: str) -> Checkpoint:
     found = session.get(Checkpoint, which)
     if found is None or found.run_id != run_id:
         raise NotFound("checkpoint", which)
+    return found
+
+
+def get_artifact(session: Session, run_id: str, name: str) -> Artifact:
+    """The file of that name; raises `NotFound`."""
+    found = session.scalar(select(Artifact).where(Artifact.run_id == run_id, Artifact.name == name))
+    if found is None:
+        raise NotFound("artifact", f"{run_id}/{name}")
     return found
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, Select, or_, select
 from sqlalchemy.orm import Session
 
-from control.db.models import DatasetVersion, Run, RunDependency, RunEvent
+from control.db.models import DatasetVersion, Run, RunDependency, RunEvent, Weights
 from control.db.session import database_time
 from control.records import outbox, results
 from control.states import TERMINAL, State
@@ -74,4 +74,7 @@ def _never(session: Session, ended: Run, waiting: Run) -> str | None:
     if ended.kind == "check" and waiting.dataset_version_id == ended.dataset_version_id:
         version = session.get_one(DatasetVersion, ended.dataset_version_id)
         return None if version.state == "ready" else f"data set {version.ref} could not be scanned: {version.reason}"
+    if ended.kind == "import":
+        weights = session.get_one(Weights, ended.spec["weights_id"])
+        return None if weights.state == "ready" else f"weights {weights.id} could not be imported: {weights.reason}"
     return None if ended.state == "completed" else f"it was to run after {ended.id}, which ended {ended.state}"

@@ -10,12 +10,16 @@ from control.db.models import DatasetVersion
 from control.errors import InvalidRequest
 from control.records.datasets import resolve
 from control.records.estimates import Estimate, estimate
+from control.records.sources import Origin, resolve_init
 from control.records.workers import list_slots
 from detco_core.contract.config import RunConfig, override
 from detco_core.contract.cost import NETWORKS
-from detco_core.contract.paper import Deviation, deviations
+from detco_core.contract.paper import PUBLISHED_EPOCHS, Deviation, deviations
 from detco_core.contract.presets import preset
 from detco_core.contract.reader import plain
+
+_IF_NONE = "the run fails if its worker has none of that name"
+_INIT_REMEDY = "give init {weights: ID}, {model: NAME} or {run: ID, checkpoint}, or set train.warm_start to false"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,21 @@ class Warned:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Start:
+    """What a run begins with instead of random weights."""
+
+    init: dict[str, Any] | None = None
+    """Weights: a resolved source (`sources.Origin`) and `strict`."""
+    resume: dict[str, Any] | None = None
+    """All of another run's state: `{run, checkpoint_id, allow_world_size_change}`."""
+    forked_from: str | None = None
+    """The run it goes on from, as a person sees it."""
+    after: tuple[str, ...] = ()
+    """Jobs that must have ended before it can begin."""
+    warnings: tuple[Warned, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """What would be run."""
 
@@ -34,6 +53,7 @@ class Plan:
     """Resolved: the preset with the overrides."""
     dataset: DatasetVersion
     gpus: int
+    start: Start
     warnings: tuple[Warned, ...]
 
     @property
@@ -48,7 +68,8 @@ class Plan:
             "config": plain(self.config),
             "dataset_version_id": self.dataset.id,
             "gpus": self.gpus,
-            "init": None,
+            "init": self.start.init,
+            "resume": self.start.resume,
         }
 
     def estimate(self, session: Session) -> Estimate:
@@ -56,18 +77,40 @@ class Plan:
         return estimate(session, self.config, self.gpus, self.dataset.images)
 
 
-def plan(session: Session, preset_name: str, overrides: Mapping[str, Any], dataset: str, gpus: int) -> Plan:
+def plan(
+    session: Session,
+    preset_name: str,
+    overrides: Mapping[str, Any],
+    dataset: str,
+    gpus: int,
+    init: Mapping[str, Any] | None = None,
+) -> Plan:
     """The resolved run.
 
     Raises:
         InvalidDocument: an unknown preset (`preset`), or keys and values of the overrides (`overrides`, `run config`).
-        InvalidRequest: the numbers do not fit each other or the data.
-        NotFound, NotReady: there is no such data set, or its scan failed.
+        InvalidRequest: the numbers do not fit each other, the data or the weights.
+        NotFound, NotReady: there is no such data set or source, or its scan or import failed.
     """
     config = override(preset(preset_name), overrides)
-    version = resolve(session, dataset)
+    return plan_config(session, config, resolve(session, dataset), gpus, start_from(session, config, init))
+
+
+def plan_config(session: Session, config: RunConfig, version: DatasetVersion, gpus: int, start: Start) -> Plan:
+    """The run of a resolved config; raises as `plan`."""
     _check_fit(config, version, gpus)
-    return Plan(config=config, dataset=version, gpus=gpus, warnings=tuple(_warnings(session, config, version, gpus)))
+    if config.train.warm_start and start.init is None and start.resume is None:
+        raise InvalidRequest("init", f"{config.preset} starts from given weights: {_INIT_REMEDY}")
+    warnings = (*_warnings(session, config, version, gpus), *start.warnings)
+    return Plan(config=config, dataset=version, gpus=gpus, start=start, warnings=warnings)
+
+
+def start_from(session: Session, config: RunConfig, init: Mapping[str, Any] | None) -> Start:
+    """The beginning that `init` asks for; raises as `sources.resolve_init`."""
+    if init is None:
+        return Start()
+    origin = resolve_init(session, init, config.method.backbone)
+    return Start(init=origin.spec, after=origin.after, warnings=tuple(_origin_warnings(config, origin)))
 
 
 def _check_fit(config: RunConfig, version: DatasetVersion, gpus: int) -> None:
@@ -93,8 +136,13 @@ def _warnings(session: Session, config: RunConfig, version: DatasetVersion, gpus
         )
     if config.method.backbone not in NETWORKS:
         yield Warned(
-            "unknown_backbone", f"{config.method.backbone!r} is not known here; the run fails if torch has none"
+            "unknown_backbone", f"{config.method.backbone!r} is not known here: {_IF_NONE}, and nothing is estimated"
         )
+    if config.method.name not in PUBLISHED_EPOCHS:
+        message = (
+            f"{config.method.name!r} is none of {', '.join(PUBLISHED_EPOCHS)}: the run fails unless its worker has it"
+        )
+        yield Warned("unknown_method", f"{message} installed (entry points `detco.methods`)")
     largest = _largest_host(session)
     if gpus > largest:
         yield Warned("too_few_slots", f"no host has {gpus} training slots (the largest has {largest}): the run waits")
@@ -103,3 +151,11 @@ def _warnings(session: Session, config: RunConfig, version: DatasetVersion, gpus
 def _largest_host(session: Session) -> int:
     hosts = [slot.host for slot in list_slots(session) if slot.purpose == "train"]
     return max((hosts.count(host) for host in hosts), default=0)
+
+
+def _origin_warnings(config: RunConfig, origin: Origin) -> Iterator[Warned]:
+    if origin.after:
+        yield Warned("weights_checking", "the weights are still being checked: the run waits")
+    if origin.architecture not in (None, config.method.backbone):
+        message = f"the weights are a {origin.architecture}, the run's backbone is {config.method.backbone}"
+        yield Warned("other_architecture", f"{message}: only what fits is taken")

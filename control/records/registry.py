@@ -7,15 +7,13 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from control.db.models import Checkpoint, Model, ModelVersion, Pin, Run
+from control.db.models import Checkpoint, Model, ModelVersion, Pin, Run, Weights
 from control.db.upsert import insert_if_absent
 from control.errors import NotFound
 from control.records.names import check_name
 from control.records.paging import Listing, Page, paginate
 from control.records.runs import NewRun, create_run
-
-FORMATS = ("onnx", "torchvision")
-"""What an export writes; `manifest` is served beside them."""
+from detco_core.contract.manifest import EXPORT_FORMATS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,11 +22,14 @@ class NewVersion:
 
     model: str
     """Made on first use."""
-    checkpoint: Checkpoint
-    """From `history.get_checkpoint`."""
+    source: Checkpoint | Weights
+    """A checkpoint from `history.get_checkpoint`, or imported weights from `weights.usable_weights`."""
     actor: str
     license: str | None = None
-    formats: Sequence[str] = FORMATS
+    formats: Sequence[str] = EXPORT_FORMATS
+    """Those that the architecture has no equivalent in are left out."""
+    after: tuple[str, ...] = ()
+    """Runs that must be completed first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,7 @@ def add_version(session: Session, new: NewVersion) -> Export:
     version = ModelVersion(
         model=model.name,
         number=model.last_number,
-        source_run_id=new.checkpoint.run_id,
-        checkpoint_id=new.checkpoint.id,
+        **_origin(new.source),
         formats=list(new.formats),
         license=new.license,
         state="exporting",
@@ -55,7 +55,7 @@ def add_version(session: Session, new: NewVersion) -> Export:
     )
     session.add(version)
     session.flush()
-    run = create_run(session, NewRun(kind="export", spec=_spec(version), actor=new.actor))
+    run = create_run(session, NewRun(kind="export", spec=_spec(version), actor=new.actor, after=new.after))
     version.run_id = run.id
     session.flush()
     return Export(version, run)
@@ -120,9 +120,16 @@ def _model_of(session: Session, name: str, actor: str) -> Model:
     return session.get_one(Model, name, with_for_update=True, populate_existing=True)
 
 
+def _origin(source: Checkpoint | Weights) -> dict[str, Any]:
+    if isinstance(source, Weights):
+        return {"weights_id": source.id}
+    return {"source_run_id": source.run_id, "checkpoint_id": source.id}
+
+
 def _spec(version: ModelVersion) -> dict[str, Any]:
     return {
         "checkpoint_id": version.checkpoint_id,
+        "weights_id": version.weights_id,
         "model_version_id": version.id,
         "formats": list(version.formats),
         "license": version.license,

@@ -1,15 +1,16 @@
-"""What the end of a run means for the thing it was making: a data set version, a model version."""
+"""What the end of a run means for the thing it was making: a data set version, a model version, weights."""
 
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from control.db.models import Artifact, DatasetVersion, ModelVersion, Run
+from control.db.models import Artifact, DatasetVersion, ModelVersion, Run, Weights
 from detco_core.contract.datasets import ScanReport
 from detco_core.contract.errors import DataError, DetcoError
 from detco_core.contract.manifest import MANIFEST_FILE, ExportReport, Manifest
-from detco_core.contract.reader import read
+from detco_core.contract.reader import plain, read
+from detco_core.contract.weights import WEIGHTS_FILE, WeightsReport
 
 MANIFEST_ARTIFACT = "manifest.jsonl"
 """Artifact of a check run: the file manifest."""
@@ -23,6 +24,8 @@ def settle(session: Session, run: Run) -> None:
         _settle_dataset(session, run)
     elif run.kind == "export":
         _settle_model(session, run)
+    elif run.kind == "import":
+        _settle_weights(session, run)
 
 
 def _settle_dataset(session: Session, run: Run) -> None:
@@ -42,6 +45,7 @@ def _fill_dataset(version: DatasetVersion, report: dict[str, Any], artifacts: di
     version.images, version.bytes = scan.images, scan.bytes
     version.splits, version.labels, version.channels = scan.splits, scan.labels, scan.channels
     version.width, version.height = list(scan.width), list(scan.height)
+    version.statistics = plain(scan.statistics)
     version.broken = [{"path": file.path, "reason": file.reason} for file in scan.broken]
 
 
@@ -64,6 +68,24 @@ def _fill_model(version: ModelVersion, report: dict[str, Any], artifacts: dict[s
     version.files = files
     version.weights_digest = manifest.weights_digest
     version.manifest, version.parity, version.lineage = document, document.get("parity"), document.get("lineage")
+
+
+def _settle_weights(session: Session, run: Run) -> None:
+    weights = session.get_one(Weights, run.spec["weights_id"], with_for_update=True)
+    try:
+        _fill_weights(weights, _report(run), _artifacts(session, run))
+    except DetcoError as error:
+        weights.state, weights.reason = "failed", str(error)
+    else:
+        weights.state = "ready"
+
+
+def _fill_weights(weights: Weights, document: dict[str, Any], artifacts: dict[str, Artifact]) -> None:
+    report = read(WeightsReport, document, "weights report")
+    file = _named(artifacts, WEIGHTS_FILE)
+    weights.architecture, weights.format = report.architecture, report.format
+    weights.digest, weights.key_report = report.digest, plain(report.keys)
+    weights.key, weights.file_digest, weights.file_bytes = file.key, file.digest, file.bytes
 
 
 def _report(run: Run) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Where data sets may lie: the one place that turns a `uri` into a folder, and refuses those outside the roots."""
+"""Where data may lie: the one place that turns a `uri` into a folder or file, and refuses those outside the roots."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -21,15 +21,20 @@ def resolve_uri(uri: str, roots: Sequence[str]) -> Path:
         InvalidRequest: the uri is neither an absolute path nor `file://`, or it names no folder.
         ForbiddenRoot: it lies outside all of `roots` (resolved absolute paths).
     """
-    folder = Path(os.path.realpath(_path(uri)))
-    shown = repr(uri[:200])
-    if not any(folder.is_relative_to(root) for root in roots):
-        allowed = ", ".join(roots)
-        message = f"{shown} is outside the folders data sets may lie in (DETCO_DATASET_ROOTS): {allowed}"
-        raise ForbiddenRoot("uri", message)
-    if not _is_folder(folder):
-        raise InvalidRequest("uri", f"{shown} is not a folder this service can see")
+    folder = _allowed(uri, roots)
+    if not _is(folder, Path.is_dir):
+        raise InvalidRequest("uri", f"{uri[:200]!r} is not a folder this service can see")
     return folder
+
+
+def resolve_file(uri: str, roots: Sequence[str]) -> Path:
+    """The existing file, not an empty one, that a `uri` names, symlinks followed; raises as `resolve_uri`."""
+    file = _allowed(uri, roots)
+    if not _is(file, Path.is_file):
+        raise InvalidRequest("uri", f"{uri[:200]!r} is not a file this service can see")
+    if not file.stat().st_size:
+        raise InvalidRequest("uri", f"{uri[:200]!r} is empty")
+    return file
 
 
 def check_layout(folder: Path, kind: str) -> None:
@@ -46,6 +51,15 @@ def check_layout(folder: Path, kind: str) -> None:
         raise InvalidRequest("uri", f"{folder} has no file that ends in one of {', '.join(IMAGE_SUFFIXES)}")
 
 
+def _allowed(uri: str, roots: Sequence[str]) -> Path:
+    path = Path(os.path.realpath(_path(uri)))
+    if not any(path.is_relative_to(root) for root in roots):
+        allowed = ", ".join(roots)
+        message = f"{uri[:200]!r} is outside the folders data may lie in (DETCO_DATASET_ROOTS): {allowed}"
+        raise ForbiddenRoot("uri", message)
+    return path
+
+
 def _path(uri: str) -> str:
     if "\0" in uri:
         raise InvalidRequest("uri", "holds a NUL character")
@@ -55,12 +69,13 @@ def _path(uri: str) -> str:
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.startswith("/"):
         path = unquote(parts.path)
         return _path(path)
-    raise InvalidRequest("uri", f"{uri[:200]!r} is not accepted: give an absolute path, or file:// and one")
+    what = "uploads are not taken yet" if parts.scheme == "upload" else "is not accepted"
+    raise InvalidRequest("uri", f"{uri[:200]!r}: {what}; give an absolute path, or file:// and one")
 
 
-def _is_folder(path: Path) -> bool:
+def _is(path: Path, kind: Callable[[Path], bool]) -> bool:
     try:
-        return path.is_dir()
+        return kind(path)
     except OSError:  # A name too long, a loop of links, a folder above that may not be entered.
         return False
 

@@ -15,11 +15,12 @@ from control.records.paging import Listing, Page, paginate
 from control.states import HELD, TERMINAL, Action, move
 from detco_core.contract.reader import digest
 
-Kind = Literal["pretrain", "evaluate", "export", "check"]
+Kind = Literal["pretrain", "evaluate", "export", "check", "import"]
 Queue = Literal["gpu", "cpu"]
 
-QUEUES: dict[Kind, Queue] = {"pretrain": "gpu", "evaluate": "cpu", "export": "cpu", "check": "cpu"}
-_NOUNS = {"pretrain": "run", "evaluate": "evaluation", "export": "export", "check": "scan"}
+QUEUES: dict[Kind, Queue] = {"pretrain": "gpu", "evaluate": "cpu", "export": "cpu", "check": "cpu", "import": "cpu"}
+NOUNS = {"pretrain": "run", "evaluate": "evaluation", "export": "export", "check": "scan", "import": "import"}
+"""What people call a run of each kind."""
 _LABEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}")
 
 
@@ -43,6 +44,8 @@ class NewRun:
     max_attempts: int = 3
     after: tuple[str, ...] = ()
     """Runs of any kind that must be completed first."""
+    forked_from: str | None = None
+    """The run whose checkpoint this one goes on from."""
     grace_seconds: float | None = None
 
 
@@ -70,6 +73,7 @@ def create_run(session: Session, new: NewRun) -> Run:
         config_digest=new.config_digest,
         dataset_version_id=new.dataset_version_id,
         dataset=version.ref if version else None,
+        forked_from=new.forked_from,
         slots_wanted=max(1, new.gpus) if QUEUES[new.kind] == "gpu" else 1,
         max_attempts=new.max_attempts,
         grace_seconds=new.grace_seconds,
@@ -90,7 +94,7 @@ def get_run(session: Session, run_id: str, kinds: Collection[str] | None = None)
     """The run; raises `NotFound` also when it is of another kind than `kinds`."""
     run = session.get(Run, run_id)
     if run is None or (kinds is not None and run.kind not in kinds):
-        noun = _NOUNS[next(iter(kinds))] if kinds and len(kinds) == 1 else "run"
+        noun = NOUNS[next(iter(kinds))] if kinds and len(kinds) == 1 else "run"
         raise NotFound(noun, run_id)
     return run
 

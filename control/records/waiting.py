@@ -12,7 +12,15 @@ from control.records.claims import PURPOSES, free_slots, sees
 from control.records.workers import ALIVE_SECONDS
 
 WaitingReason = Literal[
-    "after", "dataset_scanning", "backing_off", "no_worker", "dataset_out_of_reach", "no_free_slot", "wake_up"
+    "after",
+    "weights_checking",
+    "dataset_scanning",
+    "backing_off",
+    "no_worker",
+    "dataset_out_of_reach",
+    "weights_out_of_reach",
+    "no_free_slot",
+    "wake_up",
 ]
 
 
@@ -29,8 +37,8 @@ def waiting_reason(session: Session, run: Run) -> WaitingReason | None:
     """The first thing that keeps a queued run from being claimed; `wake_up`: nothing but a worker's next look."""
     if run.state != "queued":
         return None
-    if _unfinished_dependency(session, run):
-        return "after"
+    if unfinished := _unfinished_dependencies(session, run):
+        return "weights_checking" if unfinished == {"import"} else "after"
     version = session.get(DatasetVersion, run.dataset_version_id) if run.dataset_version_id else None
     if version is not None and run.kind != "check" and version.state != "ready":
         return "dataset_scanning"
@@ -41,15 +49,17 @@ def waiting_reason(session: Session, run: Run) -> WaitingReason | None:
     workers = list(session.scalars(select(Worker).where(Worker.state == "active", alive)))
     if not workers:
         return "no_worker"
-    able = [worker for worker in workers if version is None or sees(worker.roots, version.root)]
+    place = version.root if version is not None else run.spec["path"] if run.kind == "import" else None
+    able = [worker for worker in workers if place is None or sees(worker.roots, place)]
     if not able:
-        return "dataset_out_of_reach"
+        return "dataset_out_of_reach" if version is not None else "weights_out_of_reach"
     purpose = PURPOSES[run.queue]
     if all(free_slots(session, host, purpose) < run.slots_wanted for host in {worker.host for worker in able}):
         return "no_free_slot"
     return "wake_up"
 
 
-def _unfinished_dependency(session: Session, run: Run) -> bool:
-    before = select(Run.id).join(RunDependency, RunDependency.after_id == Run.id)
-    return session.scalar(before.where(RunDependency.run_id == run.id, Run.state != "completed").limit(1)) is not None
+def _unfinished_dependencies(session: Session, run: Run) -> set[str]:
+    """The kinds of what it waits for."""
+    before = select(Run.kind).distinct().join(RunDependency, RunDependency.after_id == Run.id)
+    return set(session.scalars(before.where(RunDependency.run_id == run.id, Run.state != "completed")))

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from detco_client.cli import config, datasets, evaluations, models, runs, service, tokens
+from detco_client.cli import config, datasets, evaluations, models, runs, service, tokens, weights
 from detco_client.cli.features import features
 from detco_client.cli.output import complain
 from detco_client.cli.session import remember
@@ -18,7 +18,13 @@ def make_app() -> typer.Typer:
     app.callback()(remember)
     for verb in (service.up, service.serve, service.work, service.migrate):
         app.command(rich_help_panel="The service")(verb)
-    groups = {"datasets": datasets, "runs": runs, "evaluations": evaluations, "models": models}
+    groups = {
+        "datasets": datasets,
+        "weights": weights,
+        "runs": runs,
+        "evaluations": evaluations,
+        "models": models,
+    }
     for name, group in groups.items():
         app.add_typer(group.app, name=name, rich_help_panel="Jobs and models")
     app.command(rich_help_panel="Jobs and models")(features)

@@ -8,7 +8,7 @@ from detco_client.cli.output import Json, age, console, show_fields, show_json, 
 from detco_client.cli.session import connect
 from detco_client.cli.values import one_of, pairs
 
-app = typer.Typer(help="Score a checkpoint, a model or random weights.", no_args_is_help=True)
+app = typer.Typer(help="Score a checkpoint, a model or weights.", no_args_is_help=True)
 Ids = Annotated[list[str], typer.Argument(metavar="EVALUATION...", help="Two or more ids.")]
 
 
@@ -19,6 +19,7 @@ def submit(
     run: Annotated[str | None, typer.Option(help="Score a checkpoint of this run.")] = None,
     checkpoint: Annotated[str, typer.Option(help="Which: last, best or an id.")] = "last",
     model: Annotated[str | None, typer.Option(help="Score NAME@ALIAS or NAME:VERSION.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Score imported weights, by id or name.")] = None,
     random: Annotated[bool, typer.Option("--random", help="Score random weights: the floor.")] = False,
     option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the task, e.g. k=20.")
@@ -27,10 +28,10 @@ def submit(
     as_json: Json = False,
 ) -> None:
     """Queue an evaluation."""
-    one_of(run=run, model=model, random=random)
+    one_of(run=run, model=model, weights=weights, random=random)
     options = pairs(option or [], "--option")
     with connect() as client:
-        found = client.evaluations.submit(task, _source(run, checkpoint, model), dataset, options)
+        found = client.evaluations.submit(task, _source(run, checkpoint, model, weights), dataset, options)
         if wait:
             found = client.evaluations.wait(found["id"])
     _show(found, as_json)
@@ -77,10 +78,10 @@ def compare(
     console().print(table("", ["EVALUATION", "TASK", "SOURCE", "DATASET", "SCORES"], rows))
 
 
-def _source(run: str | None, checkpoint: str, model: str | None) -> dict[str, str]:
+def _source(run: str | None, checkpoint: str, model: str | None, weights: str | None) -> dict[str, str]:
     if run:
         return {"run": run, "checkpoint": checkpoint}
-    return {"model": model} if model else {"weights": "random"}
+    return {"model": model} if model else {"weights": weights or "random"}
 
 
 def _source_text(source: dict[str, Any]) -> str:

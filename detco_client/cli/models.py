@@ -7,6 +7,7 @@ import typer
 
 from detco_client.cli.output import Json, age, console, show_fields, show_json, show_list, size
 from detco_client.cli.session import connect
+from detco_client.cli.values import one_of
 
 app = typer.Typer(help="Exported backbones, their versions and aliases.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
@@ -16,16 +17,22 @@ Version = Annotated[int, typer.Argument(min=1, help="The version's number.")]
 @app.command()
 def export(
     model: Annotated[str, typer.Argument(help="The model's name; made on first use.")],
-    run: Annotated[str, typer.Option(help="The run to export from.")],
-    checkpoint: Annotated[str, typer.Option(help="last, best or a checkpoint's id.")] = "last",
+    run: Annotated[str | None, typer.Option(help="The run to export from.")] = None,
+    checkpoint: Annotated[str, typer.Option(help="Of the run: last, best or a checkpoint's id.")] = "last",
+    weights: Annotated[str | None, typer.Option(help="Imported weights to export, by id or name.")] = None,
+    format: Annotated[
+        list[str] | None, typer.Option(help="onnx and those wanted beside it; repeat for several. All when left out.")
+    ] = None,
     license: Annotated[str | None, typer.Option(help="Of the weights, for the manifest.")] = None,
     wait: Annotated[bool, typer.Option(help="Wait until its files are made and checked.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Make the next version of a model from a checkpoint."""
-    more = {"license": license} if license else {}
+    """Make the next version of a model from a checkpoint, or from imported weights."""
+    one_of(run=run, weights=weights)
+    source = {"run": run, "checkpoint": checkpoint} if run else {"weights": weights}
+    more = {"license": license, "formats": format}
     with connect() as client:
-        version = client.models.export(model, {"run": run, "checkpoint": checkpoint}, **more)
+        version = client.models.export(model, source, **{field: value for field, value in more.items() if value})
         if wait:
             version = client.models.wait(model, version["version"])
     _show(model, version, as_json)
@@ -99,7 +106,7 @@ def pin(
 def download(
     model: Name,
     version: Version,
-    format: Annotated[str, typer.Option(help="onnx, torchvision, manifest, ...")] = "onnx",
+    format: Annotated[str, typer.Option(help="onnx, torchvision, timm, detectron2, mmdetection or manifest.")] = "onnx",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.")] = None,
 ) -> None:
     """Fetch a file of a version; goes on where an earlier try broke off, and checks the digest."""
@@ -122,7 +129,9 @@ def _show(model: str, version: Any, as_json: bool) -> None:
         "levels": [f"{level['name']} /{level['stride']}" for level in manifest.get("levels", [])],
         "files": [f"{name} {size(file['bytes'])}" for name, file in (version["files"] or {}).items()],
         "off torch by": ", ".join(f"{name} {error}" for name, error in parity.items()),
+        "left out": [f"{name}: {why}" for name, why in manifest.get("left_out", {}).items()],
         "run": (version.get("lineage") or {}).get("run"),
+        "weights of": (version.get("lineage") or {}).get("weights"),
         "license": version.get("license"),
     }
     show_fields(fields)

@@ -2,14 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from detco_client.cli.output import Json, age, console, show_fields, show_json, show_list, size
 from detco_client.cli.session import connect
 from detco_client.cli.values import pairs
-from detco_client.cli.watch import losses, progress_text, watch_run
+from detco_client.cli.watch import losses, progress_text, warning_text, watch_run
 from detco_client.client import DetcoClient
 from detco_client.resources import Run
 
@@ -24,6 +24,13 @@ def submit(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a field, e.g. train.steps=60.")
     ] = None,
+    init: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Start from weights=ID, model=NAME, or run=RUN and checkpoint=ID; strict=false takes what fits.",
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="What to call it.")] = None,
     gpus: Annotated[int | None, typer.Option(help="How many GPUs it gets.")] = None,
     priority: Annotated[int | None, typer.Option(help="Higher runs first.")] = None,
@@ -35,7 +42,13 @@ def submit(
 ) -> None:
     """Queue a pretraining run."""
     overrides = pairs(set_ or [], "--set")
-    more = {"name": name, "gpus": gpus, "priority": priority, "group": group}
+    more = {
+        "name": name,
+        "gpus": gpus,
+        "priority": priority,
+        "group": group,
+        "init": pairs(init or [], "--init") or None,
+    }
     given = {field: value for field, value in more.items() if value is not None}
     with connect() as client:
         if dry_run:
@@ -45,6 +58,36 @@ def submit(
         _answer(run, as_json and not watch)
         if watch:
             _watch(client, run["id"])
+
+
+@app.command()
+def fork(
+    run: RunId,
+    carry: Annotated[
+        Literal["weights", "all"],
+        typer.Option(help="Start anew from its weights, or go on with optimizer, queues and random state."),
+    ] = "weights",
+    checkpoint: Annotated[str, typer.Option(help="last, best or a checkpoint's id.")] = "last",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a field of the run's config.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Other data, where weights are carried.")] = None,
+    name: Annotated[str | None, typer.Option(help="What to call the new run.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run; queue nothing.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Watch it to its end.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Go on from a checkpoint as a new run: a warm start, or more epochs for a run that is complete."""
+    overrides = pairs(set_ or [], "--set")
+    given = {field: value for field, value in {"dataset": dataset, "name": name}.items() if value is not None}
+    with connect() as client:
+        if dry_run:
+            show_json(client.runs.plan_fork(run, overrides, carry=carry, checkpoint=checkpoint, **given))
+            return
+        made = client.runs.fork(run, overrides, carry=carry, checkpoint=checkpoint, **given)
+        _answer(made, as_json and not watch)
+        if watch:
+            _watch(client, made["id"])
 
 
 @app.command("list")
@@ -169,12 +212,22 @@ def _show(run: Any) -> None:
         "progress": progress_text(run),
         "data set": run.get("dataset"),
         "preset": (run.get("config") or {}).get("preset"),
+        "starts from": _beginning(run),
         "attempt": run.get("attempt"),
         "can": run.get("available_actions"),
     }
     show_fields(fields)
     if table := losses(run.get("metrics") or {}):
         console().print(table)
+    for warning in run.get("warnings") or []:
+        console().print(warning_text(warning), style="yellow", markup=False)
+
+
+def _beginning(run: Any) -> str:
+    """`weights wts_1`, `all of run_1 (checkpoint ckpt_2)`; empty for random weights."""
+    if forked := run.get("forked_from"):
+        return f"{forked['carry']} of {forked['run']} (checkpoint {forked['checkpoint']})"
+    return ", ".join(f"{key.removesuffix('_id')} {value}" for key, value in (run.get("init") or {}).items())
 
 
 def _steps(run: Any) -> str:

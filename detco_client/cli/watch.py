@@ -1,4 +1,4 @@
-"""Shows a run while it works: a bar with speed and time left, the losses by stage and term, what it waits for."""
+"""Shows a run while it works: a bar with speed and time left, the losses, its warnings, what it waits for."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from detco_client.cli.output import STATE_COLORS, duration, text
+from detco_client.cli.output import STATE_COLORS, age, duration, text
 from detco_client.client import DetcoClient
 from detco_client.errors import JobFailed
 from detco_client.resources import Run
@@ -54,11 +54,12 @@ class _Screen:
 
 
 class _Lines:
-    """Prints a line at each change of state, and now and then between."""
+    """Prints a line at each change of state, each new warning, and now and then between."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._last = ("", 0.0)
+        self._warned: set[tuple[str, str]] = set()
 
     def __enter__(self) -> None:
         """Nothing to prepare."""
@@ -67,12 +68,20 @@ class _Lines:
         """Nothing to undo."""
 
     def update(self, run: Run) -> None:
+        self._warn(run)
         state, printed_at = self._last
         if run["state"] == state and time.monotonic() - printed_at < LINE_SECONDS:
             return
         self._last = (run["state"], time.monotonic())
         words = [run["state"], progress_text(run), waiting_text(run)]
         self._console.print("  ".join(word for word in words if word), markup=False)
+
+    def _warn(self, run: Run) -> None:
+        for warning in reversed(run.get("warnings") or []):
+            key = (warning["code"], warning["time"])
+            if key not in self._warned:
+                self._warned.add(key)
+                self._console.print(warning_text(warning), style="yellow", markup=False)
 
 
 def panel(run: Run) -> RenderableType:
@@ -90,6 +99,7 @@ def panel(run: Run) -> RenderableType:
         parts.append(grid)
     if table := losses(run.get("metrics") or {}):
         parts.append(table)
+    parts += [Text(warning_text(warning), "yellow") for warning in run.get("warnings") or []]
     return Group(*parts)
 
 
@@ -122,6 +132,12 @@ def waiting_text(run: Mapping[str, Any]) -> str:
     if run["state"] == "failed" and run.get("reason"):
         words.append(str(run["reason"]))
     return ", ".join(words)
+
+
+def warning_text(warning: Mapping[str, Any]) -> str:
+    """`warning  collapse: the embeddings of res5 ...  (3 times, the last 2 min ago)`."""
+    said = f"{warning['count']} times, the last " if warning["count"] > 1 else ""
+    return f"warning  {warning['code']}: {warning['message']}  ({said}{age(warning['time'])} ago)"
 
 
 def losses(metrics: Mapping[str, float]) -> Table | None:

@@ -2,15 +2,15 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Request
+from fastapi import APIRouter, BackgroundTasks, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from control.records.history import list_artifacts, list_attempts, list_events
+from control.records.history import get_artifact, list_artifacts, list_attempts, list_events
 from control.states import Action
 from server.http.deps import Reader, Shared, Submitter
-from server.http.files import send_file
+from server.http.files import BINARY, StoredFile, send_file
 from server.http.follow import LastEventId, follow, look_at_events
-from server.http.jobs import JobKind, send_word, steer
+from server.http.jobs import JobKind, require_model_of, send_word, steer
 from server.http.logs import find_log, log_file, look_at_log
 from server.http.schemas.base import Page
 from server.http.schemas.jobs import ArtifactView, AttemptView, EventView, artifact_view, attempt_view, event_view
@@ -27,6 +27,10 @@ _ENDS = (
     "A stream lives ten minutes at most. Only its event `end` means that the job is over; a connection that just "
     "closes means: come back with `Last-Event-ID`."
 )
+FilePath = Annotated[str, Path(max_length=400, pattern=r"^[^\x00-\x1f]+$")]
+EventTypes = Annotated[
+    list[str] | None, Query(alias="type", max_length=20, description="Only these, e.g. `warning`; all when none.")
+]
 Accept = Annotated[str, Header(alias="Accept")]
 
 
@@ -71,13 +75,16 @@ def _add_events(router: APIRouter, kind: JobKind) -> None:
         accept: Accept = "*/*",
         last_event_id: LastEventId = None,
         after: Annotated[int, Query(ge=0, lt=2**63, description="Only events with a greater id.")] = 0,
+        types: EventTypes = None,
         page_size: Annotated[int, Query(ge=1, le=1000)] = 500,
         page_token: Annotated[int, Query(ge=0, lt=2**63)] = 0,
     ) -> Any:
+        wanted = tuple(types or ())
         if _STREAM in accept:
-            return follow(services, who, job, look_at_events(services, job), max(after, last_event_id or 0))
+            look = look_at_events(services, job, wanted)
+            return follow(services, who, job, look, max(after, last_event_id or 0))
         with services.look() as session:
-            rows = list_events(session, job, max(after, page_token), page_size)
+            rows = list_events(session, job, max(after, page_token), page_size, wanted)
         token = str(rows[-1].id) if len(rows) == page_size else None
         return Page(items=[event_view(row) for row in rows], next_page_token=token)
 
@@ -100,11 +107,33 @@ def _add_attempts(router: APIRouter, kind: JobKind) -> None:
         with services.look() as session:
             return Page(items=[artifact_view(row) for row in list_artifacts(session, job)])
 
+    def artifact(
+        who: Reader,
+        job: Annotated[str, Depends(kind.find)],
+        artifact: FilePath,
+        services: Shared,
+        request: Request,
+    ) -> Response:
+        with services.look() as session:
+            require_model_of(session, who, job)
+            row = get_artifact(session, job, artifact)
+        leaf = f"{job}-{row.name.rpartition('/')[2]}"
+        return send_file(request, StoredFile.of_store(services.store, row.key, leaf, row.bytes, row.digest))
+
     router.add_api_route(
         "/attempts", attempts, name=f"attempts_{kind.noun}", summary=f"Every try at the {kind.noun}, oldest first"
     )
     router.add_api_route(
         "/artifacts", artifacts, name=f"artifacts_{kind.noun}", summary=f"Files of the {kind.noun} but its checkpoints"
+    )
+    router.add_api_route(
+        "/artifacts/{artifact:path}",
+        artifact,
+        response_class=Response,
+        responses=BINARY,
+        name=f"artifact_{kind.noun}",
+        summary=f"Download a file of the {kind.noun}",
+        description="By its name; Range, ETag and If-Range are honoured.",
     )
 
 

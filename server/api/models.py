@@ -5,15 +5,17 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.orm import Session
 
+from control.db.models import Checkpoint, Weights
 from control.errors import NotFound
 from control.records import audit, registry
 from control.records.aliases import list_aliases
 from control.records.history import get_checkpoint
 from control.records.registry import NewVersion
 from control.records.runs import get_run
+from control.records.weights import usable_weights
 from server.http.creation import Created, IdempotencyKey, create
 from server.http.deps import Named, Number, Reader, Shared, Submitter, WantedPage
-from server.http.files import StoredFile, send_file
+from server.http.files import BINARY, StoredFile, send_file
 from server.http.problems import request_id
 from server.http.schemas.base import Page
 from server.http.schemas.models import ExportRequest, ModelVersionView, ModelView, model_view
@@ -26,20 +28,21 @@ router = APIRouter(prefix="/models", tags=["models"])
     "/{name}/versions",
     status_code=202,
     response_model=ModelVersionView,
-    summary="Export a checkpoint as the next version of a model",
+    summary="Export a checkpoint or weights as the next version of a model",
 )
 def export(
     name: Named, body: ExportRequest, who: Submitter, services: Shared, request: Request, key: IdempotencyKey = None
 ) -> Any:
-    """From a checkpoint of a run in any state. A job writes the files, compares each with torch, and refuses if they
-    differ; the model is made on first use.
+    """From a checkpoint of a run in any state, or from imported weights. A job writes the files, proves each equal to
+    torch, and refuses if they differ; the model is made on first use.
     """
     who.require_model(name)
 
     def make(session: Session) -> Created:
-        run = get_run(session, body.run, ("pretrain",))
-        checkpoint = get_checkpoint(session, run.id, body.checkpoint)
-        new = NewVersion(model=name, checkpoint=checkpoint, actor=who.name, license=body.license, formats=body.formats)
+        source, after = _source(session, body)
+        new = NewVersion(
+            model=name, source=source, actor=who.name, license=body.license, formats=body.formats, after=after
+        )
         export = registry.add_version(session, new)
         audit.note(session, who.name, "model.export", export.version.ref, request_id=request_id(request.scope))
         view = shown_model_version(session, export.version)
@@ -81,11 +84,11 @@ def version(name: Named, number: Number, _: Reader, services: Shared) -> ModelVe
 @router.get(
     "/{name}/versions/{number}/files/{format}",
     response_class=Response,
-    responses={200: {"content": {"application/octet-stream": {}}, "description": "The file; 206 for a range of it."}},
+    responses=BINARY,
     summary="Download a file of a version",
 )
 def file(name: Named, number: Number, format: Named, who: Reader, services: Shared, request: Request) -> Response:
-    """`onnx`, `torchvision`, or `manifest`; Range, ETag and If-Range are honoured."""
+    """`onnx`, `torchvision`, `timm`, `detectron2`, `mmdetection` or `manifest`, by Range if you like."""
     who.require_model(name)
     with services.look() as session:
         files = registry.get_version(session, name, number).files or {}
@@ -94,3 +97,11 @@ def file(name: Named, number: Number, format: Named, who: Reader, services: Shar
     found = files[format]
     leaf = f"{name}-{number}-{str(found['path']).rpartition('/')[2]}"
     return send_file(request, StoredFile.of_store(services.store, found["key"], leaf, found["bytes"], found["digest"]))
+
+
+def _source(session: Session, body: ExportRequest) -> tuple[Checkpoint | Weights, tuple[str, ...]]:
+    """What is exported, and the jobs that must have ended before."""
+    if body.weights is not None:
+        return usable_weights(session, body.weights)
+    run = get_run(session, body.run or "", ("pretrain",))
+    return get_checkpoint(session, run.id, body.checkpoint or "last"), ()

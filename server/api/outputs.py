@@ -1,6 +1,6 @@
 """What a pretraining run leaves: metrics and checkpoints."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -8,15 +8,11 @@ from control.records import metrics
 from control.records.history import get_checkpoint, list_checkpoints
 from control.records.runs import get_run
 from server.http.deps import JobId, Named, Reader, Shared, WantedPage
-from server.http.files import StoredFile, send_file
+from server.http.files import BINARY, StoredFile, send_file
 from server.http.schemas.base import Page
 from server.http.schemas.jobs import CheckpointView, MetricView, checkpoint_view
 
 router = APIRouter(prefix="/runs/{job}", tags=["runs"])
-
-_BINARY: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": {}}, "description": "The file; 206 for a range of it."}
-}
 
 
 @router.get("/metrics", summary="The values of a run's metrics, oldest step first")
@@ -54,7 +50,7 @@ def checkpoint(job: JobId, checkpoint: Named, _: Reader, services: Shared) -> Ch
 
 
 @router.get(
-    "/checkpoints/{checkpoint}/file", summary="Download a checkpoint", response_class=Response, responses=_BINARY
+    "/checkpoints/{checkpoint}/file", summary="Download a checkpoint", response_class=Response, responses=BINARY
 )
 def checkpoint_file(job: JobId, checkpoint: Named, _: Reader, services: Shared, request: Request) -> Response:
     """Loads with `torch.load(weights_only=True)`; Range, ETag and If-Range are honoured."""

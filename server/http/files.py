@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Request
 from starlette.responses import Response, StreamingResponse
@@ -11,6 +12,10 @@ from control.storage.base import Store
 from server.http.problems import Problem
 
 _BINARY = "application/octet-stream"
+BINARY: dict[int | str, dict[str, Any]] = {
+    200: {"content": {_BINARY: {}}, "description": "The file; 206 for a range of it."}
+}
+"""How a route that sends a file describes its answers."""
 _ONE_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 
 Opener = Callable[[int, int], Iterator[bytes]]

@@ -122,14 +122,14 @@ def ended(run: Run) -> dict[str, Any]:
     return {"state": run.state, "reason": run.reason}
 
 
-def look_at_events(services: Services, run_id: str) -> Look:
-    """Looks at the events of a job; positions are event ids."""
+def look_at_events(services: Services, run_id: str, types: tuple[str, ...] = ()) -> Look:
+    """Looks at the events of a job, of these types or all; positions are event ids."""
 
     def look(position: int) -> News:
         with services.look() as session:
             # The state first: what is terminal now has all of its events in the table.
             run = get_run(session, run_id)
-            rows = list_events(session, run_id, position, BATCH)
+            rows = list_events(session, run_id, position, BATCH, types)
         messages = [Message(row.id, row.type, {**row.payload, "time": row.time.isoformat()}) for row in rows]
         over = run.state in TERMINAL and len(rows) < BATCH
         return News(messages, rows[-1].id if rows else position, len(rows) == BATCH, ended(run) if over else None)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from control import jobs
 from control.bus import run_topic
-from control.db.models import Run
+from control.db.models import ModelVersion, Run
 from control.errors import IllegalMove
 from control.records import audit
 from control.records.principals import Principal
@@ -49,6 +49,13 @@ def steer(
         run = request_action(session, run, action, who.name)
         audit.note(session, who.name, f"{kind.noun}.{action}", run.id, request_id=request_id(request.scope))
         return kind.show(session, run)
+
+
+def require_model_of(session: Session, who: Principal, run_id: str) -> None:
+    """Raise `Forbidden` where a job exports a model that the token is not limited to."""
+    run = get_run(session, run_id)
+    if run.kind == "export":
+        who.require_model(session.get_one(ModelVersion, run.spec["model_version_id"]).model)
 
 
 def send_word(services: Services, run_id: str) -> None:

@@ -1,17 +1,22 @@
 """Gathers what a view shows beside its row: places in the queue, newest metrics, aliases."""
 
+from dataclasses import asdict
+
 from sqlalchemy.orm import Session
 
 from control.db.models import Dataset, ModelVersion, Run
 from control.records import datasets, metrics
 from control.records.aliases import list_aliases
+from control.records.history import newest_warnings
+from control.records.plans import Plan
 from control.records.runs import get_run
 from control.records.waiting import queue_position, waiting_reason
+from detco_core.contract.reader import digest
 from server.http.schemas.datasets import DatasetView, dataset_view
 from server.http.schemas.evaluations import EvaluationView, evaluation_view
 from server.http.schemas.jobs import JobView, Waiting, job_fields
 from server.http.schemas.models import ModelVersionView, model_version_view
-from server.http.schemas.runs import RunView, run_view
+from server.http.schemas.runs import PlanView, RunView, run_view
 
 
 def waiting_of(session: Session, run: Run) -> Waiting:
@@ -20,9 +25,24 @@ def waiting_of(session: Session, run: Run) -> Waiting:
 
 
 def shown_run(session: Session, run: Run) -> RunView:
-    """A pretraining run with its newest metrics."""
+    """A pretraining run with its newest metrics and warnings."""
     newest = {key: row.value for key, row in metrics.latest(session, run.id).items()}
-    return run_view(run, waiting_of(session, run), newest)
+    return run_view(run, waiting_of(session, run), newest, newest_warnings(session, run.id))
+
+
+def shown_plan(session: Session, planned: Plan) -> PlanView:
+    """What a run would be."""
+    return PlanView.model_validate(
+        {
+            "config": planned.config,
+            "config_digest": digest(planned.config),
+            "dataset": planned.dataset.ref,
+            "init": planned.start.init,
+            "warnings": [asdict(warned) for warned in planned.warnings],
+            "deviations": [asdict(deviation) for deviation in planned.deviations],
+            "estimate": asdict(planned.estimate(session)),
+        }
+    )
 
 
 def shown_evaluation(session: Session, run: Run) -> EvaluationView:

@@ -42,6 +42,8 @@ class ModelVersion(Made, Base):
     """The run of kind `export` that makes it."""
     source_run_id: Mapped[str | None] = mapped_column(ForeignKey("runs.id"), index=True)
     checkpoint_id: Mapped[str | None] = mapped_column(ForeignKey("checkpoints.id"), index=True)
+    weights_id: Mapped[str | None]
+    """Of the imported weights it was made from, kept when those are deleted."""
     formats: Mapped[list[str]]
     license: Mapped[str | None]
     weights_digest: Mapped[str | None] = mapped_column(index=True)

@@ -23,7 +23,7 @@ class Run(Made, Base):
 
     id: Mapped[str] = mapped_column(primary_key=True, default=partial(new_id, "run"))
     kind: Mapped[str]
-    """`pretrain`, `evaluate`, `export` or `check`."""
+    """`pretrain`, `evaluate`, `export`, `check` or `import`."""
     queue: Mapped[str]
     """`gpu` or `cpu`; decides the purpose of the slots it needs."""
     name: Mapped[str | None]
@@ -38,6 +38,8 @@ class Run(Made, Base):
     dataset_version_id: Mapped[str | None] = mapped_column(ForeignKey("dataset_versions.id"), index=True)
     dataset: Mapped[str | None]
     """`name@version`"""
+    forked_from: Mapped[str | None] = mapped_column(index=True)
+    """The run whose checkpoint this one goes on from; kept when that run is deleted."""
     slots_wanted: Mapped[int] = mapped_column(default=1)
     max_attempts: Mapped[int] = mapped_column(default=3)
     grace_seconds: Mapped[float | None] = mapped_column(Float)
@@ -125,6 +127,7 @@ class RunEvent(Base):
     __table_args__ = (
         UniqueConstraint("run_id", "fence", "seq"),
         Index("ix_events_run_id_id", "run_id", "id"),
+        Index("ix_events_run_id_type_id", "run_id", "type", "id"),
         {"sqlite_autoincrement": True},
     )
 

@@ -55,6 +55,8 @@ class DatasetVersion(Made, Base):
     width: Mapped[list[int] | None]
     """Smallest, median and largest, in pixels."""
     height: Mapped[list[int] | None]
+    statistics: Mapped[dict[str, Any] | None]
+    """Mean, standard deviation and depth of the pixels, by channel count; None where no scan has measured them."""
     broken: Mapped[list[dict[str, Any]] | None]
     """`{"path", "reason"}` of every broken file."""
 
@@ -72,17 +74,24 @@ class Weights(Made, Base):
     id: Mapped[str] = mapped_column(primary_key=True, default=partial(new_id, "wts"))
     name: Mapped[str | None] = mapped_column(index=True)
     uri: Mapped[str]
+    """As it was given."""
     format: Mapped[str | None]
+    """As it was asked for; once they are ready, as it was found."""
     architecture: Mapped[str]
     license: Mapped[str | None]
     state: Mapped[str] = mapped_column(default="checking")
     """`checking`, `ready` or `failed`."""
     reason: Mapped[str | None]
     run_id: Mapped[str | None]
+    """The run of kind `import` that checks them."""
     digest: Mapped[str | None]
+    """Of the tensors, as a model version's `weights_digest`; from here on None until they are ready."""
     key: Mapped[str | None]
+    """Of the file in the artifact store: the tensors by our names."""
     key_report: Mapped[dict[str, Any] | None]
     """Matched, missing and unexpected tensor names."""
+    file_digest: Mapped[str | None]
+    file_bytes: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class Upload(Made, Base):

@@ -38,6 +38,16 @@ class BrokenFileView(View):
     reason: str
 
 
+class StatisticsView(View):
+    """Of the pixels of images with as many channels, by a fixed sample of them; values are of 0..1, per channel."""
+
+    images: int
+    """With this many channels, in the whole data set."""
+    mean: list[float]
+    std: list[float]
+    bit_depth: int
+
+
 class VersionView(Resource):
     """One version: an immutable list of files with a digest. The counts are null until the scan is done."""
 
@@ -65,6 +75,8 @@ class VersionView(Resource):
     width: list[int] | None
     """Smallest, median and largest, in pixels."""
     height: list[int] | None
+    statistics: dict[str, StatisticsView] | None
+    """By channel count."""
     broken: list[BrokenFileView] | None
 
 
@@ -88,7 +100,7 @@ def dataset_view(row: Dataset, latest: DatasetVersion) -> DatasetView:
 def _fields(row: DatasetVersion) -> dict[str, Any]:
     same = (
         *("id", "created_at", "created_by", "ref", "kind", "root", "exclude", "state", "reason", "digest"),
-        *("images", "bytes", "splits", "labels", "channels", "width", "height", "broken"),
+        *("images", "bytes", "splits", "labels", "channels", "width", "height", "statistics", "broken"),
     )
     renamed = {"name": row.dataset, "version": row.number, "job": row.run_id}
     return {field: getattr(row, field) for field in same} | renamed

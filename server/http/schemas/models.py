@@ -1,36 +1,44 @@
 """The registry: models, their versions, aliases with history, pins."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from control.db.models import Alias, AliasMove, Model, ModelVersion, Pin, Run
 from control.states import Action
+from detco_core.contract.manifest import EXPORT_FORMATS, ExportFormat
 from server.http.schemas.base import Body, Json, Resource, Text, View
 from server.http.schemas.jobs import ProgressView, Waiting, job_fields
 
-Format = Literal["onnx", "torchvision"]
 
-
-def _servable(formats: tuple[Format, ...]) -> tuple[Format, ...]:
+def _servable(formats: tuple[ExportFormat, ...]) -> tuple[ExportFormat, ...]:
     if "onnx" not in formats or len(set(formats)) < len(formats):
         raise ValueError("must hold onnx, which is what the service runs, and no format twice")
     return formats
 
 
-Formats = Annotated[tuple[Format, ...], AfterValidator(_servable)]
+Formats = Annotated[tuple[ExportFormat, ...], AfterValidator(_servable)]
 
 
 class ExportRequest(Body):
-    """A new version of a model, exported from a checkpoint of a run in any state."""
+    """A new version of a model: from a checkpoint of a run in any state, or from imported weights."""
 
-    run: Text
-    checkpoint: Text = "last"
-    """`last`, `best`, or an id."""
-    formats: Formats = ("onnx", "torchvision")
+    run: Text | None = None
+    checkpoint: Text | None = None
+    """Of the run: `last` (when it is left out), `best`, or an id."""
+    weights: Text | None = None
+    """Id or name."""
+    formats: Formats = EXPORT_FORMATS
+    """Those the architecture has no equivalent in are left out, and the manifest says why."""
     license: Text | None = None
     priority: int = Field(default=0, ge=-100, le=100)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.run is None) == (self.weights is None) or (self.weights and self.checkpoint):
+            raise ValueError("give either run, with a checkpoint of it, or weights")
+        return self
 
 
 class AliasRequest(Body):
@@ -74,6 +82,8 @@ class ModelVersionView(Resource):
     manifest: Json | None
     parity: Json | None
     lineage: Json | None
+    source: Json
+    """What it was exported from: `{run, checkpoint}` or `{weights}`."""
     license: str | None
     aliases: list[str]
     """That name it now."""
@@ -154,9 +164,16 @@ def model_version_view(row: ModelVersion, aliases: list[str], job: Run | None, w
             "available_actions": work.available_actions if work else (),
             "job": work,
             "files": files or None,
+            "source": _source(row),
             "aliases": aliases,
         }
     )
+
+
+def _source(row: ModelVersion) -> dict[str, str | None]:
+    if row.weights_id is not None:
+        return {"weights": row.weights_id}
+    return {"run": row.source_run_id, "checkpoint": row.checkpoint_id}
 
 
 def alias_view(row: Alias) -> AliasView:

@@ -1,14 +1,30 @@
 """Pretraining runs: what is posted, what is planned, what is shown."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from control.db.models import Run
+from control.db.models import Run, RunEvent
 from detco_core.contract.config import RunConfig
 from server.http.schemas.base import Body, Json, Labels, Options, Text, View
 from server.http.schemas.jobs import JobView, Waiting, job_fields
+
+
+class InitRequest(Body):
+    """What a run starts from instead of random weights: one of imported weights, a model, and a checkpoint of a run."""
+
+    weights: Text | None = None
+    """Id or name."""
+    model: Text | None = None
+    """`name`, `name:version` or `name@alias`."""
+    run: Text | None = None
+    checkpoint: Text | None = None
+    """Of the run: `last` (when it is left out), `best`, or an id."""
+    strict: bool = True
+    """Refuse weights of another architecture, or that lack keys of the backbone; else take what fits, and warn."""
 
 
 class RunRequest(Body):
@@ -31,6 +47,30 @@ class RunRequest(Body):
     """Tries that may fail by the run's own fault."""
     after: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
     """Ids of jobs that must be completed first."""
+    init: InitRequest | None = None
+    """What it starts from; without it random weights of the config's seed."""
+
+
+class ForkRequest(Body):
+    """A new run that goes on from a checkpoint of another."""
+
+    checkpoint: Text = "last"
+    """`last`, `best`, or an id."""
+    carry: Literal["weights", "all"] = "weights"
+    """weights: start anew from the encoder, heads included. all: go on with optimizer, queues and random state."""
+    overrides: Options = Field(default_factory=dict)
+    """Of the forked run's config; where all is carried, of its length and of what no number depends on."""
+    dataset: Text | None = None
+    """The forked run's when it is left out."""
+    name: Text | None = None
+    labels: Labels = Field(default_factory=dict)
+    group: Text | None = None
+    priority: int = Field(default=0, ge=-100, le=100)
+    gpus: int | None = Field(default=None, ge=1, le=1024)
+    """As many as the forked run when it is left out."""
+    allow_world_size_change: bool = False
+    """Consent to carry all to another number of processes: batch norm groups change, so the numbers do."""
+    max_attempts: int = Field(default=3, ge=1, le=100)
 
 
 class DeviationView(View):
@@ -71,9 +111,29 @@ class PlanView(View):
     config_digest: str
     dataset: str
     """`name@version`"""
+    init: Json | None
+    """What it would start from, resolved to ids; null for random weights, and for a fork that carries all."""
     warnings: list[Caution]
     deviations: list[DeviationView]
     estimate: EstimateView
+
+
+class WarningView(Caution):
+    """Something a run has warned of."""
+
+    details: Json
+    count: int
+    """How often it was said lately, this time included."""
+    time: datetime
+    """Of the last time."""
+
+
+class ForkedFrom(View):
+    """Where a fork goes on from."""
+
+    run: str
+    checkpoint: str
+    carry: Literal["weights", "all"]
 
 
 class RunView(JobView):
@@ -85,13 +145,36 @@ class RunView(JobView):
     gpus: int
     metrics: dict[str, float]
     """The newest value of each."""
+    warnings: list[WarningView]
+    """What it has warned of: the newest of each code, newest first."""
+    init: Json | None
+    """What it started from, resolved to ids; null for random weights."""
+    forked_from: ForkedFrom | None
 
 
-def run_view(run: Run, waiting: Waiting, metrics: Mapping[str, float]) -> RunView:
+def run_view(run: Run, waiting: Waiting, metrics: Mapping[str, float], warnings: Sequence[RunEvent]) -> RunView:
     return RunView(
         **job_fields(run, waiting),
         config=run.spec["config"],
         config_digest=run.config_digest,
         gpus=run.spec["gpus"],
         metrics=dict(metrics),
+        warnings=warning_views(warnings),
+        init=run.spec.get("init"),
+        forked_from=_forked_from(run),
     )
+
+
+def warning_views(events: Sequence[RunEvent]) -> list[WarningView]:
+    """The first of each code, and how many of it there are."""
+    counts = Counter(event.payload["code"] for event in events)
+    first = {event.payload["code"]: event for event in reversed(events)}
+    newest = sorted(first.values(), key=lambda event: event.id, reverse=True)
+    return [WarningView(**e.payload, count=counts[e.payload["code"]], time=e.time) for e in newest]
+
+
+def _forked_from(run: Run) -> ForkedFrom | None:
+    if run.forked_from is None:
+        return None
+    source, carry = (run.spec["resume"], "all") if run.spec.get("resume") else (run.spec["init"], "weights")
+    return ForkedFrom.model_validate({"run": run.forked_from, "checkpoint": source["checkpoint_id"], "carry": carry})

@@ -60,6 +60,9 @@ def run(id: str, state: str = "running", **more: Any) -> dict[str, Any]:
         "dataset": "photos@1",
         "config": {"preset": "smoke"},
         "metrics": {"loss": 50.5, "loss/g2g/res2": 6.1, "loss/l2g/res5": 11.25},
+        "warnings": [],
+        "init": None,
+        "forked_from": None,
         **more,
     }
 
@@ -67,8 +70,16 @@ def run(id: str, state: str = "running", **more: Any) -> dict[str, Any]:
 def dataset(name: str, **more: Any) -> dict[str, Any]:
     shared = {"state": "ready", "reason": None, "digest": "sha256:ab"} | more
     counts = {"images": 40, "bytes": 123456, "labels": {}, "broken": [{"path": "a/[b].jpg", "reason": "truncated"}]}
+    counts["statistics"] = {"1": {"images": 40, "mean": [0.5], "std": [0.25], "bit_depth": 16}}
     own = {**MADE, "id": f"ds_{name}", "name": name, "version": 1, "ref": f"{name}@1", "kind": "images"}
     return {**own, "uri": "/data", "root": "/data", "license": None, **counts, **shared}
+
+
+def weights(id: str = "wts_1", **more: Any) -> dict[str, Any]:
+    named = {"name": "official", "uri": "/w.pth", "architecture": "resnet50", "format": "detco", "license": None}
+    report = {"matched": ["conv1.weight"], "missing": [], "unexpected": [f"head.{n}" for n in range(9)]}
+    found = {"digest": "sha256:ab", "file": {"bytes": 9, "sha256": "sha256:cd"}, "report": report}
+    return {**MADE, "id": id, "state": "ready", "reason": None, "job": "run_9", **named, **found, **more}
 
 
 def evaluation(id: str, **more: Any) -> dict[str, Any]:
@@ -156,6 +167,15 @@ def add_jobs(app: FastAPI, state: State) -> None:
     @app.get("/v1/runs/{id}")
     def get(id: str) -> Any:
         return state.runs.get(id) or problem(404, "not_found", f"there is no run {id}")
+
+    @app.post("/v1/runs/{id}/fork", status_code=202)
+    async def fork(id: str, request: Request, dry_run: bool = False) -> Any:
+        body = await request.json()
+        state.bodies.append(body)
+        if dry_run:
+            return {"config": body, "warnings": [], "deviations": [], "estimate": {}}
+        forked = {"run": id, "checkpoint": "ckpt_20", "carry": body["carry"]}
+        return state.runs.setdefault("run_fork", run("run_fork", "queued", forked_from=forked))
 
     @app.post("/v1/runs/{id}/{action}")
     def act(id: str, action: str) -> Any:
@@ -271,6 +291,29 @@ def add_rest(app: FastAPI, state: State) -> None:
     @app.get("/v1/datasets")
     def datasets() -> Any:
         return {"items": [dataset("photos")], "next_page_token": None}
+
+    @app.post("/v1/weights", status_code=202)
+    async def bring_in(request: Request) -> Any:
+        state.bodies.append(body := await request.json())
+        if body["uri"].endswith(".txt"):
+            return weights("wts_bad", state="checking", report=None)
+        return weights(state="checking", digest=None, file=None, report=None)
+
+    @app.get("/v1/weights/{id}")
+    def get_weights(id: str) -> Any:
+        if id == "wts_bad":
+            return weights(id, state="failed", reason="it is text", report=None)
+        return weights() if id in ("wts_1", "official") else problem(404, "not_found", f"there is no weights {id}")
+
+    @app.get("/v1/weights")
+    def all_weights() -> Any:
+        return {"items": [weights()], "next_page_token": None}
+
+    @app.delete("/v1/weights/{id}")
+    def delete_weights(id: str, dry_run: bool = False) -> Any:
+        if id == "wts_held":
+            return problem(409, "in_use", "weights wts_held is held by run run_1", holders=["run run_1"])
+        return {"id": id, "dry_run": dry_run, "derived": ["run run_1"], "bytes": 9}
 
     @app.post("/v1/models/{name}/versions", status_code=202)
     async def export(name: str, request: Request) -> Any:

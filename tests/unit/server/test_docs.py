@@ -92,7 +92,9 @@ def test_an_example_is_taken(operations: dict[tuple[str, str], Any], example: Ex
 def test_configs_and_options_of_the_examples_are_good() -> None:
     for example in examples():
         if example.path == "/v1/runs" and example.body:
-            override(preset(example.body["preset"]), example.body["overrides"])
+            override(preset(example.body["preset"]), example.body.get("overrides", {}))
+        if example.path.endswith("/fork"):
+            override(preset("detco_r18"), example.body["overrides"])
         if example.path == "/v1/evaluations" and example.body:
             read_options(example.body["task"], example.body.get("options", {}))
 

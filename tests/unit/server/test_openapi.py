@@ -68,6 +68,7 @@ def test_what_the_interface_promises_is_there(document: Any) -> None:
         GET /v1/info · POST /v1/datasets · GET /v1/datasets/{} · POST /v1/datasets/{}/versions ·
         GET /v1/datasets/{}/versions/{} · POST /v1/runs · GET /v1/runs · GET /v1/runs/{} · POST /v1/runs/{}/cancel ·
         POST /v1/runs/{}/pause · POST /v1/runs/{}/resume · POST /v1/runs/{}/kill · POST /v1/runs/{}/finish ·
+        POST /v1/runs/{}/fork · POST /v1/weights · GET /v1/weights · GET /v1/weights/{} · DELETE /v1/weights/{} ·
         GET /v1/runs/{}/events · GET /v1/runs/{}/metrics · GET /v1/runs/{}/logs · GET /v1/runs/{}/attempts ·
         GET /v1/runs/{}/checkpoints · GET /v1/runs/{}/checkpoints/{}/file · POST /v1/evaluations ·
         GET /v1/evaluations · GET /v1/evaluations/{} · POST /v1/evaluations/{}/cancel · GET /v1/evaluations/{}/events ·

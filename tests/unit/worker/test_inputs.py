@@ -6,13 +6,18 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from control.db.models import DatasetVersion, ModelVersion
+from control.db.models import DatasetVersion, ModelVersion, Weights
 from control.db.session import open_engine, unit_of_work
 from control.errors import StoreError
 from control.records import history, registry
 from control.records.registry import NewVersion
+from control.records.weights import NewWeights, add_weights
+from control.storage.base import file_digest
 from detco_core.contract.errors import DataError, InvalidDocument
-from detco_core.contract.jobs import CheckJob, EvaluateJob, ExportJob, PretrainJob, read_job
+from detco_core.contract.jobs import CheckJob, EvaluateJob, ExportJob, ImportJob, PretrainJob, read_job
+from detco_core.contract.manifest import EXPORT_FORMATS
+from detco_core.contract.presets import smoke
+from detco_core.contract.reader import plain
 from tests.unit.worker.house import House
 from worker.attempts import open_folder
 from worker.inputs import Prepared, prepare
@@ -103,21 +108,24 @@ class TestEvaluation:
         assert source.path is not None
         assert Path(source.path).read_bytes() == b"four"
 
-    def test_of_a_model_brings_its_whole_bundle(self, house: House, tmp_path: Path) -> None:
-        files = {}
-        for name in ("manifest.json", "model.onnx"):
-            (tmp_path / name).write_text(name)
-            digest = house.store_file(tmp_path / name)
-            files[name] = {"path": name, "bytes": 1, "digest": digest, "key": ""}
+    def test_of_a_model_brings_what_runs_it(self, house: House, tmp_path: Path) -> None:
         version = exported(house)
-        with unit_of_work(house.engine) as session:
-            session.get_one(ModelVersion, version).files = files
+        names = {"manifest": "manifest.json", "onnx": "model.onnx", "torchvision": "net.pth"}
+        give_files(house, tmp_path, version, names)
         self.submit(house, {"model_version_id": version})
         house.close(house.claim("cpu"))  # the export itself comes first
         source = self.document(house).spec.source
         assert source.kind == "bundle"
         assert source.path is not None
+        assert {path.name for path in Path(source.path).iterdir()} == {"manifest.json", "model.onnx"}
         assert (Path(source.path) / "model.onnx").read_text() == "model.onnx"
+
+    def test_of_imported_weights(self, house: House, tmp_path: Path) -> None:
+        self.submit(house, {"weights_id": imported(house, tmp_path)})
+        source = self.document(house).spec.source
+        assert (source.kind, source.backbone) == ("weights", "resnet34")
+        assert Path(source.path or "").read_bytes() == b"tensors"
+        assert source.sha256 == file_digest(Path(source.path or ""))
 
     def test_a_lost_checkpoint_is_named(self, house: House) -> None:
         run_id = house.pretraining()
@@ -133,13 +141,99 @@ class TestEvaluation:
             prepared(house, "cpu")
 
 
+class TestInit:
+    def document(self, house: House, init: dict[str, Any]) -> PretrainJob:
+        spec = {"config": plain(smoke()), "dataset_version_id": house.photos.id, "gpus": 1, "init": init}
+        house.submit("pretrain", spec, dataset_version_id=house.photos.id)
+        return read_job(PretrainJob, prepared(house)[1] / "job.json")
+
+    def test_of_another_runs_checkpoint(self, house: House) -> None:
+        trained = house.pretraining()
+        house.close(house.claim(), "completed")
+        checkpoint = house.checkpoint(trained, 4, b"four")
+        init = self.document(house, {"run": trained, "checkpoint_id": checkpoint, "strict": True}).init
+        assert init is not None
+        assert (init.kind, init.strict, Path(init.path).read_bytes()) == ("checkpoint", True, b"four")
+        assert init.sha256 == file_digest(Path(init.path))
+
+    def test_of_imported_weights(self, house: House, tmp_path: Path) -> None:
+        job = self.document(house, {"weights_id": imported(house, tmp_path), "strict": False})
+        assert job.init is not None
+        assert (job.init.kind, job.init.strict, Path(job.init.path).read_bytes()) == ("weights", False, b"tensors")
+        assert (job.resume, job.extend) == (None, False)
+
+    def test_of_a_model_takes_its_tensors(self, house: House, tmp_path: Path) -> None:
+        version = exported(house)
+        house.close(house.claim(), "completed")
+        give_files(house, tmp_path, version, {"onnx": "model.onnx", "timm": "timm.pth", "torchvision": "net.pth"})
+        init = self.document(house, {"model_version_id": version, "strict": True}).init
+        assert init is not None
+        assert (init.kind, init.format, Path(init.path).read_text()) == ("weights", "torchvision", "net.pth")
+
+    def test_of_weights_that_are_not_there_yet(self, house: House, tmp_path: Path) -> None:
+        weights = imported(house, tmp_path)
+        with unit_of_work(house.engine) as session:
+            session.get_one(Weights, weights).file_digest = None
+        with pytest.raises(DataError, match=f"weights {weights} are"):
+            self.document(house, {"weights_id": weights, "strict": True})
+
+
+class TestFork:
+    def submit(self, house: House) -> str:
+        """A fork that carries all of a run's checkpoint of step 4."""
+        trained = house.pretraining()
+        house.close(house.claim(), "completed")
+        resume = {
+            "run": trained,
+            "checkpoint_id": house.checkpoint(trained, 4, b"four"),
+            "allow_world_size_change": True,
+        }
+        spec = {"config": plain(smoke()), "dataset_version_id": house.photos.id, "gpus": 1, "resume": resume}
+        return house.submit("pretrain", spec, dataset_version_id=house.photos.id, forked_from=trained)
+
+    def test_that_carries_all_goes_on_from_the_others_checkpoint(self, house: House) -> None:
+        self.submit(house)
+        job = read_job(PretrainJob, prepared(house)[1] / "job.json")
+        assert Path(job.resume or "").read_bytes() == b"four"
+        assert job.resume_sha256 == file_digest(Path(job.resume or ""))
+        assert (job.extend, job.allow_world_size_change, job.init) == (True, True, None)
+
+    def test_goes_on_from_its_own_as_soon_as_it_has_one(self, house: House) -> None:
+        fork = self.submit(house)
+        house.checkpoint(fork, 6, b"six")
+        job = read_job(PretrainJob, prepared(house)[1] / "job.json")
+        assert Path(job.resume or "").read_bytes() == b"six"
+        assert not job.extend
+
+
+def imported(house: House, folder: Path) -> str:
+    """Weights that are ready; their id."""
+    (folder / "weights.pth").write_bytes(b"tensors")
+    digest = house.store_file(folder / "weights.pth")
+    weights = Weights(uri="/w.pth", architecture="resnet34", state="ready", file_digest=digest, created_by="test")
+    with unit_of_work(house.engine) as session:
+        session.add(weights)
+        session.flush()
+        return weights.id
+
+
+def give_files(house: House, folder: Path, version: str, names: dict[str, str]) -> None:
+    """Let a model version have files that hold their own names."""
+    files = {}
+    for key, name in names.items():
+        (folder / name).write_text(name)
+        files[key] = {"path": name, "bytes": 1, "digest": house.store_file(folder / name), "key": ""}
+    with unit_of_work(house.engine) as session:
+        session.get_one(ModelVersion, version).files = files
+
+
 def exported(house: House) -> str:
     """A model version being exported from a checkpoint; its id."""
     run_id = house.pretraining()
     checkpoint = house.checkpoint(run_id, 4, b"four")
     with unit_of_work(house.engine) as session:
         found = history.get_checkpoint(session, run_id, checkpoint)
-        new = NewVersion(model="backbone", checkpoint=found, actor="ada", license="MIT")
+        new = NewVersion(model="backbone", source=found, actor="ada", license="MIT")
         return registry.add_version(session, new).version.id
 
 
@@ -147,12 +241,46 @@ def test_an_export_knows_where_its_weights_come_from(house: House) -> None:
     exported(house)
     _, folder = prepared(house, "cpu")
     document = read_job(ExportJob, folder / "job.json")
-    assert Path(document.checkpoint).read_bytes() == b"four"
-    assert (document.formats, document.license, document.created_by) == (("onnx", "torchvision"), "MIT", "ada")
+    assert Path(document.checkpoint or "").read_bytes() == b"four"
+    assert (document.formats, document.license, document.created_by) == (EXPORT_FORMATS, "MIT", "ada")
     lineage = document.lineage
     assert (lineage.step, lineage.dataset, lineage.method) == (4, "photos@1", "detco")
     assert lineage.dataset_digest == house.photos.digest
     assert lineage.run is not None
+
+
+def test_an_export_of_weights_names_them(house: House, tmp_path: Path) -> None:
+    weights = imported(house, tmp_path)
+    with unit_of_work(house.engine) as session:
+        new = NewVersion(model="net", source=session.get_one(Weights, weights), actor="ada", formats=("onnx",))
+        registry.add_version(session, new)
+    _, folder = prepared(house, "cpu")
+    document = read_job(ExportJob, folder / "job.json")
+    assert Path(document.weights or "").read_bytes() == b"tensors"
+    assert (document.checkpoint, document.architecture, document.formats) == (None, "resnet34", ("onnx",))
+    assert (document.lineage.weights, document.lineage.run) == (weights, None)
+
+
+def test_an_import_knows_the_file_and_what_it_is_to_hold(house: House, tmp_path: Path) -> None:
+    (tmp_path / "official.pth").write_bytes(b"theirs")
+    new = NewWeights(uri=str(tmp_path / "official.pth"), architecture="resnet50", format="moco", actor="ada")
+    with unit_of_work(house.engine) as session:
+        add_weights(session, new, [str(tmp_path)])
+    job, folder = prepared(house, "cpu")
+    document = read_job(ImportJob, folder / "job.json")
+    assert job.verb == "import"
+    assert (document.path, document.architecture) == (str(tmp_path / "official.pth"), "resnet50")
+    assert (document.format, document.strict) == ("moco", True)
+
+
+def test_a_data_set_comes_with_its_statistics(house: House) -> None:
+    measured = {"1": {"images": 3, "mean": [0.5], "std": [0.25], "bit_depth": 16}}
+    with unit_of_work(house.engine) as session:
+        session.get_one(DatasetVersion, house.photos.id).statistics = measured
+    house.pretraining()
+    document = read_job(PretrainJob, prepared(house)[1] / "job.json")
+    grey = document.dataset.statistics["1"]
+    assert (grey.images, grey.mean, grey.std, grey.bit_depth) == (3, (0.5,), (0.25,), 16)
 
 
 def test_a_scan_knows_root_and_exclusions(house: House) -> None:

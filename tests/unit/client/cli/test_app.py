@@ -24,7 +24,7 @@ def verbs(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 VERBS = sorted(verbs(typer.main.get_command(make_app())))
 NEEDED = """
 up serve work migrate features
-datasets:add,list runs:submit,list,show,watch,logs,cancel,pause,resume,finish,download
+datasets:add,list weights:add,list runs:submit,list,show,watch,logs,cancel,pause,resume,finish,fork,download
 evaluations:submit,list,show,compare models:export,versions,promote,pin,download
 tokens:create,revoke,rotate config:explain
 """
@@ -33,7 +33,15 @@ CALLS = {
     "datasets add photos /data/photos": "photos@1",
     "datasets list": "photos",
     "datasets show photos": "a/[b].jpg: truncated",
+    "weights add /data/w.pth --architecture resnet50 --name official": "9: head.0, head.1, head.2, head.3, head.4, ...",
+    "weights list": "sha256:ab",
+    "weights show official": "1: conv1.weight",
+    "weights delete wts_1": "wts_1 are deleted, 9 B freed; made from them and kept: run run_1",
+    "weights delete wts_1 --dry-run": "would be deleted",
     "runs submit photos --preset smoke --set train.steps=60": "run_2  queued",
+    "runs submit photos --preset smoke --init weights=official --init strict=false": "run_2  queued",
+    "runs fork run_1 --carry all --set train.steps=60": "run_fork  queued",
+    "runs fork run_1 --dry-run": '"carry": "weights"',
     "runs submit photos --preset smoke --dry-run": '"dataset": "photos"',
     "runs list": "name of run_1",
     "runs show run_1": "step 3/20  epoch 1.5  21.3 img/s  4 min left",
@@ -46,10 +54,12 @@ CALLS = {
     "runs kill run_1": "run_1",
     "runs download run_1 -o {tmp}/c.pt": "c.pt",
     "evaluations submit knn --dataset labelled --random --option k=5": "top1 61.2",
+    "evaluations submit knn --dataset labelled --weights wts_1": "top1 61.2",
     "evaluations list": "eval_2",
     "evaluations show eval_1": "one sentence",
     "evaluations compare eval_1 eval_2": "random",
     "models export detector --run run_1": "detector:1",
+    "models export detector --weights wts_1 --format onnx --format timm": "detector:1",
     "models list": "production -> 1",
     "models versions detector": "resnet18",
     "models show detector 1": "onnx 1.5e-07",
@@ -65,7 +75,9 @@ CALLS = {
     "config explain smoke": "train.checkpoint_every",
 }
 WITH_JSON = [
-    call for call in CALLS if not any(w in call for w in ("watch", "logs", "download", "pin", "revoke", "dry"))
+    call
+    for call in CALLS
+    if not any(w in call for w in ("watch", "logs", "download", "pin", "revoke", "dry", "delete"))
 ]
 
 MISTAKES = {
@@ -74,6 +86,8 @@ MISTAKES = {
     "runs submit photos --preset smoke --set lr=1 --set train.stepz=2": "overrides.train.stepz: unknown key",
     "runs download run_1 --checkpoint 11": "saved at steps: 10, 20",
     "datasets add x s3://elsewhere": "outside the allowed roots",
+    "weights add /w.txt --architecture resnet50": "error: weights wts_bad is failed: it is text",
+    "weights delete wts_held": "held by run run_1",
     "datasets add empty /data/empty": "error: data set empty is failed: no image in it",
     "models download detector 1 --format timm": "it has onnx, torchvision, manifest",
     "features nowhere.jpg": "cannot read nowhere.jpg",
@@ -82,7 +96,9 @@ WRONG_WORDS = {
     "runs submit photos": "--preset",
     "runs submit photos --preset smoke --set steps": "is not KEY=VALUE",
     "runs fly": "fly",
-    "evaluations submit knn --dataset d": "exactly one of --run, --model, --random",
+    "evaluations submit knn --dataset d": "exactly one of --run, --model, --weights, --random",
+    "models export detector": "exactly one of --run, --weights",
+    "runs fork run_1 --carry none": "carry",
     "evaluations submit knn --dataset d --random --model m": "not 2",
     "models promote detector one": "version",
     "models promote detector 0": "version",
@@ -183,6 +199,28 @@ def test_a_run_that_fails_fails_the_watch(detco: Any, service: Any) -> None:
     code, out, _ = detco("runs watch run_1")
     assert code == 1
     assert "the loss is not a number" in out
+
+
+def test_a_start_is_sent_as_it_is_typed(detco: Any, service: Any) -> None:
+    detco("runs submit photos --preset smoke --init run=run_1 --init checkpoint=last --init strict=false")
+    assert service.state.bodies[-1]["init"] == {"run": "run_1", "checkpoint": "last", "strict": False}
+
+
+def test_a_run_shows_where_it_comes_from_and_what_it_warned_of(detco: Any, service: Any) -> None:
+    said = {"code": "collapse", "message": "res5 [std 0.0]", "details": {}, "count": 3, "time": "2026-01-02T03:04:05Z"}
+    forked = {"run": "run_0", "checkpoint": "ckpt_9", "carry": "all"}
+    service.state.runs["run_1"] |= {"warnings": [said], "forked_from": forked}
+    for call in ("runs show run_1", "runs watch run_1"):
+        service.state.runs["run_1"]["state"] = "completed"
+        out = detco(call)[1]
+        assert "warning  collapse: res5 [std 0.0]  (3 times, the last" in out
+    assert "all of run_0 (checkpoint ckpt_9)" in detco("runs show run_1")[1]
+    service.state.runs["run_1"] |= {"forked_from": None, "init": {"weights_id": "wts_1", "strict": True}}
+    assert "weights wts_1, strict True" in detco("runs show run_1")[1]
+
+
+def test_a_data_set_shows_its_channels(detco: Any) -> None:
+    assert "1 (40 images, mean 0.50, std 0.25, 16 bits)" in detco("datasets show photos")[1]
 
 
 def test_features_are_written_as_numpy_reads_them(detco: Any, tmp_path: Path) -> None:

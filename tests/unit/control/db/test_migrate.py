@@ -39,6 +39,19 @@ def test_upgrading_gives_exactly_the_models(empty: Engine) -> None:
         assert compare_metadata(context, Base.metadata) == []
 
 
+def test_an_older_database_keeps_what_it_holds(empty: Engine) -> None:
+    with empty.begin() as connection:
+        command.upgrade(migrate._config(connection), "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO weights (id, uri, architecture, state, created_at, created_by) "
+            "VALUES ('wts_1', '/w.pth', 'resnet18', 'ready', '2026-01-01', 'ada')"
+        )
+    migrate.upgrade(empty)
+    with empty.connect() as connection:
+        found = connection.exec_driver_sql("SELECT id, state, file_digest FROM weights").one()
+    assert tuple(found) == ("wts_1", "ready", None)
+
+
 def test_upgrading_again_changes_nothing(empty: Engine) -> None:
     migrate.upgrade(empty)
     migrate.upgrade(empty)

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, update
 
-from control.db.models import DatasetVersion
+from control.db.models import DatasetVersion, Weights
 from control.db.session import unit_of_work
 from control.errors import InvalidRequest, NotFound
 from control.records.datasets import Scan
@@ -74,6 +74,7 @@ def test_unknown_names_are_refused(engine: Engine, planned: Planning) -> None:
         ({"broken": [{"path": "a", "reason": "b"}]}, {}, 1, "broken_files"),
         ({"images": 200}, {}, 1, "queue_larger_than_data"),
         ({}, {"method.backbone": "resnet9"}, 1, "unknown_backbone"),
+        ({}, {"method.name": "densecl"}, 1, "unknown_method"),
         ({}, {}, 2, "too_few_slots"),
     ],
 )
@@ -87,3 +88,44 @@ def test_what_one_should_know_before(
 ) -> None:
     make_worker()
     assert [warning.code for warning in planned(overrides, gpus, **values).warnings] == [code]
+
+
+class TestStart:
+    def weights(self, engine: Engine, **fields: Any) -> str:
+        with unit_of_work(engine) as session:
+            weights = Weights(uri="/w.pth", architecture="resnet18", created_by="t", **fields)
+            session.add(weights)
+            session.flush()
+            return weights.id
+
+    def test_from_weights(self, engine: Engine, planned: Planning, make_worker: Callable[..., WorkerIdentity]) -> None:
+        make_worker()
+        planned()
+        weights = self.weights(engine, state="ready")
+        with unit_of_work(engine) as session:
+            found = plan(session, "smoke", {"train.warm_start": True}, "photos", 1, {"weights": weights})
+        assert found.spec["init"] == {"weights_id": weights, "strict": True}
+        assert (found.start.after, found.warnings) == ((), ())
+
+    def test_from_weights_that_are_still_checked(self, engine: Engine, planned: Planning) -> None:
+        planned()
+        weights = self.weights(engine, run_id="run_9")
+        with unit_of_work(engine) as session:
+            found = plan(session, "smoke", {}, "photos", 1, {"weights": weights})
+        assert found.start.after == ("run_9",)
+        assert "weights_checking" in {warned.code for warned in found.warnings}
+
+    def test_from_another_architecture_with_a_warning(self, engine: Engine, planned: Planning) -> None:
+        planned()
+        init = {"weights": self.weights(engine, state="ready"), "strict": False}
+        with unit_of_work(engine) as session:
+            found = plan(session, "smoke", {"method.backbone": "resnet34"}, "photos", 1, init)
+        assert "other_architecture" in {warned.code for warned in found.warnings}
+
+    def test_is_needed_where_the_preset_says_so(self, engine: Engine, planned: Planning) -> None:
+        planned()
+        with unit_of_work(engine) as session:
+            with pytest.raises(InvalidRequest, match="init: detco_r50_domain starts from given weights: give init"):
+                plan(session, "detco_r50_domain", {}, "photos", 1)
+            loose = {"train.warm_start": False, "train.batch_size": 256}
+            assert plan(session, "detco_r50_domain", loose, "photos", 1).start.init is None

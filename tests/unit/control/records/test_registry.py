@@ -21,6 +21,7 @@ from control.records.registry import (
 )
 from control.records.runs import get_run
 from control.storage.base import key_of
+from detco_core.contract.manifest import EXPORT_FORMATS
 
 Exporting = Callable[..., Export]
 
@@ -38,7 +39,7 @@ def export(engine: Engine, make_run: Callable[..., str]) -> Exporting:
     def ask(model: str) -> Export:
         with unit_of_work(engine) as session:
             checkpoint = session.get_one(Checkpoint, row.id)
-            return add_version(session, NewVersion(model=model, checkpoint=checkpoint, actor="tester", license="MIT"))
+            return add_version(session, NewVersion(model=model, source=checkpoint, actor="tester", license="MIT"))
 
     return ask
 
@@ -50,8 +51,9 @@ def test_a_model_is_made_on_first_use_and_counts_on(engine: Engine, export: Expo
         run = get_run(session, first.run.id, ["export"])
         assert run.spec == {
             "checkpoint_id": first.version.checkpoint_id,
+            "weights_id": None,
             "model_version_id": first.version.id,
-            "formats": ["onnx", "torchvision"],
+            "formats": list(EXPORT_FORMATS),
             "license": "MIT",
         }
         assert get_version(session, "net", 1).run_id == run.id

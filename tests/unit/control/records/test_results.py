@@ -136,7 +136,7 @@ def export(engine: Engine, make_run: Callable[..., str]) -> Export:
         )
         session.add(checkpoint)
         session.flush()
-        return add_version(session, NewVersion(model="net", checkpoint=checkpoint, actor="tester"))
+        return add_version(session, NewVersion(model="net", source=checkpoint, actor="tester"))
 
 
 def test_an_export_fills_its_version(engine: Engine, export: Export, finish: Callable[..., None]) -> None:

@@ -113,7 +113,9 @@ class House:
         manifest.write_text(json.dumps({"scan": taken.run_id}))
         saved = self.keep(manifest, "manifest.jsonl")
         counts = {"images": images, "bytes": 1, "splits": {"": images}, "labels": {}, "channels": {"3": images}}
-        report = counts | {"digest": saved.sha256, "width": [1, 2, 3], "height": [1, 2, 3]}
+        measured = {"images": images, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.2], "bit_depth": 8}
+        sizes = {"width": [1, 2, 3], "height": [1, 2, 3], "statistics": {"3": measured}}
+        report = counts | sizes | {"digest": saved.sha256}
         broken = [{"path": "bad.jpg", "reason": "truncated"}]
         self.say(taken, saved, events.Reported(report=report | {"broken": broken}), events.Finished())
         self.close(taken)
@@ -125,6 +127,17 @@ class House:
         manifest = write_tiny_bundle(folder, seed)
         saved = [self.keep(folder / name, f"bundle/{name}") for name in ("manifest.json", "model.onnx")]
         self.say(taken, *saved, events.Reported(report={"manifest": plain(manifest)}), events.Finished())
+        self.close(taken)
+
+    def bring_in(self, content: bytes = b"tensors") -> None:
+        """Do the import that is next in the queue."""
+        taken = self.claim("cpu")
+        path = self.root / f"{taken.run_id}.pth"
+        path.write_bytes(content)
+        saved = self.keep(path, "weights.pth")
+        keys = {"matched": ["conv1.weight"], "missing": [], "unexpected": ["fc.weight"]}
+        report = {"architecture": "resnet18", "format": "torchvision", "digest": "sha256:" + "d" * 64, "keys": keys}
+        self.say(taken, saved, events.Reported(report=report), events.Finished())
         self.close(taken)
 
     def end(self) -> None:

@@ -22,6 +22,8 @@ def test_a_folder_becomes_a_version(admin: httpx.Client, house: Any) -> None:
     assert (shown["state"], shown["images"], shown["ref"]) == ("ready", 7, "birds@1")
     assert shown["digest"].startswith("sha256:")
     assert shown["broken"] == [{"path": "bad.jpg", "reason": "truncated"}]
+    measured = {"images": 7, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.2], "bit_depth": 8}
+    assert shown["statistics"] == {"3": measured}
     version = admin.get("/v1/datasets/birds/versions/1").json()
     assert {key: shown[key] for key in version if key not in ("id", "created_at")} == {
         key: value for key, value in version.items() if key not in ("id", "created_at")

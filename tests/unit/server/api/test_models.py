@@ -72,6 +72,9 @@ class TestExport:
             ({"run": "{run}", "formats": ["onnx", "onnx"]}, 422, "invalid_request"),
             ({"run": "{run}", "formats": ["tflite"]}, 422, "invalid_request"),
             ({}, 422, "invalid_request"),
+            ({"weights": "wts_none"}, 404, "not_found"),
+            ({"run": "{run}", "weights": "wts_1"}, 422, "invalid_request"),
+            ({"weights": "wts_1", "checkpoint": "last"}, 422, "invalid_request"),
         ],
     )
     def test_what_cannot_be_exported(

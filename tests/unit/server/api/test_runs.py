@@ -95,7 +95,14 @@ def test_wrong_overrides_are_named(admin: httpx.Client, overrides: dict[str, Any
         ({"overrides": {"seed": float("nan")}}, 422, "NaN"),
         ({"overrides": {"preset": "nul\0"}}, 422, "NUL"),
         ({"name": "two\nlines"}, 422, "name"),
-        ({"init": {"weights": "wts_1"}}, 422, "init"),
+        ({"init": {"weights": "wts_none"}}, 404, "wts_none"),
+        ({"init": {"run": "run_none"}}, 404, "run_none"),
+        ({"init": {"model": "none"}}, 404, "none"),
+        ({"init": {}}, 422, "give one of"),
+        ({"init": {"weights": "a", "model": "b"}}, 422, "give one of"),
+        ({"init": {"weights": "random"}}, 422, "give one of"),
+        ({"init": {"weight": "a"}}, 422, "init.weight"),
+        ({"preset": "detco_r50_domain", "overrides": {"train.batch_size": 16}}, 422, "train.warm_start to false"),
     ],
 )
 def test_what_cannot_be_run_is_refused(admin: httpx.Client, body: dict[str, Any], status: int, word: str) -> None:
@@ -245,3 +252,59 @@ class TestSteering:
         entries = admin.get("/v1/audit", params={"target": run}).json()["items"]
         assert [entry["action"] for entry in entries] == ["run.cancel", "run.submit"]
         assert entries[0]["request_id"] == "req-7"
+
+
+def test_a_run_starts_from_weights_and_waits_while_they_are_checked(admin: httpx.Client, house: Any) -> None:
+    (house.root / "w.pth").write_bytes(b"theirs")
+    body = {"uri": str(house.root / "w.pth"), "architecture": "resnet18"}
+    weights = admin.post("/v1/weights", json=body).json()
+    init = {"weights": weights["id"]}
+    run = submit(admin, init=init, overrides={"train.warm_start": True})
+    assert run["init"] == {"weights_id": weights["id"], "strict": True}
+    assert run["waiting_reason"] == "weights_checking"
+    refused = submit(admin, 422, init=init, overrides={"method.backbone": "resnet50"})
+    assert "holds a resnet18" in refused["detail"]
+    plan = admin.post("/v1/runs?dry_run=true", json=SMOKE | {"init": init}).json()
+    assert plan["init"] == run["init"]
+    assert "weights_checking" in {warning["code"] for warning in plan["warnings"]}
+    house.bring_in()
+    assert admin.get(f"/v1/runs/{run['id']}").json()["waiting_reason"] != "weights_checking"
+    cancel(admin, run["id"])
+
+
+class TestWarnings:
+    def test_are_shown_by_code_and_listed_as_events(self, admin: httpx.Client, house: Any) -> None:
+        run = submit(admin)["id"]
+        taken = house.claim("gpu")
+        said = [("bad_step", 3), ("collapse", 4), ("bad_step", 5)]
+        bodies = [events.Warned(code=code, message=f"{code} at {n}", details={"step": n}) for code, n in said]
+        house.say(taken, events.Started(environment={}), *bodies, events.Progress(step=5, steps=20))
+        shown = admin.get(f"/v1/runs/{run}").json()["warnings"]
+        assert [(w["code"], w["message"], w["count"]) for w in shown] == [
+            ("bad_step", "bad_step at 5", 2),
+            ("collapse", "collapse at 4", 1),
+        ]
+        assert shown[0]["details"] == {"step": 5}
+        listed = admin.get(f"/v1/runs/{run}/events", params={"type": "warning"}).json()["items"]
+        assert [event["data"]["message"] for event in listed] == ["bad_step at 3", "collapse at 4", "bad_step at 5"]
+        both = admin.get(f"/v1/runs/{run}/events?type=warning&type=progress").json()["items"]
+        assert [event["type"] for event in both] == ["warning"] * 3 + ["progress"]
+        house.close(taken)
+        stream = admin.get(f"/v1/runs/{run}/events?type=warning", headers={"Accept": "text/event-stream"}).text
+        names = [line.removeprefix("event: ") for line in stream.splitlines() if line.startswith("event: ")]
+        assert names == ["warning"] * 3 + ["end"]
+
+    def test_a_replay_file_is_kept_and_can_be_had(self, admin: httpx.Client, house: Any) -> None:
+        run = submit(admin)["id"]
+        taken = house.claim("gpu")
+        path = house.root / "step.pt"
+        path.write_bytes(b"what is needed to see it again")
+        house.say(taken, house.keep(path, "replay/step-3.pt"), events.Finished())
+        house.close(taken)
+        (listed,) = admin.get(f"/v1/runs/{run}/artifacts").json()["items"]
+        assert listed["name"] == "replay/step-3.pt"
+        answer = admin.get(f"/v1/runs/{run}/artifacts/{listed['name']}")
+        assert (answer.status_code, answer.content) == (200, path.read_bytes())
+        assert answer.headers["etag"] == f'"{listed["sha256"]}"'
+        assert "filename" in answer.headers["content-disposition"]
+        assert admin.get(f"/v1/runs/{run}/artifacts/replay/other.pt").status_code == 404

@@ -20,7 +20,7 @@ def test_info_says_what_is_taken(house: Any) -> None:
     assert info["version"] == __version__
     assert info["presets"] == list(PRESETS)
     assert info["tasks"] == ["knn"]
-    assert info["formats"] == ["onnx", "torchvision"]
+    assert info["formats"] == ["onnx", "torchvision", "timm", "detectron2", "mmdetection"]
     assert info["limits"]["images"] == house.settings.max_images
     assert (info["default_model"], info["embedded"]) == (None, True)
 

@@ -1,0 +1,65 @@
+"""Foreign weights: bring a file in, see what its check found, delete it."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from sqlalchemy.orm import Session
+
+from control.records import audit, weights
+from control.records.weights import NewWeights
+from server.http.creation import Created, IdempotencyKey, create
+from server.http.deps import Named, Reader, Shared, Submitter, WantedPage
+from server.http.problems import request_id
+from server.http.schemas.base import Page
+from server.http.schemas.weights import RemovalView, WeightsRequest, WeightsView, removal_view, weights_view
+
+router = APIRouter(prefix="/weights", tags=["weights"])
+
+
+@router.post("", status_code=202, response_model=WeightsView, summary="Bring in weights trained elsewhere")
+def add(body: WeightsRequest, who: Submitter, services: Shared, request: Request, key: IdempotencyKey = None) -> Any:
+    """The place is checked at once, the file by a job that loads it as plain tensors and holds it against the named
+    architecture; what names the weights meanwhile waits for that job.
+    """
+    new = NewWeights(**body.model_dump(), actor=who.name)
+
+    def make(session: Session) -> Created:
+        made = weights.add_weights(session, new, services.settings.resolved_dataset_roots)
+        audit.note(session, who.name, "weights.add", made.id, request_id=request_id(request.scope))
+        return Created(f"/v1/weights/{made.id}", weights_view(made))
+
+    return create(services, who, request, body, key, make)
+
+
+@router.get("", summary="List imported weights, newest first")
+def list_all(_: Reader, services: Shared, page: WantedPage) -> Page[WeightsView]:
+    with services.look() as session:
+        found = weights.list_weights(session, page)
+        return Page(items=[weights_view(row) for row in found.items], next_page_token=found.next_page_token)
+
+
+@router.get("/{weights_id}", summary="Show imported weights")
+def show(weights_id: Named, _: Reader, services: Shared) -> WeightsView:
+    """By id or name: `state` is `checking`, `ready` or `failed`; the key report and the digest once they are ready."""
+    with services.look() as session:
+        return weights_view(weights.get_weights(session, weights_id))
+
+
+@router.delete("/{weights_id}", summary="Delete imported weights")
+def delete(
+    weights_id: Named,
+    who: Submitter,
+    services: Shared,
+    request: Request,
+    dry_run: Annotated[bool, Query(description="Say what would be done; delete nothing.")] = False,
+) -> RemovalView:
+    """409 with `holders` while jobs that have not ended need them; what was made from them stays and is named."""
+    with services.work() as session:
+        row = weights.get_weights(session, weights_id)
+        if dry_run:
+            return removal_view(row, weights.plan_removal(session, row), dry_run=True)
+        removal = weights.remove(session, row)
+        audit.note(session, who.name, "weights.delete", row.id, request_id=request_id(request.scope))
+    if removal.key is not None:
+        services.store.delete(removal.key)
+    return removal_view(row, removal, dry_run=False)

@@ -1,0 +1,75 @@
+"""Answers a POST that asks for a pretraining run, new or forked: with its plan, or with the run it has become."""
+
+from collections.abc import Callable
+
+from fastapi import Request, Response
+from sqlalchemy.orm import Session
+
+from control.records import audit
+from control.records.plans import Plan
+from control.records.principals import Principal
+from control.records.runs import NewRun, create_run
+from detco_core.contract.errors import InvalidDocument
+from detco_core.contract.reader import digest
+from server.http.creation import Created, create
+from server.http.deps import Services
+from server.http.problems import request_id
+from server.http.schemas.runs import ForkRequest, RunRequest
+from server.http.translations import from_document
+from server.http.views import shown_plan, shown_run
+
+MakePlan = Callable[[Session], Plan]
+
+
+def answer_plan(services: Services, planned: MakePlan) -> Response:
+    """200 with the plan; submits nothing."""
+    with services.look() as session:
+        view = shown_plan(session, _checked(session, planned))
+    return Response(view.model_dump_json(), media_type="application/json")
+
+
+def submit_run(
+    services: Services,
+    who: Principal,
+    request: Request,
+    body: RunRequest | ForkRequest,
+    key: str | None,
+    planned: MakePlan,
+    action: str,
+) -> Response:
+    """202 with the run; `action` is what the audit calls it."""
+
+    def make(session: Session) -> Created:
+        run = create_run(session, _new_run(_checked(session, planned), body, who))
+        details = {"from": run.forked_from} if run.forked_from else {}
+        audit.note(session, who.name, action, run.id, details, request_id=request_id(request.scope))
+        return Created(f"/v1/runs/{run.id}", shown_run(session, run))
+
+    return create(services, who, request, body, key, make)
+
+
+def _checked(session: Session, planned: MakePlan) -> Plan:
+    try:
+        return planned(session)
+    except InvalidDocument as error:
+        under = () if error.what == "preset" else ("overrides",)
+        raise from_document(error, under, whole_keys=True) from error
+
+
+def _new_run(planned: Plan, body: RunRequest | ForkRequest, who: Principal) -> NewRun:
+    after = body.after if isinstance(body, RunRequest) else ()
+    return NewRun(
+        kind="pretrain",
+        spec=planned.spec,
+        actor=who.name,
+        dataset_version_id=planned.dataset.id,
+        config_digest=digest(planned.config),
+        name=body.name,
+        labels=body.labels,
+        group=body.group,
+        priority=body.priority,
+        gpus=planned.gpus,
+        max_attempts=body.max_attempts,
+        after=(*after, *planned.start.after),
+        forked_from=planned.start.forked_from,
+    )
