@@ -22,12 +22,14 @@ class ForeignWeights:
         *,
         name: str | None = None,
         format: str | None = None,
+        channels: int | None = None,
         license: str | None = None,
         strict: bool = True,
     ) -> Weights:
         """Register the file `uri` (an absolute path, `file://`, ...) as weights of `architecture`; a job checks it.
 
-        `format` is recognised by the keys when it is None; `strict=False` takes a file that lacks keys.
+        `format` is recognised by the keys when it is None; images have 3 `channels` when that is None; `strict=False`
+        takes a file that lacks keys.
 
         Raises:
             Refused: when the place is outside the allowed roots or no file is there.
@@ -37,6 +39,7 @@ class ForeignWeights:
             "architecture": architecture,
             "name": name,
             "format": format,
+            "channels": channels,
             "license": license,
             "strict": strict,
         }

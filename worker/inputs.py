@@ -211,6 +211,7 @@ def _import(session: Session, draft: _Draft) -> Job:
         folder=str(draft.folder),
         path=spec["path"],
         architecture=weights.architecture,
+        channels=spec["channels"],
         format=cast("WeightsFormat | None", weights.format),
         strict=spec["strict"],
         run=draft.run.id,

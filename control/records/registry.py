@@ -13,7 +13,10 @@ from control.errors import NotFound
 from control.records.names import check_name
 from control.records.paging import Listing, Page, paginate
 from control.records.runs import NewRun, create_run
-from detco_core.contract.manifest import EXPORT_FORMATS
+from detco_core.contract.manifest import ExportFormat
+
+FORMATS: tuple[ExportFormat, ...] = ("onnx", "torchvision")
+"""What an export writes when it is not asked for certain formats."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +29,7 @@ class NewVersion:
     """A checkpoint from `history.get_checkpoint`, or imported weights from `weights.usable_weights`."""
     actor: str
     license: str | None = None
-    formats: Sequence[str] = EXPORT_FORMATS
+    formats: Sequence[str] = FORMATS
     """Those that the architecture has no equivalent in are left out."""
     after: tuple[str, ...] = ()
     """Runs that must be completed first."""

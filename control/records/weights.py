@@ -33,6 +33,8 @@ class NewWeights:
     name: str | None = None
     format: str | None = None
     """None: recognised by the keys."""
+    channels: int = 3
+    """Of the images they take."""
     license: str | None = None
     strict: bool = True
     """Refuse a file that lacks keys of the backbone."""
@@ -70,7 +72,7 @@ def add_weights(session: Session, new: NewWeights, roots: Sequence[str]) -> Weig
     )
     session.add(weights)
     session.flush()
-    spec = {"weights_id": weights.id, "path": str(path), "strict": new.strict}
+    spec = {"weights_id": weights.id, "path": str(path), "channels": new.channels, "strict": new.strict}
     # An import says the same the second time: one attempt that fails by its own fault is enough.
     run = create_run(session, NewRun(kind="import", spec=spec, actor=new.actor, max_attempts=1))
     weights.run_id = run.id

@@ -20,6 +20,7 @@ def add(
     architecture: Annotated[str, typer.Option(help="What it must hold: resnet50, ..., or timm/NAME.")],
     name: Annotated[str | None, typer.Option(help="What to call them.")] = None,
     format: Annotated[str | None, typer.Option(help="detco, moco, ...; recognised when left out.")] = None,
+    channels: Annotated[int | None, typer.Option(help="Of the images they take, when not 3.")] = None,
     license: Annotated[str | None, typer.Option(help="The weights' license, for the record.")] = None,
     strict: Annotated[bool, typer.Option(help="Refuse a file that lacks keys.")] = True,
     wait: Annotated[bool, typer.Option(help="Wait until they are checked.")] = True,
@@ -28,7 +29,9 @@ def add(
     """Bring in a file; it is loaded as plain tensors only and held against the architecture."""
     place = uri if "://" in uri or uri.startswith("upload:") else str(Path(uri).expanduser().absolute())
     with connect() as client:
-        weights = client.weights.add(place, architecture, name=name, format=format, license=license, strict=strict)
+        weights = client.weights.add(
+            place, architecture, name=name, format=format, channels=channels, license=license, strict=strict
+        )
         if wait:
             weights = client.weights.wait(weights["id"])
     _show(weights, as_json)

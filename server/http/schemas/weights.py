@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from pydantic import Field
+
 from control.db.models import Weights
 from control.records.weights import Removal
+from detco_core.contract.config.views import MAX_CHANNELS
 from detco_core.contract.weights import WeightsFormat
 from server.http.schemas.base import Body, Name, Resource, Text, View
 from server.http.schemas.datasets import Uri
@@ -21,6 +24,8 @@ class WeightsRequest(Body):
     """To find them by; the newest of a name is meant."""
     format: WeightsFormat | None = None
     """Recognised by the keys when it is left out."""
+    channels: int = Field(default=3, ge=1, le=MAX_CHANNELS)
+    """Of the images they take."""
     license: Text | None = None
     strict: bool = True
     """Refuse a file that lacks keys of the backbone; else take what there is and say what is missing."""

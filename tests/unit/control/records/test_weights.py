@@ -81,11 +81,11 @@ def test_weights_are_found_by_id_and_by_newest_name(engine: Engine) -> None:
 
 
 def test_adding_submits_an_import(add: Callable[..., Weights], fetch_run: Callable[[str], Run], file: Path) -> None:
-    weights = add(name="official", license="MIT", strict=False)
+    weights = add(name="official", license="MIT", strict=False, channels=4)
     assert (weights.state, weights.architecture, weights.license) == ("checking", "resnet18", "MIT")
     run = fetch_run(weights.run_id or "")
     assert (run.kind, run.queue, run.max_attempts) == ("import", "cpu", 1)
-    assert run.spec == {"weights_id": weights.id, "path": str(file), "strict": False}
+    assert run.spec == {"weights_id": weights.id, "path": str(file), "channels": 4, "strict": False}
 
 
 def test_the_place_is_checked(add: Callable[..., Weights], file: Path) -> None:
