@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from detco_core.contract.config import STAGES, MethodConfig, RunConfig
+from detco_core.contract.errors import Fault, InvalidDocument
 from detco_core.method.batch_norm import describe_batch_norm, fit_batch_norm
 from detco_core.method.losses import Contrast, info_nce
 from detco_core.method.momentum import make_key, move_key
@@ -125,11 +126,15 @@ def make_detco(config: RunConfig, backbone: StageBackbone | None = None) -> DetC
     """Build the method with random weights from torch's global generator; nothing is built that has no weight.
 
     `backbone` is taken as it is; without one it is made by the config's name.
+
+    Raises:
+        InvalidDocument: the backbone is unknown, or views or batch norm do not suit it.
     """
     method, weights = config.method, config.method.term_weights
     stages = [STAGES.index(stage) for stage in trained_stages(method)]
     wants_global, wants_local = weights.g2g > 0 or weights.l2g > 0, weights.l2l > 0 or weights.l2g > 0
     backbone = backbone or make_backbone(method.backbone, config.views.channels)
+    _require_sizes(config, backbone, wants_local)
     channels = [backbone.channels[stage] for stage in stages]
     query = Encoder(
         backbone,
@@ -148,6 +153,15 @@ def make_detco(config: RunConfig, backbone: StageBackbone | None = None) -> DetC
         dim=method.dim,
     )
     return DetCo(query, queues, method, describe_batch_norm(query, config))
+
+
+def _require_sizes(config: RunConfig, backbone: StageBackbone, local: bool) -> None:
+    """Refuse views of which the backbone would leave nothing."""
+    for key in ("global_size", "patch_size") if local else ("global_size",):
+        side = getattr(config.views, key)
+        if not backbone.fits(side):
+            message = f"{side} pixels are too few for {backbone.architecture}, whose stride is {backbone.strides[-1]}"
+            raise InvalidDocument("run config", (Fault(f"views.{key}", message),))
 
 
 def _freeze_idle(query: Encoder, global_queries: bool) -> None:

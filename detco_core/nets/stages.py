@@ -36,6 +36,10 @@ class StageBackbone(nn.Module):
         """
         raise NotImplementedError
 
+    def fits(self, side: int) -> bool:
+        """Whether a square image of `side` pixels leaves at least one cell in every stage."""
+        return side >= 1
+
     def idle(self, depth: int) -> Iterator[nn.Parameter]:
         """The weights that the first `depth` stages do not use."""
         raise NotImplementedError

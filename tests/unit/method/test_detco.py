@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from detco_core.contract.config import RunConfig
-from detco_core.method.detco import Contrasts, DetCo
+from detco_core.contract.errors import InvalidDocument
+from detco_core.method.detco import Contrasts, DetCo, make_detco
 from detco_core.method.queues import Queues
 from detco_core.nets.encoder import Embeddings
 from detco_core.views.pipeline import Views
@@ -202,3 +203,25 @@ def test_state_holds_both_encoders_and_the_queues(
     }
     other.load_state_dict(state)
     assert all(torch.equal(state[name], value) for name, value in other.state_dict().items())
+
+
+def test_trains_a_network_without_batch_norm_of_other_channels(small_config: ConfigMaker) -> None:
+    config = small_config(
+        method__backbone="timm/convnext_atto",
+        method__local_head="pirl",
+        method__stage_weights=(0.0, 1.0, 1.0, 0.0),
+        views__channels=2,
+    )
+    method = make_detco(config)
+    assert method.batch_norm == "none: the network has no batch norm"
+    shapes = (2, 2, 32, 32), (2, 2, 32, 32), (2, 9, 2, 32, 32), (2, 9, 2, 32, 32)
+    method(Views(*(torch.randn(shape) for shape in shapes))).loss.backward()
+    for name, weight in method.query.named_parameters():
+        assert (weight.grad is not None) == weight.requires_grad, name
+    assert not any(weight.requires_grad for weight in method.query.backbone.idle(3))
+
+
+def test_patches_of_which_nothing_would_be_left_are_refused(small_config: ConfigMaker) -> None:
+    config = small_config(method__backbone="timm/convnext_atto", views__patch_size=16)
+    with pytest.raises(InvalidDocument, match=r"views\.patch_size: 16 pixels are too few for timm/convnext_atto.*32"):
+        make_detco(config)

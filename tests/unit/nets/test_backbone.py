@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from detco_core.contract.errors import InvalidDocument
-from detco_core.nets.backbone import architectures, make_backbone
+from detco_core.nets.backbone import make_backbone
 
 
 def test_same_seed_same_weights() -> None:
@@ -22,8 +22,11 @@ def test_takes_the_channels_asked_for() -> None:
     assert make_backbone("resnet18", 4).in_channels == 4
 
 
+def test_names_with_a_prefix_are_of_timm() -> None:
+    with torch.device("meta"):
+        assert make_backbone("timm/resnet18").state_dict().keys() == make_backbone("resnet18").state_dict().keys()
+
+
 def test_an_unknown_name_lists_the_known() -> None:
-    with pytest.raises(InvalidDocument, match=r"method\.backbone.*'vit_b_16'.*resnet50"):
+    with pytest.raises(InvalidDocument, match=r"method\.backbone.*'vit_b_16'.*resnet50.*timm/"):
         make_backbone("vit_b_16")
-    assert "resnet18" in architectures()
-    assert "vit_b_16" not in architectures()

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detco_core.nets.backbone import architectures
 from detco_core.nets.foreign.detectron2 import from_detectron2, to_detectron2
 from detco_core.nets.foreign.fit import expected_tensors
+from detco_core.nets.resnet import resnets
 
 PAIRS = [
     ("conv1.weight", "stem.conv1.weight"),
@@ -36,7 +36,7 @@ def slow(name: str) -> str:
     return name.replace("downsample.0", "shortcut").replace("downsample.1", "shortcut.norm")
 
 
-@pytest.mark.parametrize("architecture", architectures())
+@pytest.mark.parametrize("architecture", resnets())
 def test_every_name_of_every_resnet_goes_there_and_back(architecture: str) -> None:
     names = list(expected_tensors(architecture))
     theirs = [to_detectron2(name) for name in names]
