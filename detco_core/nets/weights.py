@@ -29,7 +29,8 @@ def backbone_from_checkpoint(path: Path, sha256: str | None = None) -> tuple[Sta
         for name, tensor in checkpoint.state["method"].items()
         if name.startswith(QUERY_BACKBONE)
     }
-    backbone = make_backbone(checkpoint.info.config.method.backbone)
+    config = checkpoint.info.config
+    backbone = make_backbone(config.method.backbone, config.views.channels)
     try:
         backbone.load_state_dict(tensors)
     except RuntimeError as error:

@@ -43,6 +43,12 @@ def test_the_query_backbone_comes_out(tmp_path: Path) -> None:
     assert all(torch.equal(value, backbone.state_dict()[name]) for name, value in loaded.state_dict().items())
 
 
+def test_channels_are_those_of_the_run(tmp_path: Path) -> None:
+    config = override(preset("smoke"), {"views.channels": 4})
+    saved = write(tmp_path / "step.pt", config, make_backbone("resnet18", 4))
+    assert backbone_from_checkpoint(saved.path)[0].in_channels == 4
+
+
 def test_outlives_its_file(tmp_path: Path) -> None:
     saved = write(tmp_path / "step.pt", preset("smoke"), make_backbone("resnet18"))
     loaded, _ = backbone_from_checkpoint(saved.path)
