@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ from detco_core.evaluation.pixels import open_splits
 DATA = "DETCO_TEST_DATA"
 
 
-def main() -> None:
-    options = arguments()
+def main(words: Sequence[str] | None = None) -> None:
+    options = arguments(words)
     work: Path = options.work.absolute()
     work.mkdir(parents=True, exist_ok=True)
     root = open_stamps(options.data, work)
@@ -84,7 +85,7 @@ def facts_of(images: DatasetRef, classify: DatasetRef, image_size: int) -> dict[
     }
 
 
-def arguments() -> argparse.Namespace:
+def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     folder = os.environ.get(DATA)
     given = Path(folder) / "stamps.tar" if folder else None
@@ -100,7 +101,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no further run after this long")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "miniature")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     options.seed_list = range(options.first_seed, options.first_seed + options.seeds)
     return options
 

@@ -65,7 +65,7 @@ def markdown(profile: Profile, epochs: int, facts: Mapping[str, Any], results: R
     machine = "; ".join(f"{key} {value}" for key, value in facts["machine"].items() if value not in (None, [], ""))
     noise = (
         "Cut-and-paste data and a short run: good for ranking and regressions, no evidence about VOC or COCO. With so "
-        f"few seeds and {facts['val']} validation images (one image is {100 / facts['val']:.1f} points) small differences "
+        f"few seeds and {facts['val']} validation images (one is {100 / facts['val']:.1f} points) small differences "
         "are noise."
     )
     protocol = (

@@ -92,17 +92,20 @@ class Comparison:
         )
         return self.result(entry)
 
-    def _source(self, entry: Entry) -> Source:
-        if entry.method == RANDOM:
-            return Source(kind="random", backbone=BACKBONE, seed=entry.seed)
-        job = PretrainJob(
+    def job(self, entry: Entry) -> PretrainJob:
+        """What pretrains the entry."""
+        return PretrainJob(
             folder=str(entry.folder),
             config=pretraining(self.profile, entry.method, entry.seed, self.device, self.epochs),
             dataset=self.images,
             run=entry.folder.name,
             keep_checkpoints=1,
         )
-        pretrain(job)
+
+    def _source(self, entry: Entry) -> Source:
+        if entry.method == RANDOM:
+            return Source(kind="random", backbone=BACKBONE, seed=entry.seed)
+        pretrain(self.job(entry))
         return Source(kind="checkpoint", path=str(newest_checkpoint(entry.folder)))
 
 
@@ -124,9 +127,15 @@ def pretrain(job: PretrainJob) -> None:
         done = subprocess.run(
             command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONPATH": path}, check=False
         )
-    if done.returncode:
-        tail = (folder / "train.log").read_text("utf-8").splitlines()[-5:]
-        raise SystemExit("\n".join([f"pretraining ended with {done.returncode}; {folder / 'train.log'} ends:", *tail]))
+    check_ended_well(done.returncode, folder / "train.log")
+
+
+def check_ended_well(code: int, log: Path) -> None:
+    """Raise `SystemExit` with the log's last words unless the exit code is 0."""
+    if code:
+        raise SystemExit(
+            "\n".join([f"pretraining ended with {code}; {log} ends:", *log.read_text("utf-8").splitlines()[-5:]])
+        )
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -146,5 +155,6 @@ def evaluate(source: Source, classify: DatasetRef, image_size: int) -> dict[str,
         batch_size=options.batch_size,
         workers=options.workers,
     )
-    votes = count_votes(train, val.values, len(splits.train.classes), NEIGHBOURS, options.temperature)
+    k = min(NEIGHBOURS, len(train.labels))
+    votes = count_votes(train, val.values, len(splits.train.classes), k, options.temperature)
     return {"knn": percent(hits(votes, val.labels, top=1)), "few_labels": few_label_top1(train, val)}

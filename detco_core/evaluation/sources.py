@@ -15,7 +15,6 @@ from torch import Tensor
 from detco_core.contract.config import STAGES, ViewsConfig
 from detco_core.contract.errors import BundleError
 from detco_core.contract.evaluations import Source
-from detco_core.inference.session import CPU, Execution, Session
 from detco_core.nets.backbone import StageBackbone, make_backbone
 from detco_core.nets.foreign import backbone_from_weights
 from detco_core.nets.weights import backbone_from_checkpoint
@@ -68,6 +67,9 @@ def _from_weights(source: Source) -> FrozenBackbone:
 
 
 def _from_bundle(source: Source) -> FrozenBackbone:
+    # Only bundles need ONNX Runtime, which is not installed everywhere a checkpoint is evaluated.
+    from detco_core.inference.session import CPU, Execution, Session
+
     session = Session.open(_path(source), Execution(providers=(CPU,)))
     spec = session.manifest.input
     if (spec.channels, spec.color, spec.bit_depth) != (3, "rgb", 8):
