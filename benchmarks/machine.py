@@ -31,9 +31,9 @@ def describe(*packages: str) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit of the working tree, with `+changes` when files differ from it."""
+    """The commit of the working tree, with `+changes` when files differ from it; results may, they change no figure."""
     head = _said("git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD")
-    changed = _said("git", "-C", str(ROOT), "status", "--porcelain")
+    changed = _said("git", "-C", str(ROOT), "status", "--porcelain", "--", ".", ":!benchmarks/results")
     return f"{head or 'unknown'}{'+changes' if changed else ''}"
 
 

@@ -4,7 +4,7 @@ ResNet-18. Both methods see the same images for the same number of epochs, with 
 momentum, learning rate and augmentation; what differs is the method. Of the published numbers those are changed that a
 few thousand image passes cannot bear: a queue of a quarter to a half of the data set, a key momentum that can move in a
 few hundred steps, and a learning rate for the smaller batch. They were chosen by one short look at a seed that is not
-reported (`docs/benchmarks.md` says what was seen), not tuned for either method. DetCo's loss is a weighted sum
+reported (`benchmarks/README.md` says what was seen), not tuned for either method. DetCo's loss is a weighted sum
 of twelve terms (weights 6.6 together) and MoCo v2's a single one, so an equal learning rate is no equal step.
 """
 
