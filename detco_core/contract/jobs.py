@@ -12,7 +12,7 @@ from detco_core.contract.config import RunConfig
 from detco_core.contract.datasets import DatasetKind, DatasetRef
 from detco_core.contract.errors import Fault, InvalidDocument
 from detco_core.contract.evaluations import EvaluationSpec
-from detco_core.contract.manifest import ExportFormat, InputSpec, Lineage
+from detco_core.contract.manifest import EXPORT_FORMATS, ExportFormat, InputSpec, Lineage
 from detco_core.contract.reader import read, require
 from detco_core.contract.weights import WeightsFormat
 
@@ -90,7 +90,7 @@ class ExportJob:
     input: InputSpec | None = None
     """The images the backbone wants; None: of a checkpoint as its run's views say, of weights 8-bit RGB with ImageNet's
     mean and standard deviation."""
-    formats: tuple[ExportFormat, ...] = ("onnx", "torchvision")
+    formats: tuple[ExportFormat, ...] = EXPORT_FORMATS
     lineage: Lineage = field(default_factory=Lineage)
     license: str | None = None
     created_by: str = ""

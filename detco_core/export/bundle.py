@@ -1,25 +1,38 @@
 """Assembles a bundle: a folder that is written beside its place and then renamed, so that one that exists is complete.
 
-To add a format: its file in this package, and a line in `FORMATS`.
+To add a format: its file in this package, a line in `FORMATS`, and one in `advice.ADVICE`.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from detco_core.contract.manifest import MANIFEST_FILE, BundleFile, Manifest
 from detco_core.contract.reader import plain
-from detco_core.export.levels import Levels
+from detco_core.export.detectors import detectron2_configs, mmdetection_configs
+from detco_core.export.detectron2 import detectron2_lacks, read_detectron2, write_detectron2
+from detco_core.export.mmdetection import mmdetection_lacks, read_mmdetection, write_mmdetection
 from detco_core.export.onnx import read_onnx, write_onnx
-from detco_core.export.torchvision import read_torchvision, write_torchvision
-from detco_core.nets.backbone import StageBackbone
+from detco_core.export.reading import Reading
+from detco_core.export.subject import Subject
+from detco_core.export.timm import read_timm, timm_lacks, write_timm
+from detco_core.export.torchvision import read_torchvision, torchvision_lacks, write_torchvision
+from detco_core.nets.stages import StageBackbone
 from detco_core.runtime.checkpoint import file_digest
 
 BUNDLE = "bundle"
+
+
+Companions = Callable[[Subject, str], Mapping[str, tuple[str, str]]]
+"""What is exported and the name of the weights' file -> name in the manifest -> file name and text."""
+
+
+def _none(subject: Subject, weights: str) -> Mapping[str, tuple[str, str]]:
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +41,21 @@ class Format:
 
     file: str
     write: Callable[[StageBackbone, Path], None]
-    read: Callable[[str, Path], Levels]
-    """Architecture and path -> the outputs; raises `ExportError` when the file cannot be used."""
+    read: Callable[[StageBackbone, Path], Reading]
+    """Raises `ExportError` when the file cannot be used. Of the backbone only name and input are looked at."""
+    lacks: Callable[[str], str | None] = lambda architecture: None
+    """Why the library has no such architecture; None when it has."""
+    companions: Companions = _none
 
 
-FORMATS = {
+FORMATS: Mapping[str, Format] = {
     "onnx": Format("model.onnx", write_onnx, read_onnx),
-    "torchvision": Format("torchvision.pth", write_torchvision, read_torchvision),
+    "torchvision": Format("torchvision.pth", write_torchvision, read_torchvision, torchvision_lacks),
+    "timm": Format("timm.pth", write_timm, read_timm, timm_lacks),
+    "detectron2": Format("detectron2.pkl", write_detectron2, read_detectron2, detectron2_lacks, detectron2_configs),
+    "mmdetection": Format(
+        "mmdetection.pth", write_mmdetection, read_mmdetection, mmdetection_lacks, mmdetection_configs
+    ),
 }
 
 

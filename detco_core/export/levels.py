@@ -1,6 +1,6 @@
 """What every exported file must compute: the four levels of a backbone, and the last one pooled.
 
-N batch, C channels of a level, H and W of the image in pixels.
+N batch, B channels of the image, C channels of a level, H and W of the image in pixels.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ OUTPUTS = (*STAGES, POOLED)
 
 Array = NDArray[np.float32]
 Levels = Callable[[Array], Mapping[str, Array]]
-"""`[N, 3, H, W]` float32, normalised -> the outputs by name."""
+"""`[N, B, H, W]` float32, normalised -> the outputs by name."""
 
 
 class LevelsAndPool(nn.Module):
@@ -29,7 +29,7 @@ class LevelsAndPool(nn.Module):
         self.backbone = backbone
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """`[N, 3, H, W]` float32 -> four maps `[N, C, ceil(H / stride), ceil(W / stride)]` and `[N, C of res5]`."""
+        """`[N, B, H, W]` float32 -> four maps `[N, C, ceil(H / stride), ceil(W / stride)]` and `[N, C of res5]`."""
         maps = self.backbone(image)
         return (*maps, maps[-1].mean((2, 3)))
 

@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
+import onnxruntime
 import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
-from detco_core.export.levels import OUTPUTS, Array, Levels, LevelsAndPool
+from detco_core.export.levels import OUTPUTS, Array, LevelsAndPool
+from detco_core.export.reading import Reading
 from detco_core.inference.session import CPU, INPUT, Execution, start
-from detco_core.nets.backbone import StageBackbone
+from detco_core.nets.stages import StageBackbone
 
 OPSET = 20
 
@@ -23,20 +25,20 @@ def write_onnx(backbone: StageBackbone, path: Path) -> None:
     onnx.save_model(_named(_traced(backbone)), str(path))
 
 
-def read_onnx(architecture: str, path: Path) -> Levels:
-    """The file's outputs as ONNX Runtime computes them on the CPU; the file itself knows its architecture."""
+def read_onnx(backbone: StageBackbone, path: Path) -> Reading:
+    """The file's outputs as ONNX Runtime computes them on the CPU; the file alone says what is computed."""
     session = start(path.read_bytes(), Execution(providers=(CPU,)))
 
     def run(images: Array) -> Mapping[str, Array]:
         return dict(zip(OUTPUTS, session.run(list(OUTPUTS), {INPUT: images}), strict=True))
 
-    return run
+    return Reading(levels=run, library=f"onnxruntime {onnxruntime.__version__}")
 
 
 def _traced(backbone: StageBackbone) -> onnx.ModelProto:
     free = {0: torch.export.Dim("n"), 2: torch.export.Dim("h"), 3: torch.export.Dim("w")}
     # Sizes differ from each other and from 1, or the exporter takes them for constants.
-    example = torch.zeros(2, 3, 64, 96)
+    example = torch.zeros(2, backbone.in_channels, 64, 96)
     with warnings.catch_warnings():
         # The exporter's own use of deprecated parts of torch is not the reader's concern.
         warnings.simplefilter("ignore")

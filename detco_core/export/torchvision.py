@@ -1,20 +1,26 @@
-"""Writes a backbone as a torchvision state dict, and reads such a file back through torchvision itself."""
+"""Writes a ResNet as a torchvision state dict, and reads such a file back through torchvision itself."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from textwrap import shorten
 
 import torch
-from torch import Tensor, nn
+import torchvision
+from torch import nn
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from detco_core.contract.errors import ExportError
-from detco_core.export.levels import POOLED, Array, Levels
-from detco_core.nets.backbone import StageBackbone
+from detco_core.export.levels import POOLED, Array
+from detco_core.export.reading import Reading, load_into
+from detco_core.export.tables import RESNETS
+from detco_core.nets.stages import StageBackbone
 from detco_core.nets.weights import save_tensors
 
 _NODES = {"layer1": "res2", "layer2": "res3", "layer3": "res4", "layer4": "res5", "flatten": POOLED}
+
+
+def torchvision_lacks(architecture: str) -> str | None:
+    """Why torchvision has no such network; None when it has."""
+    return None if architecture in RESNETS else f"torchvision has no {architecture}"
 
 
 def write_torchvision(backbone: StageBackbone, path: Path) -> None:
@@ -22,24 +28,21 @@ def write_torchvision(backbone: StageBackbone, path: Path) -> None:
     save_tensors(backbone.state_dict(), path)
 
 
-def read_torchvision(architecture: str, path: Path) -> Levels:
+def read_torchvision(backbone: StageBackbone, path: Path) -> Reading:
     """The outputs of torchvision's own network with the file loaded into it, strict in all but `fc`.
 
     Raises:
         ExportError: naming the keys that are missing, unknown or of another shape.
     """
-    network = models.get_model(architecture, weights=None)
+    network = models.get_model(backbone.architecture, weights=None)
     network.fc = nn.Identity()
-    tensors: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        reason = shorten(str(error), 300)
-        raise ExportError(f"{path.name} does not load into torchvision's {architecture}: {reason}") from error
-    extractor = create_feature_extractor(network.eval(), _NODES)
+    if backbone.in_channels != 3:
+        network.conv1 = nn.Conv2d(backbone.in_channels, 64, 7, stride=2, padding=3, bias=False)
+    loaded = load_into(network, path, f"torchvision's {backbone.architecture}")
+    extractor = create_feature_extractor(loaded, _NODES)
 
     def run(images: Array) -> Mapping[str, Array]:
         with torch.inference_mode():
             return {name: output.numpy() for name, output in extractor(torch.from_numpy(images)).items()}
 
-    return run
+    return Reading(levels=run, library=f"torchvision {torchvision.__version__}")

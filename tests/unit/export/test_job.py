@@ -8,16 +8,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detco_core.contract.errors import BundleError, CheckpointError, ExportError, InvalidDocument
-from detco_core.contract.events import ArtifactSaved, Body, Progress, Reported, Started
+from detco_core.contract.errors import BundleError, CheckpointError, ExportError, InvalidDocument, WeightsError
+from detco_core.contract.events import ArtifactSaved, Body, Progress, Reported, Started, Warned
 from detco_core.contract.jobs import ExportJob
-from detco_core.contract.manifest import MANIFEST_FILE, ExportReport, Level, Lineage, Manifest, read_manifest
+from detco_core.contract.manifest import (
+    EXPORT_FORMATS,
+    MANIFEST_FILE,
+    ExportReport,
+    InputSpec,
+    Level,
+    Lineage,
+    Manifest,
+    read_manifest,
+)
 from detco_core.contract.reader import digest, read
-from detco_core.export import bundle as bundles
 from detco_core.export.bundle import FORMATS, Format
-from detco_core.export.levels import Array, Levels
+from detco_core.export.levels import Array
+from detco_core.export.reading import Reading
 from detco_core.inference.backbone import Backbone
 from detco_core.nets.backbone import StageBackbone
+from detco_core.nets.foreign import read_foreign
 from detco_core.nets.weights import backbone_from_checkpoint, state_digest
 from detco_core.runtime.checkpoint import SavedFile, file_digest
 
@@ -26,19 +36,30 @@ pytestmark = pytest.mark.slow  # tracing takes seconds
 Run = Callable[[ExportJob], list[Body]]
 
 
+FILES = [
+    *("model.onnx", "torchvision.pth", "timm.pth", "detectron2.pkl", "mmdetection.pth"),
+    *("ADVICE.md", "detectron2_fpn.yaml", "mmdetection_fpn.py", "manifest.json"),
+]
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> dict[str, Format]:
+    """Formats without tracing, held to small images."""
+    formats = {**FORMATS, "onnx": FORMATS["torchvision"]}
+    monkeypatch.setattr("detco_core.export.job.FORMATS", formats)
+    monkeypatch.setattr("detco_core.export.parity.IMAGES", ((64, 96),))
+    return formats
+
+
 def test_it_starts_writes_names_every_file_and_reports(said: list[Body], job: ExportJob) -> None:
     kinds = [type(body) for body in said]
-    assert kinds == [Started, Progress, Progress, ArtifactSaved, ArtifactSaved, ArtifactSaved, Progress, Reported]
+    assert kinds == [Started, *[Progress] * 5, *[ArtifactSaved] * 9, Progress, Reported]
     artifacts = [body for body in said if isinstance(body, ArtifactSaved)]
-    assert [file.name for file in artifacts] == ["bundle/model.onnx", "bundle/torchvision.pth", "bundle/manifest.json"]
+    assert [file.name for file in artifacts] == [f"bundle/{name}" for name in FILES]
     for file in artifacts:
         path = Path(job.folder) / file.path
         assert (file.bytes, file.sha256) == (path.stat().st_size, file_digest(path))
-    assert {path.name for path in (Path(job.folder) / "bundle").iterdir()} == {
-        "model.onnx",
-        "torchvision.pth",
-        "manifest.json",
-    }
+    assert {path.name for path in (Path(job.folder) / "bundle").iterdir()} == set(FILES)
 
 
 def test_the_report_is_the_manifest_on_disk(said: list[Body], bundle: Path) -> None:
@@ -55,11 +76,89 @@ def test_the_manifest_says_what_the_weights_are_and_expect(bundle: Path, backbon
     assert [(level.channels, level.stride) for level in manifest.levels] == [(64, 4), (128, 8), (256, 16), (512, 32)]
     assert manifest.pooled == 512
     assert (manifest.input.mean, manifest.input.std) == ((0.4, 0.5, 0.6), (0.229, 0.224, 0.225))
-    assert set(manifest.parity) == set(manifest.files) == {"onnx", "torchvision"}
-    assert all(0 <= parity.relative_error <= parity.tolerance == 1e-4 for parity in manifest.parity.values())
+    assert tuple(manifest.parity) == tuple(manifest.advice) == EXPORT_FORMATS == tuple(manifest.files)[:5]
+    assert set(manifest.files) - set(EXPORT_FORMATS) == {"advice", "detectron2_fpn", "mmdetection_fpn"}
+    assert manifest.left_out == {}
     assert (manifest.license, manifest.created_by) == ("CC0-1.0", "ada")
     assert manifest.created_at.endswith("+00:00")
     assert {"detco", "torch", "onnxruntime"} <= set(manifest.software)
+
+
+def test_every_file_is_proved_by_its_library_or_by_its_keys(bundle: Path) -> None:
+    parity = read_manifest(bundle).parity
+    assert {name: (proof.proof, proof.library.rsplit(" ", 1)[0], proof.keys) for name, proof in parity.items()} == {
+        "onnx": ("features", "onnxruntime", None),
+        "torchvision": ("features", "torchvision", None),
+        "timm": ("features", "timm", None),
+        "detectron2": ("keys", "table of detectron2", 120),
+        "mmdetection": ("keys", "table of mmdetection", 120),
+    }
+    for proof in parity.values():
+        assert 0 <= proof.relative_error <= proof.tolerance == (1e-4 if proof.keys is None else 0.0)
+
+
+def test_every_file_is_read_back_bit_for_bit_by_an_import(bundle: Path, backbone: StageBackbone) -> None:
+    expected = state_digest(backbone.state_dict())
+    for name in ("torchvision", "timm", "detectron2", "mmdetection"):
+        path = bundle / read_manifest(bundle).files[name].path
+        tensors, _, report = read_foreign(path, "resnet18")
+        assert (report.missing, report.unexpected) == ((), ())
+        assert state_digest(tensors) == expected
+
+
+def test_equal_weights_are_one_file_in_the_store(bundle: Path) -> None:
+    files = read_manifest(bundle).files
+    assert files["torchvision"].sha256 == files["timm"].sha256 == files["mmdetection"].sha256
+
+
+def test_the_advice_holds_the_runs_own_pixels(bundle: Path) -> None:
+    """0.4, 0.5, 0.6 of 255."""
+    page = (bundle / "ADVICE.md").read_text()
+    assert "RGB in 0..255: PIXEL_MEAN [102.0, 127.5, 153.0], PIXEL_STD [58.395, 57.12, 57.375]" in page
+    for sentences in read_manifest(bundle).advice.values():
+        assert all(sentence in page for sentence in sentences)
+
+
+def test_weights_are_exported_as_a_checkpoint_is(
+    run_job: Run, quick: dict[str, Format], bundle: Path, tmp_path: Path
+) -> None:
+    """The bundle's own detectron2 file, back into a bundle."""
+    job = ExportJob(
+        folder=str(tmp_path),
+        weights=str(bundle / "detectron2.pkl"),
+        architecture="resnet18",
+        lineage=Lineage(weights="w_1"),
+        input=InputSpec(short_side=800),
+        formats=("onnx", "mmdetection"),
+    )
+    run_job(job)
+    manifest = read_manifest(tmp_path / "bundle")
+    assert manifest.weights_digest == read_manifest(bundle).weights_digest
+    assert manifest.lineage == Lineage(weights="w_1")
+    assert manifest.input == InputSpec(short_side=800)
+    assert (tmp_path / "bundle/mmdetection.pth").read_bytes() == (bundle / "mmdetection.pth").read_bytes()
+
+
+def test_weights_of_another_network_leave_nothing(run_job: Run, bundle: Path, tmp_path: Path) -> None:
+    job = ExportJob(folder=str(tmp_path), weights=str(bundle / "detectron2.pkl"), architecture="resnet34")
+    with pytest.raises(WeightsError, match="it looks like resnet18"):
+        run_job(job)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_format_without_an_equivalent_is_left_out_and_said_so(
+    run_job: Run, quick: dict[str, Format], job: ExportJob, tmp_path: Path
+) -> None:
+    quick["mmdetection"] = replace(quick["mmdetection"], lacks=lambda architecture: f"no {architecture} there")
+    warned = [body for body in run_job(replace(job, folder=str(tmp_path))) if isinstance(body, Warned)]
+    manifest = read_manifest(tmp_path / "bundle")
+    assert [(body.code, body.message) for body in warned] == [
+        ("format_left_out", "mmdetection is left out: no resnet18 there")
+    ]
+    assert manifest.left_out == {"mmdetection": "no resnet18 there"}
+    assert "mmdetection" not in manifest.files.keys() | manifest.parity.keys() | manifest.advice.keys()
+    assert "mmdetection_fpn" not in manifest.files
+    assert "- mmdetection: no resnet18 there" in (tmp_path / "bundle/ADVICE.md").read_text()
 
 
 def test_lineage_is_the_jobs_completed_by_the_checkpoints(bundle: Path, checkpoint: SavedFile) -> None:
@@ -106,23 +205,21 @@ def test_a_damaged_checkpoint_leaves_nothing(run_job: Run, job: ExportJob, tmp_p
 
 
 def test_an_export_out_of_tolerance_leaves_nothing(
-    run_job: Run, job: ExportJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_job: Run, quick: dict[str, Format], job: ExportJob, tmp_path: Path
 ) -> None:
     """A format whose reader gives what another network would."""
     good = FORMATS["torchvision"]
 
-    def read_wrongly(architecture: str, path: Path) -> Levels:
-        levels = good.read(architecture, path)
+    def read_wrongly(backbone: StageBackbone, path: Path) -> Reading:
+        reading = good.read(backbone, path)
 
         def run(images: Array) -> Mapping[str, Array]:
-            outputs = dict(levels(images))
+            outputs = dict(reading.levels(images))
             return outputs | {"res4": outputs["res4"] * np.float32(1.01)}
 
-        return run
+        return replace(reading, levels=run)
 
-    wrong = {"onnx": Format("model.onnx", good.write, read_wrongly)}
-    monkeypatch.setattr(bundles, "FORMATS", wrong)
-    monkeypatch.setattr("detco_core.export.job.FORMATS", wrong)
+    quick["onnx"] = replace(good, file="model.onnx", read=read_wrongly)
     with pytest.raises(ExportError, match=r"model\.onnx: res4 differs from torch by 0\.01"):
         run_job(replace(job, folder=str(tmp_path), formats=("onnx",)))
     assert {path.name for path in tmp_path.iterdir()} == {"events.jsonl"}
