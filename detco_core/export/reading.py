@@ -59,16 +59,25 @@ def check_keys(file: str, library: str, tensors: Mapping[str, Tensor], table: Ta
         )
 
 
-def load_into(network: torch.nn.Module, path: Path, library: str) -> torch.nn.Module:
-    """`network`, in eval mode, with the plain tensor dict of the file in it; strict.
+def load_into(network: torch.nn.Module, path: Path, library: str, *, whole: bool = True) -> torch.nn.Module:
+    """`network`, in eval mode, with the plain tensor dict of the file in it.
+
+    Args:
+        network: as the library makes it.
+        path: the file.
+        library: for the message.
+        whole: refuse a file that does not fill the network. A network with parts behind the last level needs none of
+            them; that all others are filled shows in the features.
 
     Raises:
         ExportError: naming the keys that are missing, unknown or of another shape.
     """
     tensors: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     try:
-        network.load_state_dict(tensors)
+        found = network.load_state_dict(tensors, strict=whole)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise ExportError(f"{path.name} does not load into {library}: {reason}") from error
+    if found.unexpected_keys:
+        raise ExportError(f"{path.name} does not load into {library}: unknown are {found.unexpected_keys[:3]}")
     return network.eval()

@@ -42,7 +42,7 @@ def read_timm(backbone: StageBackbone, path: Path) -> Reading:
 
     name = backbone.architecture.removeprefix(PREFIX)
     network = timm.create_model(name, pretrained=False, num_classes=0, in_chans=backbone.in_channels)
-    loaded: Any = load_into(network, path, f"timm's {name}")
+    loaded: Any = load_into(network, path, f"timm's {name}", whole=False)
 
     def run(images: Array) -> Mapping[str, Array]:
         with torch.inference_mode():
