@@ -2,7 +2,8 @@
 
 The file manifest is JSON lines, sorted by path, one readable image a line: `{"path": "a/b.jpg", "bytes": 1234,
 "width": 640, "height": 480, "channels": 3, "label": "cat", "split": "train"}`; `label` and `split` are null where the
-kind has none. Its digest is the sha256 of the file, and is the data set version's digest.
+kind has none. An image inside a container adds `"container": "train-0.tar", "position": 1536`. The manifest's digest is
+the sha256 of the file, and is the data set version's digest.
 """
 
 from dataclasses import dataclass, field
@@ -10,8 +11,12 @@ from typing import Literal
 
 DatasetKind = Literal["images", "labelled", "coco", "voc", "semantic"]
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".npy")
 """Names that end so, in any case, are taken for images; hidden files are not."""
+LIST_SUFFIX, SHARD_SUFFIX = ".txt", ".tar"
+"""A root, or a file in it, whose name ends so is a list of image files, or a shard of them."""
+ROWS_MARKERS = ("state.json", "dataset_dict.json")
+"""A folder that holds one of them was written by the `save_to_disk` of Hugging Face `datasets`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +31,11 @@ class DatasetFile:
     channels: int
     label: str | None = None
     split: str | None = None
+    container: str | None = None
+    """What holds the image when it is no file of its own, relative to the root: a tar shard, or a folder of rows (`.`:
+    the root itself). `path` is then the container's, and the image's name in it."""
+    position: int | None = None
+    """Where in the container: the first byte in a shard, the number of a row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +67,8 @@ class DatasetRef:
     """`photos@1`"""
     kind: DatasetKind
     root: str
-    """Absolute path of a folder."""
+    """Absolute path: a folder of images, of tar shards or of saved rows, a list of files, or one shard. Paths in the
+    manifest are relative to it, or to the folder it lies in when it is a file."""
     manifest: str | None = None
     """Path of the file manifest; None: list the root (runs started by hand)."""
     digest: str | None = None

@@ -1,14 +1,27 @@
-"""The kinds of data sets this version reads, and what a path inside each kind says about its image.
+"""The kinds of data sets this version reads, how they may lie on disk, and what a path in each says about its image.
 
 To add a kind: a layout here, and its line in `LAYOUTS`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from detco_core.contract.datasets import DatasetKind
+from detco_core.contract.datasets import (
+    LIST_SUFFIX,
+    ROWS_MARKERS,
+    SHARD_SUFFIX,
+    DatasetFile,
+    DatasetKind,
+)
 from detco_core.contract.errors import DataError
+from detco_core.data.file_table import FileTable
+from detco_core.data.folder import FileList, Folder
+from detco_core.data.rows import Rows
+from detco_core.data.shards import Shards
+from detco_core.data.sources import Source
 
 SPLITS = ("train", "val")
 
@@ -25,10 +38,48 @@ class Layout(NamedTuple):
 
     expected: str
     """The layout in words, for messages."""
-    fits: Callable[[Path], bool]
-    """Whether a root folder looks like this kind, before any file is read."""
+    find: Callable[[Path, Sequence[str]], Source | None]
+    """The source a root is, by what lies there and is not excluded; None when it does not look like this kind."""
     place: Callable[[str], Place | None]
     """Of a relative path with forward slashes; None for a file that is no part of the data set."""
+
+    def placed(self, files: Iterable[DatasetFile]) -> Iterator[DatasetFile]:
+        """The files that are part of the data set, with their labels and splits."""
+        for file in files:
+            place = self.place(file.path)
+            if place == (None, None):
+                yield file
+            elif place is not None:
+                yield replace(file, label=place.label, split=place.split)
+
+
+def find_source(kind: DatasetKind, root: Path, exclude: Sequence[str] = ()) -> tuple[Layout, Source]:
+    """How `kind` is laid out, and the source that `root` is.
+
+    Raises:
+        DataError: an unsupported kind, a root that is not there, or one that is laid out otherwise.
+    """
+    if kind not in LAYOUTS:
+        raise DataError(f"data set kind {kind!r} is not supported; supported are {', '.join(LAYOUTS)}")
+    if not root.exists():
+        raise DataError(f"{root} is not there, or this machine does not see it")
+    layout = LAYOUTS[kind]
+    source = layout.find(root, exclude)
+    if source is None:
+        raise DataError(f"{root} is not laid out as kind {kind!r}: expected {layout.expected}")
+    return layout, source
+
+
+def source_of(root: Path, table: FileTable) -> Source:
+    """The source that the files of a manifest are read from: all of one data set lie in the same way."""
+    container = table.member(0).container if len(table) else None
+    if container is None:
+        return FileList(root) if root.is_file() else Folder(root)
+    return Shards(root) if container.endswith(SHARD_SUFFIX) else Rows(root)
+
+
+def _labelled_root(root: Path, exclude: Sequence[str]) -> Source | None:
+    return Folder(root) if all((root / split).is_dir() for split in SPLITS) else None
 
 
 def _labelled_place(path: str) -> Place | None:
@@ -36,25 +87,29 @@ def _labelled_place(path: str) -> Place | None:
     return Place(parts[0], parts[1]) if len(parts) >= 3 and parts[0] in SPLITS else None
 
 
+def _images_root(root: Path, exclude: Sequence[str]) -> Source | None:
+    if root.is_file():
+        by_suffix: dict[str, Source] = {LIST_SUFFIX: FileList(root), SHARD_SUFFIX: Shards(root)}
+        return by_suffix.get(root.suffix.lower())
+    if any((root / marker).is_file() for marker in ROWS_MARKERS):
+        return Rows(root)
+    shards = Shards(root)
+    if not shards.names(exclude):
+        return Folder(root)
+    if any(True for _ in islice(Folder(root).listing(exclude).files, 1)):
+        raise DataError(
+            f"{root} holds image files and tar shards: name one of the shards, a folder that has only one of the two, "
+            f"or leave one out (exclude: '*{SHARD_SUFFIX}')"
+        )
+    return shards
+
+
+IMAGES = (
+    "image files in a folder, at any depth; a .txt that names image files, one a line; .tar shards, one or a folder of "
+    "them; or a folder that Hugging Face datasets saved"
+)
+
 LAYOUTS: Mapping[DatasetKind, Layout] = {
-    "images": Layout("image files in a folder, at any depth", lambda root: True, lambda path: Place(None, None)),
-    "labelled": Layout(
-        "{train,val}/CLASS/image files", lambda root: all((root / split).is_dir() for split in SPLITS), _labelled_place
-    ),
+    "images": Layout(IMAGES, _images_root, lambda path: Place(None, None)),
+    "labelled": Layout("{train,val}/CLASS/image files", _labelled_root, _labelled_place),
 }
-
-
-def layout_of(kind: DatasetKind, root: Path) -> Layout:
-    """The layout of `kind`, after checking that `root` is a folder that fits it.
-
-    Raises:
-        DataError: an unsupported kind, a root that is no readable folder, or one that is laid out otherwise.
-    """
-    if kind not in LAYOUTS:
-        raise DataError(f"data set kind {kind!r} is not supported; supported are {', '.join(LAYOUTS)}")
-    if not root.is_dir():
-        raise DataError(f"{root} is not a folder, or this machine does not see it")
-    layout = LAYOUTS[kind]
-    if not layout.fits(root):
-        raise DataError(f"{root} is not laid out as kind {kind!r}: expected {layout.expected}")
-    return layout

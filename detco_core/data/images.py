@@ -1,10 +1,11 @@
-"""A data set of image files, and how one file becomes an RGB image."""
+"""The images of a data set, and how the bytes of one become an RGB image."""
 
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import overload
 
@@ -14,16 +15,15 @@ from PIL import Image, UnidentifiedImageError
 
 from detco_core.contract.datasets import DatasetFile, DatasetRef
 from detco_core.contract.errors import DataError
-from detco_core.data.catalog import layout_of
-from detco_core.data.filelist import FileTable, read_manifest, tabulate
-from detco_core.data.listing import list_images
+from detco_core.data.arrays import MAX_PIXELS, array_format, read_npy
+from detco_core.data.catalog import find_source, source_of
+from detco_core.data.file_table import FileTable, read_manifest, tabulate
+from detco_core.data.sources import Bytes, Source
 
 log = logging.getLogger(__name__)
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 """Pillow's decoders that may see a file, whatever its name says; the others are never tried."""
-MAX_PIXELS = 178_956_970
-"""An image with more is refused by its header; twice Pillow's own warning level, above which Pillow opens nothing."""
 
 Transpose = Image.Transpose
 UPRIGHT = {
@@ -45,7 +45,8 @@ class ImageFiles(Sequence[DatasetFile]):
     name: str
     """`photos@1`, for messages."""
     root: str
-    """Absolute path of the folder the paths are relative to."""
+    """Absolute path of what the data set was opened by, for messages."""
+    source: Source
     table: FileTable
 
     @classmethod
@@ -58,11 +59,14 @@ class ImageFiles(Sequence[DatasetFile]):
             DataError: when the root does not fit the kind, the manifest was changed, or there is no image.
         """
         root = Path(ref.root)
-        layout = layout_of(ref.kind, root)
-        table = read_manifest(Path(ref.manifest), ref.digest) if ref.manifest else tabulate(_listed(ref))
+        if ref.manifest is None:
+            return _listed(ref, root)
+        table = read_manifest(Path(ref.manifest), ref.digest)
         if not len(table):
-            raise DataError(f"no images in {root}: expected {layout.expected}")
-        return cls(ref.name, str(root), table)
+            raise DataError(f"the manifest of {ref.name} names no images: scan {root} again")
+        if not root.exists():
+            raise DataError(f"{root} is not there, or this machine does not see it")
+        return cls(ref.name, str(root), source_of(root, table), table)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -76,41 +80,48 @@ class ImageFiles(Sequence[DatasetFile]):
             return [self.table.file(n) for n in range(*index.indices(len(self)))]
         return self.table.file(range(len(self))[index])
 
-    def path(self, index: int) -> str:
-        """Absolute path of file `index`."""
-        return f"{self.root}/{self.table.path(index)}"
+    def bytes(self, index: int) -> Bytes:
+        """The encoded image `index`; raises `DataError`, with the reason alone, when it is not there any more."""
+        return self.source.open(self.table.member(index))
 
 
-def _listed(ref: DatasetRef) -> Iterator[DatasetFile]:
-    root = Path(ref.root)
-    layout, listing = layout_of(ref.kind, root), list_images(root)
+def _listed(ref: DatasetRef, root: Path) -> ImageFiles:
+    layout, source = find_source(ref.kind, root)
+    listing = source.listing()
+    table = tabulate(layout.placed(listing.files))
     for file in listing.unusable:
         log.warning("left out %s: %s", file.path, file.reason)
-    for path in listing.paths:
-        place = layout.place(path)
-        if place is not None:
-            yield DatasetFile(path=path, bytes=0, width=0, height=0, channels=0, label=place.label, split=place.split)
+    if not len(table):
+        raise DataError(f"no images in {root}: expected {layout.expected}")
+    return ImageFiles(ref.name, str(root), source, table)
 
 
-def open_image(path: str | Path, short_side: int | None = None) -> Image.Image:
-    """Decode an image file to upright RGB, 8 bits a channel.
+def open_image(where: Bytes | Path, short_side: int | None = None) -> Image.Image:
+    """Decode an image, in a file or in memory, to upright RGB, 8 bits a channel.
 
     With `short_side` the image is brought down by a whole factor, as far as its short side stays at least that many
     pixels: JPEG while decoding, at a reduced DCT scale, others by averaging. 16-bit values keep their high byte, an
-    alpha channel is dropped, of an animation the first frame is taken.
+    alpha channel is dropped, of an animation the first frame is taken. At most about four bytes a pixel of the stored
+    image are held, and for JPEG of the reduced one.
 
     Raises:
         DataError: naming the file, when it cannot be read or has more than `MAX_PIXELS`.
     """
     try:
-        with quiet(), opened(path) as image:
-            if short_side is not None:
-                image.draft("RGB", (short_side, short_side))
-            image.load()
-            turn = _turn(image)
-            rgb = _rgb(image)
+        with quiet():
+            return decode_rgb(where, short_side)
     except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{where}: {error}" if isinstance(where, str | Path) else str(error)) from error
+
+
+def decode_rgb(where: Bytes | Path, short_side: int | None = None) -> Image.Image:
+    """As `open_image`, without naming the file and without silencing Pillow's warnings: for use in threads."""
+    with opened(where) as image:
+        if short_side is not None:
+            image.draft("RGB", (short_side, short_side))
+        image.load()
+        turn = upright_by(image)
+        rgb = _rgb(image)
     factor = min(rgb.size) // short_side if short_side else 1
     if factor > 1:
         rgb = rgb.reduce(factor)
@@ -126,26 +137,42 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[Image.Image]:
-    """Open an image file with its header checked and nothing decoded yet.
+def opened(where: Bytes | Path) -> Iterator[Image.Image]:
+    """Open an image with its header checked and, but for arrays, nothing decoded yet.
 
     Raises:
         DataError: with the reason alone, whatever goes wrong, also inside the `with` block.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with _open(where) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"{image.width}x{image.height} pixels, more than the limit of {MAX_PIXELS}")
             yield image
     except DataError:
         raise
     except Exception as error:  # Pillow's parsers raise whatever they trip over
-        raise DataError(_reason(error, Path(path))) from error
+        raise DataError(_reason(error, where)) from error
 
 
-def _reason(error: Exception, path: Path) -> str:
+def _open(where: Bytes | Path) -> Image.Image:
+    try:
+        return Image.open(where, formats=FORMATS)
+    except UnidentifiedImageError:
+        kept = where if isinstance(where, BytesIO) else str(where)
+        if array_format(kept) != "npy":
+            raise
+    pixels = read_npy(kept)
+    if pixels.shape[2] not in (1, 3):
+        raise DataError(f"{pixels.shape[2]} channels make no RGB image: set views.channels to {pixels.shape[2]}")
+    if pixels.shape[2] == 3 and pixels.dtype == np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)
+    return Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
+
+
+def _reason(error: Exception, where: Bytes | Path) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "the file is empty" if not path.stat().st_size else "not an image in a supported format"
+        size = len(where.getbuffer()) if isinstance(where, BytesIO) else Path(where).stat().st_size
+        return "not an image in a supported format" if size else "the file is empty"
     if isinstance(error, Image.DecompressionBombError):
         return f"more pixels than the limit of {MAX_PIXELS}"
     if isinstance(error, OSError) and error.strerror:
@@ -153,7 +180,8 @@ def _reason(error: Exception, path: Path) -> str:
     return str(error) or type(error).__name__
 
 
-def _turn(image: Image.Image) -> Transpose | None:
+def upright_by(image: Image.Image) -> Transpose | None:
+    """The turn that brings an image upright, by its EXIF orientation; None when it is upright, or says nothing."""
     try:
         return UPRIGHT.get(image.getexif().get(274, 1))
     except Exception:  # noqa: BLE001  # damaged EXIF must not cost the image; its parser raises anything
@@ -164,12 +192,14 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise DataError("floating-point pixels have no known range: convert the file to 8 or 16 bits")
     if image.mode.startswith("I"):
-        return Image.fromarray(_high_byte(np.asarray(image))).convert("RGB")
-    return image.convert("RGB")
+        return Image.fromarray((sixteen_bits(image) >> 8).astype(np.uint8)).convert("RGB")
+    # Pillow would copy what is RGB already, and that may be half a gigabyte.
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _high_byte(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    wide = values.astype(np.int64)
-    if wide.min() < 0 or wide.max() > 0xFFFF:
+def sixteen_bits(image: Image.Image) -> NDArray[np.uint16]:
+    """The values of an image of mode `I` or `I;16`, [H, W]; raises `DataError` where 16 bits do not hold them."""
+    values: NDArray[np.generic] = np.asarray(image)
+    if values.dtype.itemsize > 2 and (values.min() < 0 or values.max() > 0xFFFF):
         raise DataError("32-bit pixels outside 0..65535 have no known range: convert the file to 8 or 16 bits")
-    return (wide >> 8).astype(np.uint8)
+    return values.astype(np.uint16)

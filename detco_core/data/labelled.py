@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +30,7 @@ class LabelledImages(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """Raises `DataError` when the file cannot be read: an evaluation leaves none out silently."""
         member = int(self.members[index])
-        image = open_image(Path(self.files.path(member)), self.short_side)
+        image = open_image(self.files.bytes(member), self.short_side)
         return self.transform(image), int(self.labels[index])
 
     @cached_property

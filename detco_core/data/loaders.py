@@ -17,7 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from detco_core.contract.config import RunConfig
 from detco_core.contract.errors import DataError
-from detco_core.data.images import ImageFiles, open_image
+from detco_core.data.channels import open_pixels
+from detco_core.data.images import ImageFiles
+from detco_core.data.statistics import check_channels
 from detco_core.data.workers import worker_options
 from detco_core.views.pipeline import ViewPipeline, Views, sample_rng
 
@@ -30,7 +32,7 @@ class Batch(NamedTuple):
     epoch: int
     """Counted from 0."""
     views: Views
-    """Stacked: uint8 [n, ...] each, n = batch_size / world."""
+    """Stacked: [n, ...] each, n = batch_size / world; uint8, or float32 of 0..255 for images of 16 bits."""
     indices: Tensor
     """int64 [n]: places of the images in the data set's list; of a replacement, the one used."""
     broken: tuple[str, ...]
@@ -68,12 +70,13 @@ def make_loader(
     to a CUDA device.
 
     Raises:
-        DataError: when the batch does not divide by `world`, the data set is smaller than one batch, or, while
-            iterating, more files in a row are broken than a batch has images.
+        DataError: when the batch does not divide by `world`, the data set is smaller than one batch or has images of
+            other channels, or, while iterating, more files in a row are broken than a batch has images.
     """
     batch = config.train.batch_size
     if batch % world:
         raise DataError(f"train.batch_size {batch} does not divide by {world} processes: set a multiple of {world}")
+    check_channels(files, config.views)
     source = StepBatches(
         files=files,
         pipeline=pipeline,
@@ -163,13 +166,14 @@ class StepBatches(Dataset[Batch | DataError]):
         while True:
             index = int(order[position % len(order)])
             try:
-                return index, self.pipeline(open_image(self.files.path(index), self.short_side), rng)
+                image = open_pixels(self.files.bytes(index), self.short_side, self.pipeline.config)
+                return index, self.pipeline(image, rng)
             except DataError as error:
                 broken.append(self.files.table.path(index))
                 if len(broken) > self.batch_size:
                     raise DataError(
-                        f"a whole batch of {self.files.name}, {len(broken)} files, cannot be read; the last one: "
-                        f"{error}. Is {self.files.root} still there? Scan the data set again"
+                        f"a whole batch of {self.files.name}, {len(broken)} files, cannot be read; the last one, "
+                        f"{broken[-1]}: {error}. Is {self.files.root} still there? Scan the data set again"
                     ) from error
                 position += 1
 

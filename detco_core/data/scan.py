@@ -6,24 +6,25 @@ Imports no torch: the job runs where none may be installed, and starts in a mome
 import os
 import statistics
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from time import monotonic
+from typing import NamedTuple
 
-from PIL import Image
-
-from detco_core.contract.datasets import BrokenFile, DatasetFile, ScanReport
+from detco_core.contract.datasets import BrokenFile, ChannelStatistics, DatasetFile, ScanReport
 from detco_core.contract.errors import DataError
 from detco_core.contract.jobs import CheckJob
-from detco_core.data.catalog import Place, layout_of
-from detco_core.data.filelist import write_manifest
-from detco_core.data.images import opened, quiet
-from detco_core.data.listing import list_images
+from detco_core.data.catalog import find_source
+from detco_core.data.channels import inspect
+from detco_core.data.file_table import FileTable, tabulate, write_manifest
+from detco_core.data.images import quiet
+from detco_core.data.sources import Source
+from detco_core.data.statistics import scan_statistics
 
 MANIFEST = "manifest.jsonl"
-PROOF_SIDE = 64
-"""JPEGs are proved at a reduced scale down to this short side: all of their data is still read."""
 REPORT_SECONDS = 0.5
 MAX_THREADS = 16
 
@@ -31,8 +32,15 @@ Progress = Callable[[int, int], None]
 """Called with the files done and the files in all, at the start, at the end, and every half second between."""
 
 
+class Probed(NamedTuple):
+    """An image that could be decoded, and how deep its values are stored."""
+
+    file: DatasetFile
+    bit_depth: int
+
+
 def scan(job: CheckJob, on_progress: Progress = lambda done, total: None) -> ScanReport:
-    """Decode every image below `job.root`, write `job.folder`/manifest.jsonl, and report.
+    """Decode every image of `job.root`, write `job.folder`/manifest.jsonl, and report.
 
     A file that cannot be decoded is left out and listed, never fatal.
 
@@ -40,30 +48,34 @@ def scan(job: CheckJob, on_progress: Progress = lambda done, total: None) -> Sca
         DataError: a kind that is not supported, a root that does not fit it, or no readable image in it.
     """
     root = Path(job.root)
-    layout = layout_of(job.kind, root)
-    listing = list_images(root, job.exclude)
-    wanted = [(path, place) for path in listing.paths if (place := layout.place(path)) is not None]
+    layout, source = find_source(job.kind, root, job.exclude)
+    listing = source.listing(job.exclude)
+    wanted = tabulate(layout.placed(listing.files))
     files: list[DatasetFile] = []
     broken = list(listing.unusable)
+    deep: set[int] = set()
     with quiet():
-        for found in _with_progress(_probe_all(root, wanted), len(wanted), on_progress):
-            if isinstance(found, DatasetFile):
-                files.append(found)
-            else:
+        for found in _with_progress(_probe_all(source, wanted), len(wanted), on_progress):
+            if isinstance(found, BrokenFile):
                 broken.append(found)
+                continue
+            files.append(found.file)
+            if found.bit_depth == 16:
+                deep.add(found.file.channels)
     if not files:
         raise DataError(_nothing_readable(root, layout.expected, broken))
-    return _report(files, broken, write_manifest(Path(job.folder) / MANIFEST, files))
+    measured = scan_statistics(source, tabulate(files), frozenset(deep))
+    return _report(files, broken, measured, write_manifest(Path(job.folder) / MANIFEST, files))
 
 
-def _probe_all(root: Path, wanted: list[tuple[str, Place]]) -> Iterator[DatasetFile | BrokenFile]:
+def _probe_all(source: Source, wanted: FileTable) -> Iterator[Probed | BrokenFile]:
     """Probe in threads (Pillow decodes without the GIL), in order, with a bounded number of files under way."""
     threads = min(MAX_THREADS, os.cpu_count() or 1)
-    under_way: deque[Future[DatasetFile | BrokenFile]] = deque()
+    under_way: deque[Future[Probed | BrokenFile]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="scan")
     try:
-        for path, place in wanted:
-            under_way.append(pool.submit(probe, root, path, place))
+        for index in range(len(wanted)):
+            under_way.append(pool.submit(probe, source, wanted, index))
             if len(under_way) > 8 * threads:
                 yield under_way.popleft().result()
         while under_way:
@@ -72,33 +84,22 @@ def _probe_all(root: Path, wanted: list[tuple[str, Place]]) -> Iterator[DatasetF
         pool.shutdown(cancel_futures=True)
 
 
-def probe(root: Path, path: str, place: Place) -> DatasetFile | BrokenFile:
-    """Decode one file to its end and say what it is, or why it cannot be used."""
+def probe(source: Source, table: FileTable, index: int) -> Probed | BrokenFile:
+    """Decode one image to its end and say what it is, or why it cannot be used."""
+    file = table.file(index)
     try:
-        with opened(root / path) as image:
-            width, height = image.size
-            image.draft("RGB", (PROOF_SIDE, PROOF_SIDE))
-            image.load()
-            return DatasetFile(
-                path=path,
-                bytes=(root / path).stat().st_size,
-                width=width,
-                height=height,
-                channels=_channels(image),
-                label=place.label,
-                split=place.split,
-            )
+        where = source.open(table.member(index))
+        facts = inspect(where)
+        size = len(where.getbuffer()) if isinstance(where, BytesIO) else Path(where).stat().st_size
     except DataError as error:
-        return BrokenFile(path=path, reason=str(error))
-
-
-def _channels(image: Image.Image) -> int:
-    return 3 if image.mode == "P" else len(image.getbands())
+        return BrokenFile(path=file.path, reason=str(error))
+    found = replace(file, bytes=size, width=facts.width, height=facts.height, channels=facts.channels)
+    return Probed(found, facts.bit_depth)
 
 
 def _with_progress(
-    found: Iterable[DatasetFile | BrokenFile], total: int, on_progress: Progress
-) -> Iterator[DatasetFile | BrokenFile]:
+    found: Iterable[Probed | BrokenFile], total: int, on_progress: Progress
+) -> Iterator[Probed | BrokenFile]:
     on_progress(0, total)
     reported = monotonic()
     for done, item in enumerate(found, start=1):
@@ -115,7 +116,9 @@ def _nothing_readable(root: Path, expected: str, broken: list[BrokenFile]) -> st
     return f"no readable image in {root}: all {len(broken)} are broken, e.g. {broken[0].path}: {broken[0].reason}"
 
 
-def _report(files: list[DatasetFile], broken: list[BrokenFile], digest: str) -> ScanReport:
+def _report(
+    files: Sequence[DatasetFile], broken: Sequence[BrokenFile], measured: dict[str, ChannelStatistics], digest: str
+) -> ScanReport:
     return ScanReport(
         digest=digest,
         images=len(files),
@@ -125,6 +128,7 @@ def _report(files: list[DatasetFile], broken: list[BrokenFile], digest: str) -> 
         channels=dict(sorted(Counter(str(file.channels) for file in files).items())),
         width=_spread([file.width for file in files]),
         height=_spread([file.height for file in files]),
+        statistics=measured,
         broken=tuple(sorted(broken, key=lambda file: file.path)),
     )
 

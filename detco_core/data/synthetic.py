@@ -1,9 +1,12 @@
 """Made-up photos for tests and examples: deterministic, textured enough that crops of one differ, and no two alike.
 
-Also one file of each kind that makes loaders stumble.
+Also every layout they may be stored in, and one file of each kind that makes loaders stumble.
 """
 
+import tarfile
+import zlib
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +57,29 @@ def write_labelled(folder: Path, classes: int, per_class: int, size: Size = (128
     return names
 
 
+def write_shards(folder: Path, images: Sequence[bytes], per_shard: int) -> Path:
+    """Write encoded JPEGs as WebDataset samples with a label each, into `shard-0000.tar`...; returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for first in range(0, len(images), per_shard):
+        with tarfile.open(folder / f"shard-{first // per_shard:04d}.tar", "w") as shard:
+            for n, image in enumerate(images[first : first + per_shard], start=first):
+                for name, content in ((f"{n:06d}.cls", b"%d" % (n % 10)), (f"{n:06d}.jpg", image)):
+                    info = tarfile.TarInfo(name)
+                    info.size = len(content)
+                    shard.addfile(info, BytesIO(content))
+    return folder
+
+
+def write_rows(folder: Path, images: Sequence[bytes]) -> Path:
+    """Save encoded images as a Hugging Face `Dataset` with the columns `image` and `label`; returns the folder."""
+    from datasets import Dataset, Features, Image, Value
+
+    columns = {"image": [{"bytes": image, "path": None} for image in images], "label": list(range(len(images)))}
+    rows = Dataset.from_dict(columns, Features({"image": Image(), "label": Value("int64")}))
+    rows.save_to_disk(str(folder), num_proc=None)
+    return folder
+
+
 class OddFiles(NamedTuple):
     """Files that make loaders stumble, by what is odd about them."""
 
@@ -66,12 +92,13 @@ def broken_files(folder: Path, seed: int = 0) -> OddFiles:
     folder.mkdir(parents=True, exist_ok=True)
     image = photo(seed, (96, 64))
     readable = {name: _saved(folder / name, writer, image) for name, writer in READABLE.items()}
-    broken = {name: folder / name for name in ("truncated.jpg", "text.jpg", "empty.png")}
+    broken = {name: folder / name for name in ("truncated.jpg", "text.jpg", "empty.png", "empty.npy")}
     image.save(broken["truncated.jpg"])
     whole = broken["truncated.jpg"].read_bytes()
     broken["truncated.jpg"].write_bytes(whole[: len(whole) // 2])
     broken["text.jpg"].write_text("This is not a picture.\n")
-    broken["empty.png"].write_bytes(b"")
+    for name in ("empty.png", "empty.npy"):
+        broken[name].write_bytes(b"")
     return OddFiles(readable, broken)
 
 
@@ -91,18 +118,53 @@ def _write_sixteen_bit(image: Image.Image, path: Path) -> None:
     Image.fromarray(gray << 8 | gray).save(path)
 
 
+def _write_unmarked_cmyk(image: Image.Image, path: Path) -> None:
+    """Inverted as Adobe's programs store it, without the segment that says so."""
+    image.convert("CMYK").save(path, quality=95)
+    data = path.read_bytes()
+    start = data.index(b"\xff\xee")
+    path.write_bytes(data[:start] + data[start + 2 + int.from_bytes(data[start + 2 : start + 4], "big") :])
+
+
+def _write_see_through_palette(image: Image.Image, path: Path) -> None:
+    image.quantize(64).save(path, transparency=bytes(range(0, 256, 4)))
+
+
+def _write_sixteen_bit_color(image: Image.Image, path: Path) -> None:
+    # Pillow writes none: a PNG by hand, each byte doubled into a big-endian 16-bit value.
+    rows = np.repeat(np.asarray(image), 2, axis=2).reshape(image.height, -1)
+    lines = np.concatenate([np.zeros((image.height, 1), np.uint8), rows], axis=1)
+    header = image.width.to_bytes(4, "big") + image.height.to_bytes(4, "big") + bytes([16, 2, 0, 0, 0])
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes())), (b"IEND", b""))
+    parts = [
+        len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big") for name, body in chunks
+    ]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+def _write_animation(image: Image.Image, path: Path) -> None:
+    frames = [image.transpose(Image.Transpose.ROTATE_180), image.convert("L").convert("RGB")]
+    image.save(path, save_all=True, append_images=frames, lossless=True)
+
+
 READABLE: dict[str, Callable[[Image.Image, Path], None]] = {
     "one-pixel.png": lambda image, path: image.resize((1, 1)).save(path),
     "cmyk.jpg": lambda image, path: image.convert("CMYK").save(path, quality=95),
+    "cmyk-unmarked.jpg": _write_unmarked_cmyk,
     "sixteen-bit.png": _write_sixteen_bit,
+    "sixteen-bit-color.png": _write_sixteen_bit_color,
     "palette.png": lambda image, path: image.quantize(64).save(path),
+    "palette-see-through.png": _write_see_through_palette,
+    "animated.webp": _write_animation,
+    "animated.png": _write_animation,
     "gray-alpha.png": lambda image, path: image.convert("LA").save(path),
     "bilevel.png": lambda image, path: image.convert("1").save(path),
     "rotated.jpg": _write_rotated,
     "one-by-20000.png": lambda image, path: image.resize((1, 20_000)).save(path),
     "really-a-png.jpg": lambda image, path: image.save(path, format="PNG"),
 }
-"""Writers of odd but readable files; `rotated.jpg` shows the image upright only when its EXIF tag is heeded."""
+"""Writers of odd but readable files; `rotated.jpg` shows the image upright only when its EXIF tag is heeded, an
+animation in its first frame. Both CMYK files are inverted, as Adobe's programs store it; one says so."""
 
 
 def _noise(rng: np.random.Generator, size: Size, octaves: Sequence[int]) -> Floats:

@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def normalise(x: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Turn uint8 `[..., C, H, W]` into float32 `(x / 255 - mean) / std` per channel, on `x`'s device.
+    """Turn `[..., C, H, W]` of 0..255, uint8 or float32, into float32 `(x / 255 - mean) / std` per channel.
 
-    `mean` and `std` are of values in 0..1.
+    On `x`'s device; `mean` and `std` are of values in 0..1.
     """
     scale, shift = _constants(mean, std, x.device)
-    return x.to(torch.float32).mul_(scale).add_(shift)
+    return x.to(torch.float32, copy=True).mul_(scale).add_(shift)
 
 
 @lru_cache(maxsize=16)

@@ -47,10 +47,10 @@ def central_crop(height: int, width: int) -> Box:
 
 
 def resized_crop(image: Tensor, box: Box, size: int) -> Tensor:
-    """Cut `box` out of uint8 `[3, H, W]` and resize it to uint8 `[3, size, size]`, bilinear and antialiased.
+    """Cut `box` out of `[C, H, W]` and resize it to `[C, size, size]`, bilinear and antialiased; uint8 or float32.
 
-    Equals Pillow's crop and resize to one grey level. Fast when `image` is stored channels last: torch then resizes
-    integers with vector instructions, in about a third of Pillow's time.
+    Equals Pillow's crop and resize to one grey level. Fast when `image` is uint8, stored channels last and of at most
+    four channels: torch then resizes integers with vector instructions, in about a third of Pillow's time.
     """
     cut = image[:, box.top : box.top + box.height, box.left : box.left + box.width]
     return interpolate(cut[None], (size, size), mode="bilinear", antialias=True, align_corners=False)[0]

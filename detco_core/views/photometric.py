@@ -37,12 +37,17 @@ class Photometric:
 
 
 def draw_photometric(config: ViewsConfig, rng: np.random.Generator) -> Photometric:
-    """Draw independently of any image."""
+    """Draw independently of any image; without three channels there is no colour to jitter and no grey."""
+    if config.channels != 3:
+        return Photometric(bool(rng.random() < config.flip), (), False, _draw_blur(config, rng))
     flip = rng.random() < config.flip
     jitter = _draw_jitter(config, rng) if rng.random() < config.jitter_probability else ()
     gray = rng.random() < config.grayscale_probability
-    blur = rng.uniform(*config.blur_sigma) if rng.random() < config.blur_probability else None
-    return Photometric(bool(flip), jitter, bool(gray), blur)
+    return Photometric(bool(flip), jitter, bool(gray), _draw_blur(config, rng))
+
+
+def _draw_blur(config: ViewsConfig, rng: np.random.Generator) -> float | None:
+    return rng.uniform(*config.blur_sigma) if rng.random() < config.blur_probability else None
 
 
 def _draw_jitter(config: ViewsConfig, rng: np.random.Generator) -> tuple[tuple[Adjustment, float], ...]:
@@ -54,7 +59,7 @@ def _draw_jitter(config: ViewsConfig, rng: np.random.Generator) -> tuple[tuple[A
 
 
 def recolour(image: Tensor, draw: Photometric) -> Tensor:
-    """Apply jitter, grey and blur to uint8 `[3, H, W]`; the flip is geometry and is not done here."""
+    """Apply jitter, grey and blur to `[C, H, W]`, uint8 or float32 of 0..255; the flip is geometry, not done here."""
     if not (draw.jitter or draw.gray or draw.blur):
         return image
     planes = image.to(torch.float32)
@@ -65,5 +70,7 @@ def recolour(image: Tensor, draw: Photometric) -> Tensor:
     if draw.blur:
         # After grey, one plane is left to blur: a third of the work, the same result.
         planes = color.gaussian_blur(planes, draw.blur)
-    # NumPy narrows floats to bytes with vector instructions, torch does not.
-    return torch.from_numpy(planes.add_(0.5).numpy().astype(np.uint8)).expand(3, -1, -1)
+    if image.dtype == torch.uint8:
+        # NumPy narrows floats to bytes with vector instructions, torch does not.
+        planes = torch.from_numpy(planes.add_(0.5).numpy().astype(np.uint8))
+    return planes.expand(len(image), -1, -1)

@@ -4,110 +4,25 @@ The fourteen operations and their ranges are torchvision's. The paper publishes 
 in docs/decisions/052-rand-augment.md.
 """
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
-
 import numpy as np
-import torch
-from PIL import Image, ImageEnhance, ImageOps
-from torch import Tensor
 
 from detco_core.contract.config import ViewsConfig
+from detco_core.views.operations import OPERATIONS, SIGNED, Step
 
-Operation = Callable[[Image.Image, float, tuple[int, int, int]], Image.Image]
-
+NAMES = tuple(name for name in OPERATIONS if name != "invert")
+"""In the order that draws refer to."""
 TOP_LEVEL = 30
 """Levels run from 0 (nothing, mostly) to this (the most)."""
 LEVEL_SPREAD = 0.5
 """Standard deviation of the level around the magnitude asked for."""
 
 
-class Step(NamedTuple):
-    """One operation to apply."""
-
-    name: str
-    share: float
-    """Of the operation's full strength: -1..1 when its direction is drawn, else 0..1."""
-
-
-def draw_steps(config: ViewsConfig, rng: np.random.Generator) -> tuple[Step, ...]:
+def draw_rand_augment(config: ViewsConfig, rng: np.random.Generator) -> tuple[Step, ...]:
     """Draw `rand_augment_ops` operations, with replacement, each at a level around `rand_augment_magnitude`."""
-    names, steps = tuple(OPERATIONS), []
+    steps = []
     for _ in range(config.rand_augment_ops):
-        name = names[int(rng.integers(len(names)))]
+        name = NAMES[int(rng.integers(len(NAMES)))]
         level = float(np.clip(rng.normal(config.rand_augment_magnitude, LEVEL_SPREAD), 0, TOP_LEVEL))
         sign = -1 if name in SIGNED and rng.random() < 0.5 else 1
         steps.append(Step(name, sign * level / TOP_LEVEL))
     return tuple(steps)
-
-
-def rand_augment(view: Tensor, steps: tuple[Step, ...], mean: tuple[float, ...]) -> Tensor:
-    """Apply drawn steps to uint8 `[3, H, W]`; what comes in from outside has the colour `mean`, of values in 0..1."""
-    image = Image.fromarray(np.ascontiguousarray(view.permute(1, 2, 0).numpy()))
-    red, green, blue = (round(255 * value) for value in mean)
-    for name, share in steps:
-        image = OPERATIONS[name](image, share, (red, green, blue))
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
-
-
-def _affine(image: Image.Image, matrix: tuple[float, ...], fill: tuple[int, int, int]) -> Image.Image:
-    return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.NEAREST, fillcolor=fill)
-
-
-def _shear_x(image: Image.Image, share: float, fill: tuple[int, int, int]) -> Image.Image:
-    return _affine(image, (1, 0.3 * share, 0, 0, 1, 0), fill)
-
-
-def _shear_y(image: Image.Image, share: float, fill: tuple[int, int, int]) -> Image.Image:
-    return _affine(image, (1, 0, 0, 0.3 * share, 1, 0), fill)
-
-
-def _translate_x(image: Image.Image, share: float, fill: tuple[int, int, int]) -> Image.Image:
-    return _affine(image, (1, 0, -int(share * 150 / 331 * image.width), 0, 1, 0), fill)
-
-
-def _translate_y(image: Image.Image, share: float, fill: tuple[int, int, int]) -> Image.Image:
-    return _affine(image, (1, 0, 0, 0, 1, -int(share * 150 / 331 * image.height)), fill)
-
-
-def _rotate(image: Image.Image, share: float, fill: tuple[int, int, int]) -> Image.Image:
-    return image.rotate(30 * share, Image.Resampling.NEAREST, fillcolor=fill)
-
-
-def _enhance(kind: Callable[[Image.Image], ImageEnhance._Enhance]) -> Operation:
-    def operation(image: Image.Image, share: float, fill: tuple[int, int, int]) -> Image.Image:
-        return kind(image).enhance(1 + 0.9 * share)
-
-    return operation
-
-
-def _posterize(image: Image.Image, share: float, fill: tuple[int, int, int]) -> Image.Image:
-    return ImageOps.posterize(image, 8 - round(4 * share))
-
-
-def _solarize(image: Image.Image, share: float, fill: tuple[int, int, int]) -> Image.Image:
-    return ImageOps.solarize(image, 255 * (1 - share))  # type: ignore[arg-type]  # any threshold works, not only int
-
-
-OPERATIONS: Mapping[str, Operation] = {
-    "identity": lambda image, share, fill: image,
-    "shear_x": _shear_x,
-    "shear_y": _shear_y,
-    "translate_x": _translate_x,
-    "translate_y": _translate_y,
-    "rotate": _rotate,
-    "brightness": _enhance(ImageEnhance.Brightness),
-    "color": _enhance(ImageEnhance.Color),
-    "contrast": _enhance(ImageEnhance.Contrast),
-    "sharpness": _enhance(ImageEnhance.Sharpness),
-    "posterize": _posterize,
-    "solarize": _solarize,
-    "autocontrast": lambda image, share, fill: ImageOps.autocontrast(image),
-    "equalize": lambda image, share, fill: ImageOps.equalize(image),
-}
-"""By name; each takes an RGB image, the share of its full strength and a fill colour."""
-
-SIGNED = frozenset(
-    {"shear_x", "shear_y", "translate_x", "translate_y", "rotate", "brightness", "color", "contrast", "sharpness"}
-)
-"""Operations whose direction is drawn."""

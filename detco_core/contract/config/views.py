@@ -1,5 +1,6 @@
 """The four views of an image: crops, patches, colours (paper section 3; reference recipe MoCo v2)."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,9 +49,10 @@ class ViewsConfig:
     rand_augment_magnitude: int = 10
     """On the usual scale of 0 to 30."""
     channels: int = 3
-    """Channels of the images: 3 is RGB, 1 is grey, other counts are taken as they are stored."""
+    """Channels of the images: 3 is RGB, 1 is grey, other counts are taken as they are stored. Other than 3: no colour
+    jitter (brightness and contrast neither), no grey."""
     bit_depth: Literal[8, 16] = 8
-    """Bits of a channel; 16 keeps the low byte of 16-bit files."""
+    """Bits of a channel; 16 keeps the low byte of 16-bit files, and carries views as floats, four times the memory."""
     mean: tuple[float, ...] | None = None
     """Per channel, of values in 0..1; None: ImageNet's for 3 channels, else as the scan measured them."""
     std: tuple[float, ...] | None = None
@@ -68,11 +70,19 @@ class ViewsConfig:
         for name in ("global_scale", "local_scale"):
             low, high = getattr(self, name)
             require(0.0 < low <= high <= 1.0, name, "must be two shares of the area, 0 < low <= high <= 1")
-        require(0.0 < self.blur_sigma[0] <= self.blur_sigma[1], "blur_sigma", "must be 0 < low <= high")
+        self._check_blur()
         require(all(v >= 0 for v in self.jitter) and self.jitter[3] <= 0.5, "jitter", "must be >= 0, hue at most 0.5")
         require(1 <= self.rand_augment_ops <= 8, "rand_augment_ops", "must be between 1 and 8")
         require(0 <= self.rand_augment_magnitude <= 30, "rand_augment_magnitude", "must be between 0 and 30")
         self._check_channels()
+
+    def _check_blur(self) -> None:
+        low, high = self.blur_sigma
+        require(0.0 < low <= high, "blur_sigma", "must be 0 < low <= high")
+        # The kernel reaches 3 sigma, and borders are mirrored: it must end inside what it blurs.
+        blurred = self.patch_size if self.patch_colors == "patch" else self.local_size
+        side = min(self.global_size, blurred)
+        require(math.ceil(3 * high) < side, "blur_sigma", f"must be below {side / 3:.4g} for views of {side} pixels")
 
     def _check_channels(self) -> None:
         require(1 <= self.channels <= MAX_CHANNELS, "channels", f"must be between 1 and {MAX_CHANNELS}")

@@ -7,11 +7,11 @@ import pytest
 
 from detco_core.contract.datasets import DatasetKind
 from detco_core.contract.errors import DataError
-from detco_core.data.catalog import LAYOUTS, Place, layout_of
+from detco_core.data.catalog import LAYOUTS, Place, find_source
 
 
 def test_paths_of_a_labelled_data_set(labelled: Path) -> None:
-    place = layout_of("labelled", labelled).place
+    place = find_source("labelled", labelled)[0].place
     assert place("train/cat/a.jpg") == Place("train", "cat")
     assert place("val/cat/deep/er/a.jpg") == Place("val", "cat")
     for stray in ("a.jpg", "train/a.jpg", "test/cat/a.jpg"):
@@ -19,17 +19,17 @@ def test_paths_of_a_labelled_data_set(labelled: Path) -> None:
 
 
 def test_images_take_any_path(photos: Path) -> None:
-    assert layout_of("images", photos).place("any/where.png") == Place(None, None)
+    assert find_source("images", photos)[0].place("any/where.png") == Place(None, None)
 
 
 @pytest.mark.parametrize("kind", sorted(set(get_args(DatasetKind)) - set(LAYOUTS)))
 def test_other_kinds_are_refused_by_name(kind: DatasetKind, photos: Path) -> None:
     with pytest.raises(DataError, match=f"{kind}.*supported are images, labelled"):
-        layout_of(kind, photos)
+        find_source(kind, photos)
 
 
 def test_a_root_that_does_not_fit_is_refused(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"\{train,val\}/CLASS"):
-        layout_of("labelled", photos)
-    with pytest.raises(DataError, match="nowhere is not a folder"):
-        layout_of("images", tmp_path / "nowhere")
+        find_source("labelled", photos)
+    with pytest.raises(DataError, match="nowhere is not there"):
+        find_source("images", tmp_path / "nowhere")

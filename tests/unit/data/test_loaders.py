@@ -2,7 +2,9 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,13 @@ from hypothesis import strategies as st
 from detco_core.contract.config import DataConfig, MethodConfig, RunConfig, TrainConfig, ViewsConfig
 from detco_core.contract.datasets import DatasetRef
 from detco_core.contract.errors import DataError
+from detco_core.contract.jobs import CheckJob
+from detco_core.data.file_table import tabulate
 from detco_core.data.images import ImageFiles, open_image
 from detco_core.data.loaders import Batch, epoch_order, make_loader, steps_per_epoch
+from detco_core.data.scan import scan
+from detco_core.data.sources import InMemory
+from detco_core.data.synthetic import write_shards
 from detco_core.views.pipeline import ViewPipeline, sample_rng
 
 VIEWS = ViewsConfig(global_size=32, local_size=48, patch_size=16)
@@ -64,7 +71,7 @@ def test_batches_equal_the_slow_loop(photos: Path, straight: list[Batch]) -> Non
     for step, batch in enumerate(straight):
         epoch, place = divmod(step, 23 // 4)
         indices = epoch_order(23, 0, epoch)[4 * place : 4 * place + 4].tolist()
-        samples = [pipeline(open_image(files.path(n), 32), sample_rng(0, epoch, n)) for n in indices]
+        samples = [pipeline(open_image(files.bytes(n), 32), sample_rng(0, epoch, n)) for n in indices]
         assert (batch.step, batch.epoch, batch.indices.tolist(), batch.broken) == (step, epoch, indices, ())
         assert torch.equal(batch.views.global_query, torch.stack([views.global_query for views in samples]))
         local_keys = [views.local_key for views in samples if views.local_key is not None]
@@ -93,6 +100,57 @@ def test_resuming_at_any_step_continues_the_same_batches(
     photos: Path, straight: list[Batch], start: int, end: int
 ) -> None:
     assert_equal(load(photos, make_config(), start=start, steps=end), straight[start:end])
+
+
+def pipeline_of(**views: Any) -> tuple[RunConfig, ViewPipeline]:
+    config = make_config()
+    config = replace(config, views=replace(VIEWS, **views))
+    return config, ViewPipeline(config.views, local=True)
+
+
+def batches_of(files: ImageFiles, config: RunConfig, pipeline: ViewPipeline, start: int, steps: int) -> list[Batch]:
+    return list(make_loader(files, pipeline, config, rank=0, world=1, start_step=start, steps=steps))
+
+
+@pytest.fixture(scope="module")
+def stores(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, ImageFiles]:
+    """The same photos as a folder, as a list of files, in tar shards and in memory."""
+    folder = tmp_path_factory.mktemp("stores")
+    names = sorted(path.name for path in photos.iterdir())
+    images = [(photos / name).read_bytes() for name in names]
+    (folder / "list.txt").write_text("\n".join(names))
+    for name, image in zip(names, images, strict=True):
+        (folder / name).write_bytes(image)
+    memory = InMemory(dict(zip(names, images, strict=True)))
+    return {
+        "folder": open_files(photos),
+        "list": open_files(folder / "list.txt"),
+        "shards": open_files(write_shards(folder / "shards", images, 5)),
+        "memory": ImageFiles("photos@1", "memory", memory, tabulate(memory.listing().files)),
+    }
+
+
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"augment": "auto_augment", "patch_colors": "patch"},
+    {"channels": 1, "bit_depth": 16, "mean": (0.5,), "std": (0.2,)},
+]
+
+
+@settings(max_examples=20)
+@given(
+    store=st.sampled_from(["folder", "list", "shards", "memory"]),
+    variant=st.sampled_from(VARIANTS),
+    start=st.integers(0, 12),
+    length=st.integers(0, 3),
+)
+def test_order_and_augmentation_do_not_change_on_resume_wherever_the_images_lie(
+    stores: dict[str, ImageFiles], store: str, variant: dict[str, Any], start: int, length: int
+) -> None:
+    config, pipeline = pipeline_of(**variant)
+    whole = batches_of(stores["folder"], config, pipeline, max(0, start - 1), start + length)
+    resumed = batches_of(stores[store], config, pipeline, start, start + length)
+    assert_equal(resumed, whole[min(start, 1) :])
 
 
 @pytest.mark.parametrize("world", [2, 4])
@@ -210,6 +268,30 @@ def test_a_small_data_set_and_an_odd_world_are_refused_with_the_remedy(photos: P
         steps_per_epoch(files, make_config(24))
     with pytest.raises(DataError, match="does not divide by 3 processes"):
         make_loader(files, pipeline, make_config(4), rank=0, world=3, start_step=0, steps=1)
+
+
+@pytest.mark.slow
+def test_worker_processes_read_shards_too(stores: dict[str, ImageFiles], straight: list[Batch]) -> None:
+    config, pipeline = make_config(workers=2), ViewPipeline(VIEWS, local=True)
+    assert_equal(batches_of(stores["shards"], config, pipeline, 5, 12), straight[5:])
+
+
+def test_images_of_other_channels_are_refused_at_once_or_when_met(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((8, 8, 5), np.uint8))
+    np.save(tmp_path / "b.npy", np.zeros((8, 8, 4), np.uint8))
+    config, pipeline = pipeline_of(channels=4, mean=(0.5,) * 4, std=(0.5,) * 4)
+    config = replace(config, train=replace(config.train, batch_size=2))
+    batch = next(make_loader(open_files(tmp_path), pipeline, config, rank=0, world=1, start_step=0, steps=1))
+    assert batch.broken == ("a.npy",)
+    assert batch.indices.tolist() == [1, 1]
+    assert batch.views.global_query.shape == (2, 4, 32, 32)
+    report = scan(CheckJob(folder=str(tmp_path), root=str(tmp_path)))
+    manifest = str(tmp_path / "manifest.jsonl")
+    scanned = ImageFiles.open(
+        DatasetRef(name="n@1", kind="images", root=str(tmp_path), manifest=manifest, digest=report.digest)
+    )
+    with pytest.raises(DataError, match=r"other than 4 channels \(1 of 4, 1 of 5; e\.g\. a\.npy\)"):
+        make_loader(scanned, pipeline, config, rank=0, world=1, start_step=0, steps=1)
 
 
 @pytest.mark.slow

@@ -21,6 +21,9 @@ def test_normalise_equals_numpy(shape: tuple[int, ...]) -> None:
     assert found.shape == shape
     np.testing.assert_allclose(found.numpy(), expected, atol=2e-6)
     assert torch.equal(x, before)
+    floats = x.to(torch.float32)
+    assert torch.equal(normalise(floats, MEAN, STD), found)
+    assert torch.equal(floats, before.to(torch.float32))
 
 
 def test_other_constants_give_other_numbers() -> None:

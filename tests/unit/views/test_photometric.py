@@ -100,3 +100,24 @@ def test_gray_comes_before_blur_at_one_third_of_the_work_and_no_difference() -> 
     assert torch.equal(gray[0], gray[1])
     assert torch.equal(gray[0], gray[2])
     assert (gray.int() - slow_recolour(image, Photometric(False, (), True, 1.5)).int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("channels", [1, 2, 7])
+def test_images_without_colours_are_only_flipped_and_blurred(channels: int) -> None:
+    config = ViewsConfig(channels=channels, jitter_probability=1.0, grayscale_probability=1.0, blur_probability=1.0)
+    draws = [draw_photometric(config, rng(seed)) for seed in range(50)]
+    assert all(not draw.jitter and not draw.gray and draw.blur for draw in draws)
+    assert len({draw.flip for draw in draws}) == 2
+    image = torch.randint(0, 256, (channels, 40, 50), dtype=torch.uint8)
+    difference = recolour(image, draws[0]).int() - slow_recolour(image, draws[0]).int()
+    assert difference.abs().max() <= 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_floats_are_not_rounded_and_left_as_they_were(seed: int) -> None:
+    draw = draw_photometric(ViewsConfig(), rng(seed))
+    exact, before = pixels(seed).float(), pixels(seed).float()
+    found = recolour(exact, draw)
+    assert found.dtype == torch.float32
+    assert torch.equal(exact, before)
+    assert (found - recolour(pixels(seed), draw).float()).abs().max() <= 0.501

@@ -1,5 +1,8 @@
 """The four views as a whole: against Pillow and torchvision, and keyed to (seed, epoch, index) alone."""
 
+from dataclasses import replace
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -11,10 +14,15 @@ from torch import Tensor
 
 from detco_core.contract.config import ViewsConfig
 from detco_core.data.synthetic import photo
-from detco_core.views.crops import draw_crop
-from detco_core.views.patches import draw_cuts
-from detco_core.views.photometric import draw_photometric
+from detco_core.views.auto_augment import draw_auto_augment
+from detco_core.views.crops import draw_crop, resized_crop
+from detco_core.views.operations import apply_steps
+from detco_core.views.patches import cut_patches, draw_cuts
+from detco_core.views.photometric import draw_photometric, recolour
 from detco_core.views.pipeline import ViewPipeline, Views, sample_rng
+from detco_core.views.rand_augment import draw_rand_augment
+
+Policy = Literal["rand_augment", "auto_augment"]
 
 SMALL = ViewsConfig(global_size=64, local_size=60, patch_size=16)
 THEIRS = {
@@ -124,15 +132,99 @@ def test_any_size_of_image_gives_views(size: tuple[int, int], augment: bool) -> 
         assert pipeline(image, sample_rng(0, 0, index)).global_query.shape == (3, 64, 64)
 
 
-def test_rand_augment_changes_global_views_only() -> None:
+@pytest.mark.parametrize("policy", ["rand_augment", "auto_augment"])
+def test_a_policy_changes_global_views_only(policy: Policy) -> None:
     changed, image = 0, photo(2)
+    config = replace(SMALL, augment=policy)
     for index in range(8):
         plain = ViewPipeline(SMALL, local=False)(image, sample_rng(0, 0, index))
-        config = ViewsConfig(global_size=64, local_size=60, patch_size=16, augment="rand_augment")
-        changed += not torch.equal(
-            ViewPipeline(config, local=False)(image, sample_rng(0, 0, index)).global_query, plain.global_query
-        )
+        views = ViewPipeline(config, local=False)(image, sample_rng(0, 0, index))
+        changed += not torch.equal(views.global_query, plain.global_query)
     assert changed >= 6
+    local = ViewPipeline(replace(config, global_scale=(1, 1)), local=True)._local_view
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    assert torch.equal(
+        local(pixels, sample_rng(0, 0, 1)), ViewPipeline(SMALL, local=True)._local_view(pixels, sample_rng(0, 0, 1))
+    )
+
+
+@pytest.mark.parametrize("policy", ["rand_augment", "auto_augment"])
+def test_a_policy_is_applied_after_crop_and_flip_and_before_colours(policy: Policy) -> None:
+    config, image = replace(SMALL, augment=policy), photo(5, (150, 110))
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    for index in range(6):
+        rng = sample_rng(2, 0, index)
+        box, draw = draw_crop(110, 150, config.global_scale, rng), draw_photometric(config, rng)
+        steps = draw_rand_augment(config, rng) if policy == "rand_augment" else draw_auto_augment(rng)
+        view = resized_crop(pixels, box, 64)
+        view = apply_steps(view.flip(-1) if draw.flip else view, steps, config.statistics[0])
+        views = ViewPipeline(config, local=False)(image, sample_rng(2, 0, index))
+        assert torch.equal(views.global_query, recolour(view, draw))
+
+
+def test_patches_have_draws_of_their_own_when_asked_for() -> None:
+    config, image = replace(SMALL, patch_colors="patch"), photo(5, (150, 110))
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    for index in range(4):
+        rng = sample_rng(1, 2, index)
+        region = resized_crop(pixels, draw_crop(110, 150, config.local_scale, rng), 60)
+        patches = cut_patches(region, 3, 16, draw_cuts(3, 4, rng))
+        expected = []
+        for patch in patches:
+            draw = draw_photometric(config, rng)
+            expected.append(recolour(patch.flip(-1) if draw.flip else patch, draw))
+        found = ViewPipeline(config, local=True)._local_view(pixels, sample_rng(1, 2, index))
+        assert torch.equal(found, torch.stack(expected))
+
+
+@pytest.mark.parametrize(
+    ("config", "shape"),
+    [
+        (ViewsConfig(global_size=96, local_size=96, grid=2, patch_size=32), (4, 3, 32, 32)),
+        (ViewsConfig(global_size=33, local_size=68, grid=4, patch_size=17), (16, 3, 17, 17)),
+        (ViewsConfig(global_size=320, local_size=80, grid=1, patch_size=80), (1, 3, 80, 80)),
+        (ViewsConfig(global_size=64, local_size=80, grid=5, patch_size=16, patch_colors="patch"), (25, 3, 16, 16)),
+    ],
+)
+def test_other_sizes_and_grids(config: ViewsConfig, shape: tuple[int, ...]) -> None:
+    for index in range(4):
+        views = ViewPipeline(config, local=True)(photo(index, (120, 90)), sample_rng(0, 0, index))
+        assert views.global_key.shape == (3, config.global_size, config.global_size)
+        assert views.local_query is not None
+        assert views.local_query.shape == shape
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 5, 12])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_any_number_of_channels_is_cropped_flipped_and_blurred_alike(channels: int, dtype: str) -> None:
+    config = replace(SMALL, channels=channels, bit_depth=16 if dtype == "uint16" else 8)
+    top = np.iinfo(dtype).max
+    image = np.random.default_rng(0).integers(0, top, (70, 90, channels), dtype, endpoint=True)
+    for index in range(4):
+        views = ViewPipeline(config, local=True)(image, sample_rng(0, 0, index))
+        assert views.local_key is not None
+        assert views.local_key.shape == (9, channels, 16, 16)
+        assert views.global_query.dtype == (torch.float32 if dtype == "uint16" else torch.uint8)
+        for channel in range(channels):
+            one = replace(config, channels=1)
+            alone = ViewPipeline(one, local=True)(image[:, :, channel, None], sample_rng(0, 0, index))
+            for whole, part in zip(views, alone, strict=True):
+                assert whole is not None
+                assert part is not None
+                # The resize of bytes has a vector form for up to four channels, which rounds otherwise.
+                difference = whole[..., channel : channel + 1, :, :].float() - part.float()
+                assert difference.abs().max() <= 1
+
+
+def test_sixteen_bits_are_finer_than_eight_and_agree_with_them() -> None:
+    gray = np.asarray(photo(1, (90, 70)).convert("L"))[:, :, None]
+    deep = replace(SMALL, channels=1, bit_depth=16)
+    for index in range(4):
+        fine = ViewPipeline(deep, local=True)(gray.astype(np.uint16) * 257, sample_rng(0, 0, index)).global_query
+        coarse = ViewPipeline(replace(deep, bit_depth=8), local=True)(gray, sample_rng(0, 0, index)).global_query
+        assert (fine - coarse.float()).abs().max() <= 1.5
+        assert (fine != fine.round()).any()
+        assert 0 <= fine.min() <= fine.max() <= 255
 
 
 KEYS = st.tuples(st.integers(0, 2**63 - 1), st.integers(0, 2**40), st.integers(0, 2**40))

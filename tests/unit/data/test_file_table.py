@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from detco_core.contract.datasets import DatasetFile
 from detco_core.contract.errors import DataError
-from detco_core.data.filelist import MAX_LINE, read_manifest, tabulate, write_manifest
+from detco_core.data.file_table import MAX_LINE, read_manifest, tabulate, write_manifest
 
 WORDS = st.none() | st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 COUNTS = st.integers(0, 2**40)

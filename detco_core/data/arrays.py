@@ -1,0 +1,113 @@
+"""Image files that are arrays of any number of channels: NumPy's `.npy`, and TIFFs of more bands than Pillow knows."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from detco_core.contract.config.views import MAX_CHANNELS
+from detco_core.contract.errors import DataError
+from detco_core.data.sources import Bytes, not_installed
+
+Pixels = NDArray[Any]
+"""One image: uint8 or uint16, [H, W, C]."""
+
+MAX_PIXELS = 178_956_970
+"""An image with more is refused by its header; twice Pillow's own warning level, above which Pillow opens nothing."""
+MAX_ARRAY_BYTES = 2**30
+"""So is an array with more bytes once it is decoded."""
+
+SUFFIXES = (".npy", ".tif", ".tiff")
+MAGIC: dict[bytes, Literal["npy", "tiff"]] = {
+    b"\x93NUM": "npy",
+    b"II*\0": "tiff",
+    b"MM\0*": "tiff",
+    b"II+\0": "tiff",
+    b"MM\0+": "tiff",
+}
+
+
+def array_format(where: Bytes) -> Literal["npy", "tiff"] | None:
+    """Which of the two formats a file is in, by its first bytes; files are looked into only if named like one."""
+    if isinstance(where, BytesIO):
+        return MAGIC.get(bytes(where.getbuffer()[:4]))
+    if not where.lower().endswith(SUFFIXES):
+        return None
+    try:
+        with Path(where).open("rb") as file:
+            return MAGIC.get(file.read(4))
+    except OSError as error:
+        raise DataError(error.strerror or str(error)) from error
+
+
+def read_npy(where: Bytes) -> Pixels:
+    """Read an array of shape [H, W] or [H, W, C] and of 8- or 16-bit unsigned integers.
+
+    Raises:
+        DataError: with the reason alone.
+    """
+    try:
+        with BytesIO(where.getbuffer()) if isinstance(where, BytesIO) else Path(where).open("rb") as file:
+            version = npy.read_magic(file)
+            read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            shape, _, dtype = read_header(file)
+            _check(shape, dtype)
+            file.seek(0)
+            return _whole(npy.read_array(file, allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"not a whole .npy file: {error}") from error
+
+
+def read_tiff(where: Bytes) -> Pixels:
+    """Read the first page of a TIFF, bands last; needs `tifffile`.
+
+    Raises:
+        DataError: with the reason alone.
+    """
+    try:
+        from tifffile import TiffFile
+    except ImportError as error:
+        raise not_installed("TIFFs of this many bands or bits", "tifffile", "multichannel") from error
+    try:
+        with TiffFile(BytesIO(where.getbuffer()) if isinstance(where, BytesIO) else where) as tiff:
+            page = tiff.pages.first
+            shape, axes = _image_shape(page.shape, page.axes)
+            _check(shape, page.dtype or np.dtype(object))
+            array = page.asarray().reshape(shape)
+    except DataError:
+        raise
+    except Exception as error:  # its parser raises whatever it trips over
+        raise DataError(f"not a whole TIFF: {error}") from error
+    return _whole(np.moveaxis(array, 0, -1) if axes == "SYX" else array)
+
+
+def _image_shape(shape: tuple[int, ...], axes: str) -> tuple[tuple[int, ...], str]:
+    """The shape of one image and its axes, `YX`, `YXS` or `SYX` with S the bands: axes of length 1 are left out."""
+    kept = [(size, axis) for size, axis in zip(shape, axes, strict=True) if size > 1 or axis in "YX"]
+    letters = "".join(axis for _, axis in kept)
+    if letters not in ("YX", "YXS", "SYX"):
+        raise DataError(f"axes {axes} of shape {shape} are not one image")
+    return tuple(size for size, _ in kept), letters
+
+
+def _check(shape: tuple[int, ...], dtype: "np.dtype[Any]") -> None:
+    if dtype not in (np.dtype(np.uint8), np.dtype("<u2"), np.dtype(">u2")):
+        raise DataError(f"values of type {dtype} have no known range: convert them to 8 or 16 unsigned bits")
+    if len(shape) not in (2, 3) or 0 in shape:
+        raise DataError(f"an array of shape {shape} is no image: expected height, width and channels")
+    count = int(np.prod(shape, dtype=np.float64))
+    if count * dtype.itemsize > MAX_ARRAY_BYTES:
+        raise DataError(f"an array of {count * dtype.itemsize} bytes, more than the limit of {MAX_ARRAY_BYTES}")
+
+
+def _whole(array: NDArray[Any]) -> Pixels:
+    pixels = array[:, :, None] if array.ndim == 2 else array
+    height, width, channels = pixels.shape
+    if channels > MAX_CHANNELS:
+        raise DataError(f"{channels} channels (shape {array.shape}), more than the limit of {MAX_CHANNELS}")
+    if height * width > MAX_PIXELS:
+        raise DataError(f"{width}x{height} pixels, more than the limit of {MAX_PIXELS}")
+    return np.ascontiguousarray(pixels, np.uint8 if pixels.dtype.itemsize == 1 else np.uint16)

@@ -1,0 +1,177 @@
+"""Images of any number of channels and of 8 or 16 bits: what a file holds, and its pixels as a run asks for them."""
+
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from detco_core.contract.config import ViewsConfig
+from detco_core.contract.errors import DataError
+from detco_core.data.arrays import Pixels, array_format, read_npy, read_tiff
+from detco_core.data.images import decode_rgb, opened, quiet, sixteen_bits, upright_by
+from detco_core.data.sources import Bytes
+
+PROOF_SIDE = 64
+"""JPEGs are proved at a reduced scale down to this short side: all of their data is still read."""
+LUMA = (0.299, 0.587, 0.114)
+"""ITU-R 601-2 weights of red, green and blue in grey, as Pillow has them."""
+
+
+class Facts(NamedTuple):
+    """What one image file holds."""
+
+    width: int
+    """Pixels, as stored (before EXIF orientation)."""
+    height: int
+    channels: int
+    bit_depth: int
+    """8 or 16."""
+
+
+def inspect(where: Bytes) -> Facts:
+    """Decode an image to its end and say what it is; not for its colours, so `quiet` is the caller's.
+
+    Raises:
+        DataError: with the reason alone, when it cannot be read.
+    """
+    pixels = _read_array(where)
+    if pixels is not None:
+        height, width, channels = pixels.shape
+        return Facts(width, height, channels, 8 * pixels.dtype.itemsize)
+    with opened(where) as image:
+        facts = Facts(*image.size, _channels(image), 16 if _is_deep(image) else 8)
+        image.draft("RGB", (PROOF_SIDE, PROOF_SIDE))
+        image.load()
+        return facts
+
+
+def open_pixels(where: Bytes, short_side: int | None, views: ViewsConfig) -> Image.Image | Pixels:
+    """Decode an image as the views take it: 8-bit RGB as `open_image`, else [H, W, `views.channels`], upright.
+
+    Grey becomes RGB and RGB grey; every other count must be what is stored. 8-bit values in a 16-bit run are spread
+    over the range (times 257), 16-bit values in an 8-bit run keep their high byte.
+
+    Raises:
+        DataError: with the reason alone.
+    """
+    with quiet():
+        return decode(where, short_side, views)
+
+
+def decode(where: Bytes, short_side: int | None, views: ViewsConfig) -> Image.Image | Pixels:
+    """As `open_pixels`, without silencing Pillow's warnings: for use in threads."""
+    if views.channels == 3 and views.bit_depth == 8:
+        return decode_rgb(where, short_side)
+    pixels = _read_array(where)
+    turn = None
+    if pixels is None:
+        pixels, turn = _read_image(where, short_side, views)
+    pixels = _with_depth(_with_channels(_reduced(pixels, short_side), views.channels), views.bit_depth)
+    return pixels if turn is None else _turned(pixels, turn)
+
+
+def _read_array(where: Bytes) -> Pixels | None:
+    """The whole array of a `.npy`, or of a TIFF whose bands or bits Pillow would drop; None: Pillow's to read."""
+    kind = array_format(where)
+    if kind == "npy":
+        return read_npy(where)
+    return None if kind is None or _pillow_reads(where) else read_tiff(where)
+
+
+def _pillow_reads(where: Bytes) -> bool:
+    try:
+        with opened(where) as image:
+            return len(image.getbands()) == _channels(image, palette=1) and not _loses_bits(image)
+    except DataError:
+        return False
+
+
+def _read_image(where: Bytes, short_side: int | None, views: ViewsConfig) -> tuple[Pixels, Image.Transpose | None]:
+    with opened(where) as image:
+        if views.bit_depth == 16 and _loses_bits(image):
+            raise DataError("16-bit colour in this format would lose its low byte: convert it to TIFF or .npy")
+        if short_side is not None:
+            image.draft("L" if views.channels == 1 else "RGB", (short_side, short_side))
+        image.load()
+        return _as_array(image, views.channels), upright_by(image)
+
+
+def _as_array(image: Image.Image, channels: int) -> Pixels:
+    if image.mode == "F":
+        raise DataError("floating-point pixels have no known range: convert the file to 8 or 16 bits")
+    if image.mode.startswith("I"):
+        return sixteen_bits(image)[:, :, None]
+    wanted = {1: "L", 3: "RGB"}.get(channels)
+    if wanted is None and image.mode in ("1", "P"):
+        wanted = "L" if image.mode == "1" else "RGB"
+    pixels: Pixels = np.array(image if wanted in (None, image.mode) else image.convert(wanted))
+    return pixels if pixels.ndim == 3 else pixels[:, :, None]
+
+
+def _channels(image: Image.Image, palette: int = 3) -> int:
+    """Channels as stored; `palette` of a palette image, which shows three."""
+    if image.mode == "P":
+        return palette
+    tags = getattr(image, "tag_v2", None)
+    samples = tags.get(277) if image.format == "TIFF" and tags is not None else None
+    return int(samples) if samples else len(image.getbands())
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether more than 8 bits a channel are stored; to be asked before the image is loaded."""
+    if image.mode.startswith("I"):
+        return True
+    tiles = getattr(image, "tile", ())
+    arguments = tiles[0].args if tiles else ""
+    raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return isinstance(raw, str) and ";16" in raw
+
+
+def _loses_bits(image: Image.Image) -> bool:
+    return _is_deep(image) and not image.mode.startswith("I")
+
+
+def _with_channels(pixels: Pixels, channels: int) -> Pixels:
+    stored = pixels.shape[2]
+    if stored == channels:
+        return pixels
+    if stored == 1 and channels == 3:
+        return np.repeat(pixels, 3, axis=2)
+    if stored == 3 and channels == 1:
+        gray = np.rint(pixels.astype(np.float32) @ np.array(LUMA, np.float32))
+        return gray.astype(pixels.dtype)[:, :, None]
+    raise DataError(f"the image has {stored} channels, and views.channels is {channels}")
+
+
+def _with_depth(pixels: Pixels, bit_depth: int) -> Pixels:
+    if 8 * pixels.dtype.itemsize == bit_depth:
+        return pixels
+    return pixels.astype(np.uint16) * np.uint16(257) if bit_depth == 16 else (pixels >> 8).astype(np.uint8)
+
+
+def _reduced(pixels: Pixels, short_side: int | None) -> Pixels:
+    """The means of blocks of a whole factor a side, as far as the short side stays at least `short_side`."""
+    height, width, channels = pixels.shape
+    factor = min(height, width) // short_side if short_side else 1
+    if factor <= 1:
+        return pixels
+    height, width = height // factor, width // factor
+    total = np.zeros((height, width, channels), np.uint64)
+    for top in range(factor):
+        for left in range(factor):
+            total += pixels[top : height * factor : factor, left : width * factor : factor]
+    return ((total + factor * factor // 2) // (factor * factor)).astype(pixels.dtype)
+
+
+def _turned(pixels: Pixels, turn: Image.Transpose) -> Pixels:
+    flips = {
+        Image.Transpose.FLIP_LEFT_RIGHT: lambda x: x[:, ::-1],
+        Image.Transpose.FLIP_TOP_BOTTOM: lambda x: x[::-1],
+        Image.Transpose.ROTATE_180: lambda x: x[::-1, ::-1],
+        Image.Transpose.TRANSPOSE: lambda x: x.swapaxes(0, 1),
+        Image.Transpose.TRANSVERSE: lambda x: x[::-1, ::-1].swapaxes(0, 1),
+        Image.Transpose.ROTATE_90: lambda x: x.swapaxes(0, 1)[::-1],
+        Image.Transpose.ROTATE_270: lambda x: x.swapaxes(0, 1)[:, ::-1],
+    }
+    turned: Pixels = np.ascontiguousarray(flips[turn](pixels))
+    return turned

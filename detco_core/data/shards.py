@@ -1,0 +1,140 @@
+"""Images in tar shards laid out for WebDataset, read in place: the index keeps where each one starts.
+
+Shards are not streamed: an epoch's order is a permutation of all images, whatever shard they are in, so that it can be
+continued from any step (docs/decisions/056-sources.md).
+"""
+
+import re
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from os import scandir
+from pathlib import Path, PurePosixPath
+
+from detco_core.contract.datasets import IMAGE_SUFFIXES, SHARD_SUFFIX, BrokenFile, DatasetFile
+from detco_core.contract.errors import DataError
+from detco_core.data.file_table import Member, stays_inside
+from detco_core.data.folder import files_in
+from detco_core.data.sources import MAX_BYTES, Bytes, Listing, as_text, excluded, not_installed, unnamed
+
+META = re.compile(r"__[^/]*__($|/)")
+"""Members that describe the shard itself; WebDataset skips them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shards:
+    """The images of one `.tar`, or of all that lie directly in a folder; one image a sample."""
+
+    root: Path
+
+    def listing(self, exclude: Sequence[str] = ()) -> Listing:
+        """As `Source`; `bytes` are known from the shard. An image's path is the shard's and its name in the shard."""
+        unusable: list[BrokenFile] = []
+        return Listing(self._members(exclude, unusable), unusable)
+
+    def open(self, member: Member) -> Bytes:
+        if member.bytes > MAX_BYTES:
+            raise DataError(f"{member.bytes} bytes, more than the limit of {MAX_BYTES}")
+        try:
+            with (self._base / (member.container or "")).open("rb", buffering=0) as shard:
+                shard.seek(member.position)
+                data = shard.read(member.bytes)
+        except OSError as error:
+            raise DataError(f"{member.container}: {error.strerror}") from error
+        if len(data) < member.bytes:
+            raise DataError(f"{member.container} ends before the image does: scan the data set again")
+        return BytesIO(data)
+
+    @property
+    def _base(self) -> Path:
+        return self.root.parent if self.root.is_file() else self.root
+
+    def names(self, exclude: Sequence[str] = ()) -> list[str]:
+        """The shards, relative to where they lie, in the order of their members' paths."""
+        if self.root.is_file():
+            return [self.root.name]
+        try:
+            names = [entry.name for entry in scandir(self.root) if entry.name.lower().endswith(SHARD_SUFFIX)]
+        except OSError as error:
+            raise DataError(f"{self.root} cannot be read: {error.strerror}") from error
+        real = self.root.resolve()
+        found = files_in(str(real), names, real, (SHARD_SUFFIX,))
+        return sorted((name for name in found if not excluded(name, exclude)), key=lambda name: f"{name}/")
+
+    def _members(self, exclude: Sequence[str], unusable: list[BrokenFile]) -> Iterator[DatasetFile]:
+        for shard in self.names(exclude):
+            found = index_shard(self._base / shard, shard, unusable)
+            yield from sorted((file for file in found if not excluded(file.path, exclude)), key=lambda file: file.path)
+
+
+def index_shard(path: Path, name: str, unusable: list[BrokenFile]) -> Iterator[DatasetFile]:
+    """Where each image of a shard is; `name` is the shard's path in the data set.
+
+    Samples are those `webdataset` makes: neighbours whose names agree up to the first dot of the file name. Of a sample
+    with a plain image (`1.jpg` beside `1.mask.png`) that one is taken, else all of its images (`a.1.jpg`, `a.2.jpg`).
+    """
+    try:
+        from webdataset.tariterators import group_by_keys
+    except ImportError as error:
+        raise not_installed("tar shards", "webdataset", "core") from error
+
+    def note(error: Exception) -> bool:
+        unusable.append(BrokenFile(path=name, reason=str(error.args[0])))
+        return True
+
+    members = ({"fname": info.name, "data": info, "__url__": name} for info in _headers(path, name, unusable))
+    for sample in group_by_keys(members, handler=note):
+        for info in _images_of(sample):
+            file = replace(unnamed(f"{name}/{info.name}"), bytes=info.size)
+            yield replace(file, container=name, position=info.offset_data)
+
+
+def _images_of(sample: dict[str, object]) -> list[tarfile.TarInfo]:
+    images = {
+        key: info
+        for key, info in sample.items()
+        if isinstance(info, tarfile.TarInfo) and f".{key}".endswith(IMAGE_SUFFIXES)
+    }
+    plain = [info for key, info in images.items() if f".{key}" in IMAGE_SUFFIXES]
+    return plain[:1] or list(images.values())
+
+
+def _headers(path: Path, name: str, unusable: list[BrokenFile]) -> Iterator[tarfile.TarInfo]:
+    try:
+        with tarfile.open(path, "r:") as shard:
+            for info in shard:
+                # A shard may have millions of members: none is kept, as `webdataset` does it.
+                shard.members = []  # type: ignore[attr-defined]  # the annotations of the library leave it out
+                if info.isreg() and not META.match(info.name) and not _hidden(info.name):
+                    reason = _unreadable(info)
+                    if reason is None:
+                        yield info
+                    else:
+                        unusable.append(BrokenFile(path=as_text(f"{name}/{info.name}"), reason=reason))
+            if not _ended(path, shard.offset):
+                unusable.append(BrokenFile(path=name, reason="cut short or damaged: what follows is not read"))
+    except tarfile.TarError as error:
+        reason = f"not a whole plain tar ({error}); a compressed one cannot be read in place: unpack it"
+        unusable.append(BrokenFile(path=name, reason=reason))
+    except OSError as error:
+        unusable.append(BrokenFile(path=name, reason=error.strerror or str(error)))
+
+
+def _ended(path: Path, offset: int) -> bool:
+    """Whether a tar ends at `offset` by its mark, an empty block: `tarfile` takes anything but a header for the end."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(tarfile.BLOCKSIZE) == tarfile.NUL * tarfile.BLOCKSIZE
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in PurePosixPath(name).parts if part not in (".", ".."))
+
+
+def _unreadable(info: tarfile.TarInfo) -> str | None:
+    if info.issparse():
+        return "a sparse member cannot be read in place"
+    if info.name != as_text(info.name):
+        return "the name is not UTF-8"
+    return None if stays_inside(info.name) else "the name leaves the shard"
