@@ -20,12 +20,8 @@ PRESETS: Mapping[str, str] = {"moco_v2": "moco_v2_r18", "detco": "detco_r18"}
 METHODS = (RANDOM, *PRESETS)
 BACKBONE = "resnet18"
 
-_SHARED: Mapping[str, Any] = {
-    "train.log_every": 10,
-    "train.checkpoint_every": 200,
-    "method.temperature": 0.2,
-    "views.grid": 3,
-}
+_CHECKPOINT_EVERY = 200
+"""Steps: what a run that is cut off loses at most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +40,7 @@ PROFILES: Mapping[str, Profile] = {
     for profile in (
         Profile(
             name="cpu",
-            epochs=10,
+            epochs=8,
             image_size=64,
             overrides={
                 "train.batch_size": 32,
@@ -53,9 +49,10 @@ PROFILES: Mapping[str, Profile] = {
                 "views.global_size": 64,
                 "views.local_size": 96,
                 "views.patch_size": 24,
-                "method.queue_size": 512,
+                "method.queue_size": 256,
                 "method.momentum": 0.99,
-                "optim.lr": 0.06,
+                "optim.lr": 0.01,
+                "optim.warmup_steps": 20,
             },
         ),
         Profile(
@@ -69,9 +66,12 @@ PROFILES: Mapping[str, Profile] = {
                 "views.global_size": 128,
                 "views.local_size": 144,
                 "views.patch_size": 40,
-                "method.queue_size": 512,
+                "method.queue_size": 256,
                 "method.momentum": 0.99,
-                "optim.lr": 0.06,
+                "method.batch_norm": "split",
+                "method.batch_norm_group": 16,
+                "optim.lr": 0.02,
+                "optim.warmup_steps": 40,
                 "device.precision": "bf16",
             },
         ),
@@ -84,8 +84,8 @@ def pretraining(profile: Profile, method: str, seed: int, device: str, epochs: i
     return override(
         preset(PRESETS[method]),
         {
-            **_SHARED,
             **profile.overrides,
+            "train.checkpoint_every": _CHECKPOINT_EVERY,
             "seed": seed,
             "device.kind": device,
             "train.epochs": epochs or profile.epochs,

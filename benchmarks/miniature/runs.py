@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import ROOT, describe
-from benchmarks.miniature.probe import few_label_top1
+from benchmarks.miniature.probe import DRAWS, PENALTY, PER_CLASS, few_label_top1
 from benchmarks.miniature.recipe import BACKBONE, RANDOM, Profile, pretraining
 from detco_core.contract.datasets import DatasetRef
 from detco_core.contract.evaluations import KnnOptions, Source
@@ -29,6 +29,8 @@ from detco_core.evaluation.votes import count_votes, hits
 
 RESULT = "result.json"
 NEIGHBOURS = 10
+PROTOCOL = (NEIGHBOURS, PER_CLASS, DRAWS, PENALTY)
+"""What a result depends on besides its backbone and image size."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +72,9 @@ class Comparison:
     def entry(self, method: str, seed: int) -> Entry:
         """The entry, in the folder that belongs to it and to this recipe."""
         config = None if method == RANDOM else plain(pretraining(self.profile, method, seed, self.device, self.epochs))
-        recipe = digest({"config": config, "images": self.images.digest, "size": self.profile.image_size})
+        recipe = digest(
+            {"config": config, "images": self.images.digest, "protocol": [self.profile.image_size, *PROTOCOL]}
+        )
         name = f"{method}-{seed}-{recipe.removeprefix('sha256:')[:8]}"
         return Entry(method=method, seed=seed, folder=self.work / self.profile.name / name)
 

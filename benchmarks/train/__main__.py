@@ -9,6 +9,7 @@ process. CPU: batch 8, fp32. GPU: batch 256, bf16 and fp32. Results: `results/tr
 """
 
 import argparse
+import gc
 import json
 import os
 from collections.abc import Sequence
@@ -40,8 +41,9 @@ def main(words: Sequence[str] | None = None) -> None:
         measured.append(measure(plan, options.rounds, options.steps or STEPS[plan.kind], WARMUP[plan.kind]))
         print(f"\n{table(measured[-1])}", flush=True)
         write(facts, measured, options.results / f"train-{plan.kind}")
-        if plan.kind == "cuda":
-            torch.cuda.empty_cache()
+        # Hooks hold the networks in circles; their memory must be free before the next are built.
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def plans(options: argparse.Namespace) -> list[Plan]:

@@ -117,15 +117,22 @@ def count_flops(case: Case) -> int:
 
 
 def matmul_rate(plan: Plan, timeline: Timeline[Any]) -> float:
-    """FLOP a second of the best of some square matrix products: what this device can do when it does nothing else."""
+    """FLOP a second of the best of some square matrix products: what this device can do when it does nothing else.
+
+    In fp32 on a GPU with TensorFloat-32 when convolutions have it, so that like is compared with like.
+    """
     side = _MATMUL_SIDE[plan.kind] // (8 if plan.small else 1)
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[plan.precision]
     a, b = (torch.randn(side, side, device=plan.device, dtype=dtype) for _ in range(2))
+    before = torch.get_float32_matmul_precision()
+    if plan.kind == "cuda" and torch.backends.cudnn.allow_tf32:
+        torch.set_float32_matmul_precision("high")
     times = []
     for _ in range(_MATMUL_ROUNDS):
         with timeline.inside("matmul"):
             torch.mm(a, b)
         times.append(timeline.take()["matmul"])
+    torch.set_float32_matmul_precision(before)
     return 2 * side**3 / (min(times) / 1000)
 
 
