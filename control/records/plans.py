@@ -120,6 +120,12 @@ def _check_fit(config: RunConfig, version: DatasetVersion, gpus: int) -> None:
     if version.images is not None and version.images < batch:
         message = f"{version.ref} has {version.images} images, fewer than one batch: lower train.batch_size ({batch})"
         raise InvalidRequest("dataset", message)
+    tracking = config.track.mlflow_uri
+    if tracking is not None and not tracking.startswith(("http://", "https://")):
+        # A folder would let whoever may submit runs write anywhere the worker may.
+        raise InvalidRequest(
+            "overrides.track.mlflow_uri", "must be the http:// or https:// address of a tracking server"
+        )
     if config.monitor.task is not None:
         raise InvalidRequest("overrides.monitor.task", "monitors are not run yet: post evaluations of checkpoints")
 

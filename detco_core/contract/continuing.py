@@ -6,7 +6,16 @@ from typing import Any, NamedTuple
 from detco_core.contract.config import RunConfig
 from detco_core.contract.reader import plain
 
-FREE_KEYS = ("preset", "data.workers", "train.log_every", "train.checkpoint_every", "monitor.", "alarms.", "track.")
+FREE_KEYS = (
+    "preset",
+    "data.workers",
+    "train.log_every",
+    "train.checkpoint_every",
+    "train.warm_start",
+    "monitor.",
+    "alarms.",
+    "track.",
+)
 """Config keys (or beginnings of keys) that no number of the run depends on."""
 LENGTH_KEYS = ("train.steps", "train.epochs")
 """Keys that may differ as well where consent is given to extend the run (`PretrainJob.extend`)."""

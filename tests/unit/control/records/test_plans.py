@@ -47,6 +47,8 @@ def test_a_plan_holds_the_resolved_config(planned: Planning, make_worker: Callab
         ({}, 3, "gpus: train.batch_size (16) must be a multiple of it"),
         ({"train.batch_size": 512, "method.queue_size": 512}, 1, "photos@1 has 300 images, fewer than one batch"),
         ({"monitor.task": "knn", "monitor.dataset": "x"}, 1, "monitors are not run yet"),
+        ({"track.mlflow_uri": "/srv/anywhere"}, 1, "overrides.track.mlflow_uri: must be the http"),
+        ({"track.mlflow_uri": "file:///srv/anywhere"}, 1, "overrides.track.mlflow_uri: must be the http"),
     ],
 )
 def test_numbers_that_do_not_fit_are_refused(
