@@ -79,7 +79,17 @@ def test_a_run_lives_from_submission_to_cancellation(client: DetcoClient, photos
     assert [event.id for event in events[:-1]] == [event["id"] for event in client.runs.history(run["id"])]
     with pytest.raises(Conflict, match="resume"):
         client.runs.resume(run["id"])
+    with pytest.raises(Conflict, match="checkpoint"):
+        client.runs.fork(run["id"], {"train.steps": 40}, carry="all")
     assert client.runs.logs(run["id"]) == "".join(client.runs.follow_logs(run["id"]))
+
+
+def test_weights_come_from_the_allowed_roots(client: DetcoClient) -> None:
+    with pytest.raises(Refused, match="outside"):
+        client.weights.add("/etc/passwd", "resnet18")
+    assert list(client.weights.list()) == []
+    with pytest.raises(NotFound, match="nothing"):
+        client.weights.delete("nothing")
 
 
 def test_a_plan_says_what_departs_from_the_paper(client: DetcoClient, photos: Any) -> None:
