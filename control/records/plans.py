@@ -12,8 +12,10 @@ from control.records.datasets import resolve
 from control.records.estimates import Estimate, estimate
 from control.records.sources import Origin, resolve_init
 from control.records.workers import list_slots
+from detco_core.contract.advice import advice
 from detco_core.contract.config import RunConfig, override
 from detco_core.contract.cost import NETWORKS
+from detco_core.contract.datasets import fits_channels
 from detco_core.contract.paper import PUBLISHED_EPOCHS, Deviation, deviations
 from detco_core.contract.presets import preset
 from detco_core.contract.reader import plain
@@ -117,6 +119,10 @@ def _check_fit(config: RunConfig, version: DatasetVersion, gpus: int) -> None:
     batch = config.train.batch_size
     if batch % gpus:
         raise InvalidRequest("gpus", f"train.batch_size ({batch}) must be a multiple of it: it is shared out evenly")
+    other = [count for count in version.channels or {} if not fits_channels(int(count), config.views.channels)]
+    if other:
+        message = f"{version.ref} holds images of {' and '.join(other)} channels: set it to that, or scan without them"
+        raise InvalidRequest("overrides.views.channels", message)
     if version.images is not None and version.images < batch:
         message = f"{version.ref} has {version.images} images, fewer than one batch: lower train.batch_size ({batch})"
         raise InvalidRequest("dataset", message)
@@ -135,11 +141,8 @@ def _warnings(session: Session, config: RunConfig, version: DatasetVersion, gpus
         yield Warned("dataset_scanning", f"{version.ref} is still being scanned: the run waits, and nothing is counted")
     if version.broken:
         yield Warned("broken_files", f"{len(version.broken)} files of {version.ref} cannot be read and are left out")
-    if version.images is not None and config.method.queue_size > version.images:
-        message = f"the queue holds {config.method.queue_size} keys of {version.images} images: negatives repeat, and"
-        yield Warned(
-            "queue_larger_than_data", f"{message} views of an image meet its own keys; lower method.queue_size"
-        )
+    for known in advice(config, version.images):
+        yield Warned(known.code, known.message)
     if config.method.backbone not in NETWORKS:
         yield Warned(
             "unknown_backbone", f"{config.method.backbone!r} is not known here: {_IF_NONE}, and nothing is estimated"

@@ -13,10 +13,7 @@ from control.errors import NotFound
 from control.records.names import check_name
 from control.records.paging import Listing, Page, paginate
 from control.records.runs import NewRun, create_run
-from detco_core.contract.manifest import ExportFormat
-
-FORMATS: tuple[ExportFormat, ...] = ("onnx", "torchvision")
-"""What an export writes when it is not asked for certain formats."""
+from detco_core.contract.manifest import EXPORT_FORMATS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +26,8 @@ class NewVersion:
     """A checkpoint from `history.get_checkpoint`, or imported weights from `weights.usable_weights`."""
     actor: str
     license: str | None = None
-    formats: Sequence[str] = FORMATS
+    formats: Sequence[str] = EXPORT_FORMATS
+    """Those that the architecture has no equivalent in are left out."""
     """Those that the architecture has no equivalent in are left out."""
     after: tuple[str, ...] = ()
     """Runs that must be completed first."""

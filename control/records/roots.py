@@ -7,24 +7,26 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from control.errors import ForbiddenRoot, InvalidRequest
-from detco_core.contract.datasets import IMAGE_SUFFIXES
+from detco_core.contract.datasets import IMAGE_SUFFIXES, LIST_SUFFIX, ROWS_MARKERS, SHARD_SUFFIX
 
 ACCEPTED_KINDS = ("images", "labelled")
+_FILES = (LIST_SUFFIX, SHARD_SUFFIX)
 _LOOK_AT = 20_000
 """Directory entries looked at before a folder without an image is believed to have none; the scan reads them all."""
 
 
 def resolve_uri(uri: str, roots: Sequence[str]) -> Path:
-    """The existing folder a data set's `uri` names, symlinks followed.
+    """The existing folder, list of files or tar shard that a data set's `uri` names, symlinks followed.
 
     Raises:
-        InvalidRequest: the uri is neither an absolute path nor `file://`, or it names no folder.
+        InvalidRequest: the uri is neither an absolute path nor `file://`, or it names none of these.
         ForbiddenRoot: it lies outside all of `roots` (resolved absolute paths).
     """
-    folder = _allowed(uri, roots)
-    if not _is(folder, Path.is_dir):
-        raise InvalidRequest("uri", f"{uri[:200]!r} is not a folder this service can see")
-    return folder
+    path = _allowed(uri, roots)
+    if not (_is(path, Path.is_dir) or (_is(path, Path.is_file) and path.suffix.lower() in _FILES)):
+        kinds = f"a folder, a list ({LIST_SUFFIX}) or a shard ({SHARD_SUFFIX})"
+        raise InvalidRequest("uri", f"{uri[:200]!r} is not {kinds} that this service can see")
+    return path
 
 
 def resolve_file(uri: str, roots: Sequence[str]) -> Path:
@@ -37,8 +39,8 @@ def resolve_file(uri: str, roots: Sequence[str]) -> Path:
     return file
 
 
-def check_layout(folder: Path, kind: str) -> None:
-    """Look, without reading images, whether `folder` is laid out as its kind asks.
+def check_layout(root: Path, kind: str) -> None:
+    """Look, without reading images, whether `root` is laid out as its kind asks.
 
     Raises:
         InvalidRequest: naming the layout that was expected.
@@ -46,9 +48,11 @@ def check_layout(folder: Path, kind: str) -> None:
     if kind not in ACCEPTED_KINDS:
         raise InvalidRequest("kind", f"{kind!r} is not one of {', '.join(ACCEPTED_KINDS)}")
     if kind == "labelled":
-        _check_labelled(folder)
-    elif not _has_image(folder):
-        raise InvalidRequest("uri", f"{folder} has no file that ends in one of {', '.join(IMAGE_SUFFIXES)}")
+        _check_labelled(root)
+    elif root.is_dir() and not (_has_image(root, (*IMAGE_SUFFIXES, SHARD_SUFFIX)) or _is_saved(root)):
+        endings = ", ".join((*IMAGE_SUFFIXES, SHARD_SUFFIX))
+        message = f"{root} has no file that ends in one of {endings}, nor was it saved by Hugging Face datasets"
+        raise InvalidRequest("uri", message)
 
 
 def _allowed(uri: str, roots: Sequence[str]) -> Path:
@@ -86,9 +90,13 @@ def _check_labelled(folder: Path) -> None:
             raise InvalidRequest("uri", f"{folder} needs {split}/CLASS/ folders with images in them")
 
 
-def _has_image(folder: Path) -> bool:
+def _has_image(folder: Path, endings: tuple[str, ...] = IMAGE_SUFFIXES) -> bool:
     names = (name for _, _, files in os.walk(folder) for name in files if not name.startswith("."))
-    return any(name.lower().endswith(IMAGE_SUFFIXES) for name in islice(names, _LOOK_AT))
+    return any(name.lower().endswith(endings) for name in islice(names, _LOOK_AT))
+
+
+def _is_saved(folder: Path) -> bool:
+    return any((folder / marker).is_file() for marker in ROWS_MARKERS)
 
 
 def _folders(folder: Path) -> list[Path]:

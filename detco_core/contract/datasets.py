@@ -19,6 +19,13 @@ ROWS_MARKERS = ("state.json", "dataset_dict.json")
 """A folder that holds one of them was written by the `save_to_disk` of Hugging Face `datasets`."""
 
 
+def fits_channels(stored: int, wanted: int) -> bool:
+    """Whether an image of `stored` channels can be brought to `wanted`: grey and RGB become each other, alpha is
+    dropped, everything else must be what it is. `stored` 0 was not counted.
+    """
+    return stored in (0, wanted) or (wanted in (1, 3) and stored <= 4)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetFile:
     """One line of the file manifest; `path` is relative to the root, with forward slashes."""

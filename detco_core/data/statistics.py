@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detco_core.contract.config import RunConfig, ViewsConfig
-from detco_core.contract.datasets import ChannelStatistics, DatasetRef
+from detco_core.contract.datasets import ChannelStatistics, DatasetRef, fits_channels
 from detco_core.contract.errors import DataError
 from detco_core.data.channels import decode
 from detco_core.data.file_table import FileTable
@@ -51,14 +51,11 @@ def resolve_statistics(config: RunConfig, ref: DatasetRef, files: ImageFiles) ->
 def check_channels(files: ImageFiles, views: ViewsConfig) -> None:
     """Raise `DataError` when a scanned data set holds images that cannot be brought to `views.channels`."""
     stored = files.table.facts[:, CHANNELS]
-    # Grey and RGB become each other, alpha is dropped; 0 was listed, not scanned.
-    fits = (stored == views.channels) | (stored == 0)
-    if views.channels in (1, 3):
-        fits |= stored <= 4
-    if not fits.all():
-        counts, numbers = np.unique(stored, return_counts=True)
+    counts, numbers = np.unique(stored, return_counts=True)
+    other = [count for count in counts.tolist() if not fits_channels(count, views.channels)]
+    if other:
         there = ", ".join(f"{number} of {count}" for count, number in zip(counts, numbers, strict=True))
-        example = files.table.path(int(np.flatnonzero(~fits)[0]))
+        example = files.table.path(int(np.flatnonzero(np.isin(stored, other))[0]))
         raise DataError(
             f"{files.name} holds images of other than {views.channels} channels ({there}; e.g. {example}): set "
             "views.channels, or scan the data set again without them (exclude)"

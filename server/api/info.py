@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter
 
-from control.records.registry import FORMATS
 from control.records.roots import ACCEPTED_KINDS
 from detco_core import __version__
 from detco_core.contract.evaluations import TASKS
+from detco_core.contract.manifest import EXPORT_FORMATS
 from detco_core.contract.presets import PRESETS
 from server.http.deps import Caller, Shared
 from server.http.middleware import DOCUMENT_BYTES
@@ -31,7 +31,7 @@ def info(_: Caller, services: Shared) -> Info:
             images=settings.max_images,
             boxes=0,
         ),
-        formats=list(FORMATS),
+        formats=list(EXPORT_FORMATS),
         presets=list(PRESETS),
         tasks=list(TASKS),
         dataset_kinds=list(ACCEPTED_KINDS),

@@ -6,9 +6,8 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from control.db.models import Alias, AliasMove, Model, ModelVersion, Pin, Run
-from control.records.registry import FORMATS
 from control.states import Action
-from detco_core.contract.manifest import ExportFormat
+from detco_core.contract.manifest import EXPORT_FORMATS, ExportFormat
 from server.http.schemas.base import Body, Json, Resource, Text, View
 from server.http.schemas.jobs import ProgressView, Waiting, job_fields
 
@@ -30,7 +29,7 @@ class ExportRequest(Body):
     """Of the run: `last` (when it is left out), `best`, or an id."""
     weights: Text | None = None
     """Id or name."""
-    formats: Formats = FORMATS
+    formats: Formats = EXPORT_FORMATS
     """Those the architecture has no equivalent in are left out, and the manifest says why."""
     license: Text | None = None
     priority: int = Field(default=0, ge=-100, le=100)

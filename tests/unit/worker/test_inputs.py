@@ -15,6 +15,7 @@ from control.records.weights import NewWeights, add_weights
 from control.storage.base import file_digest
 from detco_core.contract.errors import DataError, InvalidDocument
 from detco_core.contract.jobs import CheckJob, EvaluateJob, ExportJob, ImportJob, PretrainJob, read_job
+from detco_core.contract.manifest import EXPORT_FORMATS
 from detco_core.contract.presets import smoke
 from detco_core.contract.reader import plain
 from tests.unit.worker.house import House
@@ -241,7 +242,7 @@ def test_an_export_knows_where_its_weights_come_from(house: House) -> None:
     _, folder = prepared(house, "cpu")
     document = read_job(ExportJob, folder / "job.json")
     assert Path(document.checkpoint or "").read_bytes() == b"four"
-    assert (document.formats, document.license, document.created_by) == (registry.FORMATS, "MIT", "ada")
+    assert (document.formats, document.license, document.created_by) == (EXPORT_FORMATS, "MIT", "ada")
     lineage = document.lineage
     assert (lineage.step, lineage.dataset, lineage.method) == (4, "photos@1", "detco")
     assert lineage.dataset_digest == house.photos.digest

@@ -59,6 +59,15 @@ def test_numbers_that_do_not_fit_are_refused(
     assert fault in str(refused.value)
 
 
+def test_images_of_other_channels_are_refused(planned: Planning) -> None:
+    with pytest.raises(InvalidRequest, match=r"overrides.views.channels: photos@1 holds images of 3 and 4 channels"):
+        planned({"views.channels": 5}, channels={"3": 299, "4": 1})
+
+
+def test_grey_and_transparent_images_become_rgb(planned: Planning) -> None:
+    assert planned(channels={"1": 299, "4": 1}).config.views.channels == 3
+
+
 def test_unknown_names_are_refused(engine: Engine, planned: Planning) -> None:
     with pytest.raises(InvalidDocument, match="no_such_key"):
         planned({"train.no_such_key": 1})
@@ -74,9 +83,10 @@ def test_unknown_names_are_refused(engine: Engine, planned: Planning) -> None:
     [
         ({"state": "scanning", "images": None}, {}, 1, "dataset_scanning"),
         ({"broken": [{"path": "a", "reason": "b"}]}, {}, 1, "broken_files"),
-        ({"images": 200}, {}, 1, "queue_larger_than_data"),
+        ({"images": 200}, {}, 1, "queue_exceeds_dataset"),
         ({}, {"method.backbone": "resnet9"}, 1, "unknown_backbone"),
         ({}, {"method.name": "densecl"}, 1, "unknown_method"),
+        ({"channels": {"1": 300}}, {"views.channels": 1}, 1, "views_without_color"),
         ({}, {}, 2, "too_few_slots"),
     ],
 )

@@ -8,7 +8,6 @@ from control.db.models import Checkpoint
 from control.db.session import unit_of_work
 from control.errors import InvalidRequest, NotFound
 from control.records.registry import (
-    FORMATS,
     Export,
     NewVersion,
     add_version,
@@ -22,6 +21,7 @@ from control.records.registry import (
 )
 from control.records.runs import get_run
 from control.storage.base import key_of
+from detco_core.contract.manifest import EXPORT_FORMATS
 
 Exporting = Callable[..., Export]
 
@@ -53,7 +53,7 @@ def test_a_model_is_made_on_first_use_and_counts_on(engine: Engine, export: Expo
             "checkpoint_id": first.version.checkpoint_id,
             "weights_id": None,
             "model_version_id": first.version.id,
-            "formats": list(FORMATS),
+            "formats": list(EXPORT_FORMATS),
             "license": "MIT",
         }
         assert get_version(session, "net", 1).run_id == run.id

@@ -59,7 +59,7 @@ def test_only_absolute_paths_are_accepted(root: Path, uri: str) -> None:
 def test_what_is_not_a_folder_is_refused(root: Path) -> None:
     (root / "file").touch()
     for name in ("file", "missing", "missing\udcff", "x" * 5000):
-        with pytest.raises(InvalidRequest, match="not a folder"):
+        with pytest.raises(InvalidRequest, match="not a folder, a list"):
             resolve_uri(str(root / name), [str(root)])
     with pytest.raises(InvalidRequest, match="NUL"):
         resolve_uri(f"{root}/a\0b", [str(root)])
@@ -74,6 +74,21 @@ def test_images_need_one_file_that_may_be_an_image(root: Path) -> None:
     (folder / "deep" / "er").mkdir(parents=True)
     (folder / "deep" / "er" / "A.JPG").touch()
     check_layout(folder, "images")
+
+
+def test_images_may_be_listed_in_shards_or_saved_as_rows(root: Path) -> None:
+    for name in ("photos/all.txt", "photos/train-0.TAR"):
+        (root / name).touch()
+        assert resolve_uri(str(root / name), [str(root)]) == root / name
+        check_layout(root / name, "images")
+        with pytest.raises(InvalidRequest, match="needs train/CLASS/"):
+            check_layout(root / name, "labelled")
+    check_layout(root / "photos", "images")
+    (root / "rows").mkdir()
+    with pytest.raises(InvalidRequest, match="nor was it saved by"):
+        check_layout(root / "rows", "images")
+    (root / "rows" / "state.json").touch()
+    check_layout(root / "rows", "images")
 
 
 def test_labelled_needs_both_splits(root: Path) -> None:

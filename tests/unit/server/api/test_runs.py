@@ -133,7 +133,7 @@ def test_a_plan_submits_nothing(admin: httpx.Client) -> None:
     assert answer.status_code == 200
     assert plan["config"]["train"]["steps"] == 40
     assert plan["dataset"] == "photos@1"
-    assert {warning["code"] for warning in plan["warnings"]} >= {"queue_larger_than_data", "broken_files"}
+    assert {warning["code"] for warning in plan["warnings"]} >= {"queue_exceeds_dataset", "broken_files"}
     deviations = {deviation["key"]: deviation for deviation in plan["deviations"]}
     assert deviations["method.backbone"] == {
         "key": "method.backbone",

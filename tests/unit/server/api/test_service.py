@@ -9,9 +9,9 @@ from sqlalchemy import update
 
 from control.db.models import Worker
 from control.db.session import unit_of_work
-from control.records.registry import FORMATS
 from control.settings import load_settings
 from detco_core import __version__
+from detco_core.contract.manifest import EXPORT_FORMATS
 from detco_core.contract.presets import PRESETS
 from server.app import make_app
 
@@ -21,7 +21,7 @@ def test_info_says_what_is_taken(house: Any) -> None:
     assert info["version"] == __version__
     assert info["presets"] == list(PRESETS)
     assert info["tasks"] == ["knn"]
-    assert info["formats"] == list(FORMATS)
+    assert info["formats"] == list(EXPORT_FORMATS)
     assert info["limits"]["images"] == house.settings.max_images
     assert (info["default_model"], info["embedded"]) == (None, True)
 

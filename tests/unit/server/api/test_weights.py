@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from control.records.registry import FORMATS
+from detco_core.contract.manifest import EXPORT_FORMATS
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_weights_are_evaluated_and_exported(admin: httpx.Client, house: Any, fil
     made = add(admin, file)
     version = admin.post("/v1/models/foreign/versions", json={"weights": made["id"]}).json()
     assert (version["state"], version["job"]["waiting_reason"]) == ("exporting", "weights_checking")
-    assert version["formats"] == list(FORMATS)
+    assert version["formats"] == list(EXPORT_FORMATS)
     house.bring_in()
     house.export()
     ready = admin.get("/v1/models/foreign/versions/1").json()
