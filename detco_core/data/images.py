@@ -101,8 +101,8 @@ def open_image(where: Bytes | Path, short_side: int | None = None) -> Image.Imag
 
     With `short_side` the image is brought down by a whole factor, as far as its short side stays at least that many
     pixels: JPEG while decoding, at a reduced DCT scale, others by averaging. 16-bit values keep their high byte, an
-    alpha channel is dropped, of an animation the first frame is taken. At most about four bytes a pixel of the stored
-    image are held, and for JPEG of the reduced one.
+    alpha channel is dropped, of an animation the first frame is taken. Memory: four bytes a pixel as stored, up to
+    eight while alpha, CMYK or a palette is converted; for JPEG of the reduced image.
 
     Raises:
         DataError: naming the file, when it cannot be read or has more than `MAX_PIXELS`.
@@ -121,10 +121,12 @@ def decode_rgb(where: Bytes | Path, short_side: int | None = None) -> Image.Imag
             image.draft("RGB", (short_side, short_side))
         image.load()
         turn = upright_by(image)
-        rgb = _rgb(image)
-    factor = min(rgb.size) // short_side if short_side else 1
+        eight = _eight_bits(image)
+    factor = min(eight.size) // short_side if short_side else 1
     if factor > 1:
-        rgb = rgb.reduce(factor)
+        eight = eight.reduce(factor)
+    # Grey is spread over three channels only now: a fourth of the memory until here, the same values.
+    rgb = eight if eight.mode == "RGB" else eight.convert("RGB")
     return rgb if turn is None else rgb.transpose(turn)
 
 
@@ -188,13 +190,15 @@ def upright_by(image: Image.Image) -> Transpose | None:
         return None
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The image as `RGB`, or as `L` where it is grey."""
     if image.mode == "F":
         raise DataError("floating-point pixels have no known range: convert the file to 8 or 16 bits")
     if image.mode.startswith("I"):
-        return Image.fromarray((sixteen_bits(image) >> 8).astype(np.uint8)).convert("RGB")
-    # Pillow would copy what is RGB already, and that may be half a gigabyte.
-    return image if image.mode == "RGB" else image.convert("RGB")
+        return Image.fromarray((sixteen_bits(image) >> 8).astype(np.uint8))
+    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    # Pillow would copy what is in that mode already, and that may be half a gigabyte.
+    return image if image.mode == mode else image.convert(mode)
 
 
 def sixteen_bits(image: Image.Image) -> NDArray[np.uint16]:
@@ -202,4 +206,4 @@ def sixteen_bits(image: Image.Image) -> NDArray[np.uint16]:
     values: NDArray[np.generic] = np.asarray(image)
     if values.dtype.itemsize > 2 and (values.min() < 0 or values.max() > 0xFFFF):
         raise DataError("32-bit pixels outside 0..65535 have no known range: convert the file to 8 or 16 bits")
-    return values.astype(np.uint16)
+    return values.astype(np.uint16, copy=False)

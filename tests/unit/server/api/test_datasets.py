@@ -46,6 +46,16 @@ def test_a_new_version_leaves_the_old_one(admin: httpx.Client, house: Any) -> No
     assert [(item["version"], item["images"], item["exclude"]) for item in listed] == [(2, 4, ["000.png"]), (1, 5, [])]
 
 
+@pytest.mark.parametrize("name", ["named.txt", "packed.tar"])
+def test_a_file_may_be_a_data_set(admin: httpx.Client, house: Any, name: str) -> None:
+    (house.root / name).write_text("a.jpg\n")
+    answer = add(admin, name, house.root / name)
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["root"] == str(house.root / name)
+    house.scan(3)
+    assert admin.get(f"/v1/datasets/{name}").json()["state"] == "ready"
+
+
 def test_runs_may_be_posted_at_once(admin: httpx.Client, house: Any) -> None:
     add(admin, "dogs", house.photos("dogs"))
     run = admin.post("/v1/runs", json={"dataset": "dogs", "preset": "smoke"}).json()
