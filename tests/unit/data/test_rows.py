@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
+from detco_core.contract.datasets import DatasetRef
 from detco_core.contract.errors import DataError
+from detco_core.contract.jobs import CheckJob
 from detco_core.data.file_table import Member, tabulate
+from detco_core.data.images import ImageFiles, open_image
 from detco_core.data.rows import Rows, open_rows
-from detco_core.data.synthetic import write_rows
+from detco_core.data.scan import scan
+from detco_core.data.synthetic import write_photos, write_rows
 
 datasets = pytest.importorskip("datasets")
 pytestmark = pytest.mark.slow
@@ -41,6 +45,22 @@ def read(source: Rows, member: Member) -> bytes:
     where = source.open(member)
     assert isinstance(where, BytesIO)
     return where.getvalue()
+
+
+def test_a_scan_reads_them_and_a_run_follows_its_manifest(tmp_path: Path) -> None:
+    images = [path.read_bytes() for path in write_photos(tmp_path / "photos", 3, (40, 30))]
+    root = write_rows(tmp_path / "rows", [*images, b"broken"])
+    report = scan(CheckJob(folder=str(tmp_path), root=str(root)))
+    assert [(file.path, file.reason) for file in report.broken] == [
+        ("0000000003", "not an image in a supported format")
+    ]
+    manifest = str(tmp_path / "manifest.jsonl")
+    ref = DatasetRef(name="r@1", kind="images", root=str(root), manifest=manifest, digest=report.digest)
+    files = ImageFiles.open(ref)
+    assert [(file.path, file.container, file.position, file.bytes) for file in files] == [
+        (f"{n:010d}", ".", n, len(image)) for n, image in enumerate(images)
+    ]
+    assert open_image(files.bytes(2)).size == (40, 30)
 
 
 def test_splits_are_folders_and_a_selection_keeps_its_order(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_patterns_match_slashes_and_case() -> None:
     assert as_text("caf\udce9") == "caf\\udce9"
 
 
-@pytest.mark.parametrize("kind", ["folder", "list", "shards", "rows", "memory"])
+@pytest.mark.parametrize("kind", ["folder", "list", "shards", "memory", pytest.param("rows", marks=pytest.mark.slow)])
 def test_every_source_opens_the_same_bytes_in_any_order_also_in_another_process(kind: str, tmp_path: Path) -> None:
     images = [path.read_bytes() for path in write_photos(tmp_path / "photos", 5, (24, 18))]
     source = make_source(kind, tmp_path, images)
