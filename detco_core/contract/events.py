@@ -15,6 +15,19 @@ from typing import Any, Literal
 from detco_core.contract.errors import ErrorKind, Fault, InvalidDocument
 from detco_core.contract.reader import canonical_json, plain, read
 
+TRAINING_WARNINGS = {
+    "bad_step": "a step gave NaN or infinity, changed nothing, and was kept for replay",
+    "broken_images": "files that cannot be read; other images were taken in their place",
+    "collapse": "embeddings that are all alike, or a term that stays at chance",
+    "data_starvation": "the loaders are too slow: much of the time goes into waiting for data",
+    "init_keys": "what the run started from, and which keys were taken over",
+    "queue_exceeds_dataset": "the queue is longer than the data set: images are negatives of themselves",
+    "schedule_extended": "the run was made longer: its schedule is laid over the new length",
+    "tracking_failed": "TensorBoard or MLflow is told nothing any more",
+    "views_without_color": "colour operations are left out, for images that are not RGB",
+}
+"""What `Warned.code` may be in a pretraining run."""
+
 EXIT_STOPPED = 75
 """Exit code of a job that was asked to stop (SIGTERM), saved, and left; sysexits' EX_TEMPFAIL."""
 

@@ -74,10 +74,15 @@ def save(path: Path, info: CheckpointInfo, state: Mapping[str, Any]) -> SavedFil
     Raises:
         CheckpointError: it could not be written, e.g. the disk is full; earlier checkpoints are untouched.
     """
+    return write_tensors(path, {"format": FORMAT, "info": _plain_info(info), "state": dict(state)})
+
+
+def write_tensors(path: Path, content: Mapping[str, Any]) -> SavedFile:
+    """Write tensors and plain values atomically; raises as `save` does."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(temporary, {"format": FORMAT, "info": _plain_info(info), "state": dict(state)})
+        _write(temporary, dict(content))
         saved = SavedFile(path=path, bytes=temporary.stat().st_size, sha256=file_digest(temporary))
         temporary.rename(path)
         _sync_folder(path.parent)
@@ -85,7 +90,7 @@ def save(path: Path, info: CheckpointInfo, state: Mapping[str, Any]) -> SavedFil
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise CheckpointError(
-            f"cannot write checkpoint {path}: {_reason(error)}; free disk space or mend the folder; "
+            f"cannot write {path}: {_reason(error)}; free disk space or mend the folder; "
             "earlier checkpoints are unharmed and the run can continue from the last of them"
         ) from error
     return saved
@@ -102,15 +107,19 @@ def load(path: Path, sha256: str | None = None, *, mmap: bool = False) -> Checkp
     Raises:
         CheckpointError: naming the file: missing, damaged, of another digest or another format.
     """
+    return _checked(path, read_tensors(path, sha256, mmap=mmap))
+
+
+def read_tensors(path: Path, sha256: str | None = None, *, mmap: bool = False) -> Any:
+    """Read what `write_tensors` wrote onto the CPU; arguments and errors as of `load`."""
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
     if sha256 is not None and (found := file_digest(path)) != sha256:
         raise CheckpointError(f"checkpoint {path} is damaged or another file: digest {found}, expected {sha256}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
         raise CheckpointError(f"checkpoint {path} is damaged, or is no checkpoint: {error}") from error
-    return _checked(path, content)
 
 
 def prune(folder: Path, keep: int | None) -> None:
@@ -118,6 +127,11 @@ def prune(folder: Path, keep: int | None) -> None:
     if keep is not None:
         for path in sorted(folder.glob("step-*.pt"))[:-keep]:
             path.unlink()
+
+
+def whole(path: Path) -> SavedFile:
+    """A file that another program finished, with its digest."""
+    return SavedFile(path=path, bytes=path.stat().st_size, sha256=file_digest(path))
 
 
 def file_digest(path: Path) -> str:

@@ -1,35 +1,39 @@
 """The pretraining job: everything a run needs is built here, once, and handed to the trainer."""
 
-import logging
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from detco_core.contract.config import RunConfig
+from detco_core.contract.errors import Fault, InvalidDocument
 from detco_core.contract.events import Finished, Started, Stopped, Warned
 from detco_core.contract.jobs import PretrainJob
 from detco_core.data.images import ImageFiles
 from detco_core.data.loaders import make_loader, steps_per_epoch
-from detco_core.method.catalog import make_method
 from detco_core.method.detco import DetCo
 from detco_core.runtime import checkpoint, distributed
-from detco_core.runtime.device import check_precision, make_scaler, memory_format, open_device
-from detco_core.runtime.optim import make_optimizer
+from detco_core.runtime.compilation import compile_all
+from detco_core.runtime.device import check_precision, open_device
 from detco_core.runtime.reporter import Reporter
-from detco_core.runtime.seeding import seed_all
 from detco_core.runtime.stop import StopRequest
-from detco_core.train.console import open_console
+from detco_core.train.alarms import Alarms
+from detco_core.train.bad_steps import BadSteps
+from detco_core.train.console import open_console, say_end
+from detco_core.train.init import require_init, start_from
 from detco_core.train.narrator import Length, Narrator
 from detco_core.train.record import environment
-from detco_core.train.resume import check_resumable
-from detco_core.train.state import Stateful, restore
+from detco_core.train.resume import check_resumable, extension
+from detco_core.train.state import Stateful, make_stateful, restore
+from detco_core.train.step import Stepper
+from detco_core.train.tracks import open_tracks
 from detco_core.train.trainer import Trainer
 from detco_core.views.pipeline import ViewPipeline
-
-_log = logging.getLogger(__name__)
 
 
 def run(job: PretrainJob, reporter: Reporter, stop: StopRequest) -> Finished | Stopped:
@@ -43,70 +47,104 @@ def run(job: PretrainJob, reporter: Reporter, stop: StopRequest) -> Finished | S
     with distributed.process_group(device), ExitStack() as cleanup:
         trainer = make_trainer(job, reporter, stop, device)
         cleanup.enter_context(closing(trainer.batches))
-        cleanup.enter_context(trainer.narrator.console)
+        cleanup.enter_context(trainer.narrator)
         ended = trainer.train()
-    if isinstance(ended, Stopped) and distributed.rank() == 0:
-        path = checkpoint.checkpoint_path(Path(job.folder), ended.step)
-        _log.info("stopped at step %d; to continue, run the same command with --resume %s", ended.step, path)
+        say_end(ended, Path(job.folder))
     return ended
 
 
 def make_trainer(job: PretrainJob, reporter: Reporter, stop: StopRequest, device: torch.device) -> Trainer:
     """Build the run, at its start or where its checkpoint left it, and announce it."""
-    config = job.config
+    config, visible = job.config, distributed.rank() == 0
+    require_init(job)
     files = ImageFiles.open(job.dataset)
     length = _length(config, files)
-    stateful = _make_stateful(config, device)
-    done = _resume(job, stateful, length) if job.resume is not None else 0
-    reporter.emit(
-        Started(environment=environment(config, device, stateful.method.batch_norm), resumed_from=done or None)
+    stateful = make_stateful(config, device)
+    start = _start(job, stateful, length)
+    model = _parallel(_compiled(stateful.method, config, device), device)
+    narrator = Narrator(
+        folder=Path(job.folder),
+        length=length,
+        reporter=reporter,
+        console=open_console(visible=visible),
+        alarms=Alarms(config=config),
+        tracks=open_tracks(job, start.done, visible=visible),
     )
-    _warn(config, files, reporter)
+    reporter.emit(
+        Started(
+            environment={**environment(config, device, stateful.method.batch_norm), **start.record},
+            resumed_from=start.done or None,
+        )
+    )
+    for warning in (*start.warnings, *_warnings(config, files)):
+        narrator.warn(warning)
     batches = make_loader(
         files,
         ViewPipeline(config.views, stateful.method.uses_patches),
         config,
         rank=distributed.rank(),
         world=distributed.world_size(),
-        start_step=done,
+        start_step=start.done,
         steps=length.steps,
     )
-    console = open_console(visible=distributed.rank() == 0)
     return Trainer(
         job=job,
         length=length,
-        device=device,
-        run=stateful,
-        model=_parallel(stateful.method, device),
+        stepper=Stepper(config=config, device=device, run=stateful, model=model, steps=length.steps),
         batches=batches,
-        narrator=Narrator(folder=Path(job.folder), length=length, reporter=reporter, console=console),
+        narrator=narrator,
+        bad_steps=BadSteps(job=job, narrator=narrator, name_of=files.table.path),
         stop=stop,
-        done=done,
+        done=start.done,
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Start:
+    """Where a run begins."""
+
+    done: int = 0
+    """Steps done before."""
+    record: dict[str, Any] = field(default_factory=dict)
+    """For the run's record."""
+    warnings: tuple[Warned, ...] = ()
+
+
+def _start(job: PretrainJob, stateful: Stateful, length: Length) -> _Start:
+    """Bring the run to where the job says it starts: a checkpoint of its own, other weights, or as it is."""
+    if job.resume is not None:
+        return _resume(job, stateful, length, job.resume)
+    if job.init is None:
+        return _Start()
+    record, report = start_from(job.init, stateful.method, job.config)
+    return _Start(record={"init": record}, warnings=(report,))
+
+
+def _resume(job: PretrainJob, stateful: Stateful, length: Length, path: str) -> _Start:
+    """Continue from the job's checkpoint."""
+    found = checkpoint.load(Path(path), job.resume_sha256)
+    check_resumable(found.info, job, length.steps_per_epoch, distributed.world_size())
+    extended = extension(found.info, job, length.steps)
+    restore(stateful, found.state)
+    if extended is None:
+        return _Start(done=found.info.step)
+    return _Start(done=found.info.step, record={"extended": extended.details}, warnings=(extended,))
 
 
 def _length(config: RunConfig, files: ImageFiles) -> Length:
     per_epoch = steps_per_epoch(files, config)
     epochs, steps = config.train.epochs, config.train.steps
+    share = config.train.batch_size // distributed.world_size()
+    if share % config.train.accumulate:
+        message = f"must divide the {share} images a process takes of each step"
+        raise InvalidDocument("run config", (Fault("train.accumulate", message),))
     return Length(steps=epochs * per_epoch if epochs is not None else steps or 0, steps_per_epoch=per_epoch)
 
 
-def _make_stateful(config: RunConfig, device: torch.device) -> Stateful:
-    seed_all(config.seed)
-    method = make_method(config).to(device).to(memory_format=memory_format(config.device)).train()
-    return Stateful(
-        method=method,
-        optimizer=make_optimizer(method.query.parameters(), config.optim),
-        scaler=make_scaler(config.device, device),
-    )
-
-
-def _resume(job: PretrainJob, stateful: Stateful, length: Length) -> int:
-    """Continue from the job's checkpoint; returns the steps already done."""
-    found = checkpoint.load(Path(job.resume or ""), job.resume_sha256)
-    check_resumable(found.info, job, length.steps_per_epoch, distributed.world_size())
-    restore(stateful, found.state)
-    return found.info.step
+def _compiled(method: DetCo, config: RunConfig, device: torch.device) -> DetCo:
+    if config.device.compile:
+        compile_all((method.query, method.key), device)
+    return method
 
 
 def _parallel(method: DetCo, device: torch.device) -> nn.Module:
@@ -122,12 +160,11 @@ def _parallel(method: DetCo, device: torch.device) -> nn.Module:
     )
 
 
-def _warn(config: RunConfig, files: ImageFiles, reporter: Reporter) -> None:
+def _warnings(config: RunConfig, files: ImageFiles) -> Iterator[Warned]:
     queue, images = config.method.queue_size, len(files)
     if queue > images:
         message = (
             f"the queue ({queue}) is longer than the data set ({images} images): an image's own keys of earlier epochs "
             "are among its negatives; lower method.queue_size"
         )
-        details = {"queue_size": queue, "images": images}
-        reporter.emit(Warned(code="queue_exceeds_dataset", message=message, details=details))
+        yield Warned(code="queue_exceeds_dataset", message=message, details={"queue_size": queue, "images": images})

@@ -39,6 +39,9 @@ def environment(config: RunConfig, device: torch.device, batch_norm: str) -> dic
         "world_size": distributed.world_size(),
         "precision": config.device.precision,
         "deterministic": config.device.deterministic,
+        "channels_last": config.device.channels_last,
+        "compiled": config.device.compile,
+        "micro_batches": config.train.accumulate,
         "batch_norm": batch_norm,
         "deviations": plain(deviations(config, distributed.world_size())),
     }

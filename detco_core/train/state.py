@@ -6,10 +6,14 @@ from typing import Any
 
 import torch
 
+from detco_core.contract.config import RunConfig
 from detco_core.contract.errors import CheckpointError
+from detco_core.method.catalog import make_method
 from detco_core.method.detco import DetCo
 from detco_core.runtime import distributed
-from detco_core.runtime.seeding import random_state, restore_random_state
+from detco_core.runtime.device import make_scaler, memory_format
+from detco_core.runtime.optim import make_optimizer
+from detco_core.runtime.seeding import random_state, restore_random_state, seed_all
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +24,17 @@ class Stateful:
     """Both encoders, heads, queues and their pointer."""
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
+
+
+def make_stateful(config: RunConfig, device: torch.device) -> Stateful:
+    """A run at step 0, with the random weights and queues of its seed."""
+    seed_all(config.seed)
+    method = make_method(config).to(device).to(memory_format=memory_format(config.device)).train()
+    return Stateful(
+        method=method,
+        optimizer=make_optimizer(method.query.parameters(), config.optim),
+        scaler=make_scaler(config.device, device),
+    )
 
 
 def collect(run: Stateful) -> dict[str, Any]:

@@ -5,27 +5,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from detco_core.contract.config import RunConfig
 from detco_core.contract.errors import NumericsError
 from detco_core.contract.events import Finished, Stopped
 from detco_core.contract.jobs import PretrainJob
 from detco_core.data.loaders import Batch
-from detco_core.method.detco import Contrasts
 from detco_core.method.momentum import momentum_at
 from detco_core.runtime import checkpoint, distributed
-from detco_core.runtime.device import autocast, to_layout
+from detco_core.runtime.memory import memory
 from detco_core.runtime.meters import Speed
-from detco_core.runtime.optim import gradient_norm, set_learning_rate
-from detco_core.runtime.schedule import learning_rate
 from detco_core.runtime.stop import StopRequest
-from detco_core.train.monitors import watch
+from detco_core.train.bad_steps import REMEDY, BadSteps
+from detco_core.train.monitors import queue_values, watch
 from detco_core.train.narrator import Length, Narrator
 from detco_core.train.record import software
-from detco_core.train.state import Stateful, collect
-from detco_core.views.batched import normalise
-from detco_core.views.pipeline import Views
+from detco_core.train.state import collect
+from detco_core.train.step import Outcome, Stepper
 
 
 @dataclass(kw_only=True)
@@ -34,16 +31,14 @@ class Trainer:
 
     job: PretrainJob
     length: Length
-    device: torch.device
-    run: Stateful
-    model: nn.Module
-    """The method, or its DDP wrapper."""
+    stepper: Stepper
     batches: Generator[Batch]
     """From step `done` on."""
     narrator: Narrator
+    bad_steps: BadSteps
     stop: StopRequest
     done: int = 0
-    """Optimizer steps done."""
+    """Steps done."""
     speed: Speed = field(default_factory=Speed)
     losses: Tensor = field(default_factory=lambda: torch.zeros(()))
     """Sum of the losses since the last look: one bad loss spoils it, and no step has to wait for the GPU."""
@@ -55,13 +50,12 @@ class Trainer:
             NumericsError: the loss is not finite; no checkpoint is written from there on.
             CheckpointError: a checkpoint cannot be written.
         """
-        self.losses = torch.zeros((), device=self.device)
+        self.losses = torch.zeros((), device=self.stepper.device)
         while self.done < self.length.steps:
             with self.speed.waiting():
                 batch = next(self.batches)
-            output = self.step(batch)
-            self.done += 1
-            self.tell(batch, output)
+            outcome = self.step(batch)
+            self.tell(batch, outcome)
             stopping = distributed.any_process(self.stop.requested)
             if stopping or self.done == self.length.steps or self.done % self.config.train.checkpoint_every == 0:
                 self.save()
@@ -73,58 +67,53 @@ class Trainer:
     def config(self) -> RunConfig:
         return self.job.config
 
-    def step(self, batch: Batch) -> Contrasts:
-        """One optimizer step."""
-        optimizer, scaler = self.run.optimizer, self.run.scaler
-        set_learning_rate(optimizer, learning_rate(self.config.optim, self.done, self.length.steps))
-        self.run.method.move_key(momentum_at(self.config.method, self.done, self.length.steps))
-        views = self.prepare(batch.views)
-        with autocast(self.config.device, self.device):
-            output: Contrasts = self.model(views)
-        optimizer.zero_grad(set_to_none=True)
-        scaler.scale(output.loss).backward()  # type: ignore[no-untyped-call]  # torch has no annotation here
-        scaler.unscale_(optimizer)
-        scaler.step(optimizer)
-        scaler.update()
-        self.run.method.enqueue([output.keys])
-        self.losses += output.loss.detach()
-        return output
+    def step(self, batch: Batch) -> Outcome:
+        """One step, kept for replay and counted when it went bad."""
+        outcome = self.stepper(self.stepper.prepare(batch.views), self.done)
+        self.done += 1
+        self.bad_steps.saw(batch, outcome, self.stepper.run)
+        if outcome.skipped is None:
+            self.losses += outcome.loss
+        return outcome
 
-    def prepare(self, views: Views) -> Views:
-        """Bytes as they were loaded to normalised floats on the device."""
-        mean, std = self.config.views.statistics
-
-        def ready(x: Tensor) -> Tensor:
-            moved = x.to(self.device, non_blocking=True)
-            return to_layout(normalise(moved, mean, std), self.config.device)
-
-        return Views(*(x if x is None else ready(x) for x in views))  # type: ignore[arg-type]  # a None stays in its place
-
-    def tell(self, batch: Batch, output: Contrasts) -> None:
+    def tell(self, batch: Batch, outcome: Outcome) -> None:
         """Events about the step just done."""
         self.speed.step(self.config.train.batch_size)
         self.narrator.progress(self.done, self.speed)
         self.narrator.broken(batch.broken)
         if self.done % self.config.train.log_every == 0 or self.done == self.length.steps:
             self.check_numbers()
-            parameters = self.run.method.query.parameters()
-            values = watch(self.run.method, output, gradient_norm(parameters))
-            values["lr"] = self.run.optimizer.param_groups[0]["lr"]
-            self.narrator.metrics(self.done, values)
+            self.narrator.metrics(self.done, watch(self.stepper.run.method, outcome) | self.circumstances())
+
+    def circumstances(self) -> dict[str, float]:
+        """The values of a metric event that the host knows by itself."""
+        config, scaler = self.config, self.stepper.run.scaler
+        batch, left = config.train.batch_size, self.speed.eta_seconds(self.length.steps - self.done)
+        return {
+            "lr": self.stepper.run.optimizer.param_groups[0]["lr"],
+            "momentum": momentum_at(config.method, self.done - 1, self.length.steps),
+            **queue_values(self.done * batch, batch, config.method.queue_size),
+            "data_wait": self.speed.data_wait,
+            "images_per_second": self.speed.images_per_second,
+            **({} if left is None else {"eta_seconds": left}),
+            **memory(self.stepper.device),
+            **({"loss_scale": scaler.get_scale()} if scaler.is_enabled() else {}),
+            "skipped_steps": float(self.bad_steps.skipped),
+        }
 
     def check_numbers(self) -> None:
         """Stop the run if a loss since the last look was not finite."""
         if not torch.isfinite(distributed.mean(self.losses)).item():
             raise NumericsError(
-                f"the loss became NaN or infinite at or before step {self.done}: lower optim.lr, add "
-                "optim.warmup_steps, or use device.precision fp32; continue from an earlier checkpoint"
+                f"the loss became NaN or infinite at or before step {self.done}: {REMEDY}; to have the very step kept "
+                "for replay, continue with alarms.skip_bad_steps 1"
             )
         self.losses.zero_()
 
     def save(self) -> None:
         """Write a checkpoint and say so; all processes take part, rank 0 writes."""
         self.check_numbers()
-        state = collect(self.run)
+        state = collect(self.stepper.run)
         if distributed.rank() == 0:
             path = checkpoint.checkpoint_path(Path(self.job.folder), self.done)
             saved = checkpoint.save(path, self.describe(), state)

@@ -28,9 +28,10 @@ class AlarmConfig:
     """When a run warns a person; each alarm is told once until it is over. 0 switches the first three off."""
 
     collapse_std: float = 0.1
-    """Embedding std, as a share of its full 1 / sqrt(dim), under which a stage counts as collapsed."""
+    """Embedding std, as a share of its full 1 / sqrt(dim), under which an embedding counts as collapsed when it stays
+    there for `stuck_steps`: a fresh network starts that flat."""
     stuck_steps: int = 1000
-    """Steps after which a term whose loss is still at chance, ln(queue_size + 1), counts as stuck."""
+    """Steps in a row after which a term whose loss is still at chance, ln(queue_size + 1), counts as stuck."""
     data_wait: float = 0.5
     """Share of the time spent waiting for data above which the loaders are too slow."""
     skip_bad_steps: int = 0

@@ -93,7 +93,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_and_says_so(tmp_path: Path, s
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, state: dict[str, Any]) -> None:
     (tmp_path / "checkpoints").write_text("a file where the folder should be")
-    with pytest.raises(CheckpointError, match="cannot write checkpoint"):
+    with pytest.raises(CheckpointError, match=r"cannot write .*checkpoints"):
         save(checkpoint_path(tmp_path, 10), INFO, state)
 
 

@@ -1,6 +1,7 @@
 """Real training jobs on made-up photos, small enough for a fraction of a second a step."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from detco_core.contract.jobs import PretrainJob
 from detco_core.contract.presets import preset
 from detco_core.data.synthetic import write_photos
 from detco_core.runtime.reporter import Reporter
+from detco_core.runtime.stop import StopRequest
+from detco_core.train.job import make_trainer
+from detco_core.train.trainer import Trainer
 
 TINY = {
     "train.steps": 3,
@@ -74,6 +78,20 @@ def reporter(tmp_path: Path) -> Iterator[Reporter]:
     """Of the job that `tiny_job` builds without a name."""
     with Reporter(tmp_path / "job") as reporter:
         yield reporter
+
+
+@pytest.fixture
+def trainer_of() -> Callable[..., AbstractContextManager[Trainer]]:
+    """A context: the trainer of a job on the CPU, ready to train, its loaders and files closed afterwards."""
+
+    @contextmanager
+    def build(job: PretrainJob, stop: StopRequest | None = None) -> Iterator[Trainer]:
+        with Reporter(Path(job.folder)) as reporter:
+            trainer = make_trainer(job, reporter, stop or StopRequest(), torch.device("cpu"))
+            with closing(trainer.batches), trainer.narrator:
+                yield trainer
+
+    return build
 
 
 @pytest.fixture

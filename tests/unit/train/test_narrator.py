@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from detco_core.contract.config import RunConfig
 from detco_core.contract.events import Body, Metrics, Progress, Warned
 from detco_core.runtime.meters import Speed
 from detco_core.runtime.reporter import Reporter
+from detco_core.train.alarms import Alarms
 from detco_core.train.console import Silent
 from detco_core.train.narrator import NAMED_FILES, Length, Narrator
 
@@ -15,9 +17,10 @@ Told = Callable[..., list[Body]]
 
 
 @pytest.fixture
-def narrator(tmp_path: Path, reporter: Reporter) -> Narrator:
+def narrator(tmp_path: Path, reporter: Reporter, tiny_config: Callable[..., RunConfig]) -> Narrator:
     length = Length(steps=1000, steps_per_epoch=8)
-    return Narrator(folder=tmp_path / "job", length=length, reporter=reporter, console=Silent())
+    alarms = Alarms(config=tiny_config())
+    return Narrator(folder=tmp_path / "job", length=length, reporter=reporter, console=Silent(), alarms=alarms)
 
 
 def test_the_first_and_the_last_step_are_always_told(narrator: Narrator, told: Told) -> None:
