@@ -74,7 +74,8 @@ def open_method(plan: Plan, photos: Path, folder: Path, timeline: Timeline[Any])
 
 def mark_calls(trainer: Trainer, timeline: Timeline[Any]) -> None:
     """Mark where the trainer's step enters and leaves each part; what it computes is not touched."""
-    method, optimizer = trainer.run.method, trainer.run.optimizer
+    run = trainer.stepper.run
+    method, optimizer = run.method, run.optimizer
     mark_forward(method.query, timeline, Part.QUERY_FORWARD)
     mark_forward(method.key, timeline, Part.KEY_FORWARD)
     mark_method(method, "move_key", timeline, Part.MOMENTUM)

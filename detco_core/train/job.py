@@ -1,8 +1,7 @@
 """The pretraining job: everything a run needs is built here, once, and handed to the trainer."""
 
-from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,15 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from detco_core.contract.advice import advice
 from detco_core.contract.config import RunConfig
 from detco_core.contract.errors import Fault, InvalidDocument
 from detco_core.contract.events import Finished, Started, Stopped, Warned
 from detco_core.contract.jobs import PretrainJob
+from detco_core.contract.reader import plain
 from detco_core.data.images import ImageFiles
 from detco_core.data.loaders import make_loader, steps_per_epoch
+from detco_core.data.statistics import resolve_statistics
 from detco_core.method.detco import DetCo
 from detco_core.runtime import checkpoint, distributed
 from detco_core.runtime.compilation import compile_all
@@ -55,9 +57,10 @@ def run(job: PretrainJob, reporter: Reporter, stop: StopRequest) -> Finished | S
 
 def make_trainer(job: PretrainJob, reporter: Reporter, stop: StopRequest, device: torch.device) -> Trainer:
     """Build the run, at its start or where its checkpoint left it, and announce it."""
-    config, visible = job.config, distributed.rank() == 0
     require_init(job)
     files = ImageFiles.open(job.dataset)
+    config, visible = resolve_statistics(job.config, job.dataset, files), distributed.rank() == 0
+    job = replace(job, config=config)
     length = _length(config, files)
     stateful = make_stateful(config, device)
     start = _start(job, stateful, length)
@@ -76,7 +79,7 @@ def make_trainer(job: PretrainJob, reporter: Reporter, stop: StopRequest, device
             resumed_from=start.done or None,
         )
     )
-    for warning in (*start.warnings, *_warnings(config, files)):
+    for warning in (*start.warnings, *(Warned(**plain(found)) for found in advice(config, len(files)))):
         narrator.warn(warning)
     batches = make_loader(
         files,
@@ -158,13 +161,3 @@ def _parallel(method: DetCo, device: torch.device) -> nn.Module:
         broadcast_buffers=False,
         gradient_as_bucket_view=True,
     )
-
-
-def _warnings(config: RunConfig, files: ImageFiles) -> Iterator[Warned]:
-    queue, images = config.method.queue_size, len(files)
-    if queue > images:
-        message = (
-            f"the queue ({queue}) is longer than the data set ({images} images): an image's own keys of earlier epochs "
-            "are among its negatives; lower method.queue_size"
-        )
-        yield Warned(code="queue_exceeds_dataset", message=message, details={"queue_size": queue, "images": images})

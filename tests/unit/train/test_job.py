@@ -90,7 +90,8 @@ def test_epochs_are_counted_in_steps(tiny_job: Jobs, reporter: Reporter) -> None
 def test_a_queue_longer_than_the_data_is_warned_of(tiny_job: Jobs, reporter: Reporter, told: Told) -> None:
     run(tiny_job(train__steps=1, method__queue_size=16), reporter, StopRequest())
     (warning,) = [event for event in told() if isinstance(event, Warned)]
-    assert (warning.code, warning.details) == ("queue_exceeds_dataset", {"queue_size": 16, "images": 12})
+    details = {"queue_size": 16, "images": 12, "recommended": 4}
+    assert (warning.code, warning.details) == ("queue_exceeds_dataset", details)
 
 
 def test_moco_runs_without_local_views(tiny_job: Jobs, reporter: Reporter, told: Told) -> None:
