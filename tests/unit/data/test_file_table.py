@@ -5,6 +5,7 @@ import hashlib
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,13 +14,22 @@ from hypothesis import strategies as st
 
 from detco_core.contract.datasets import DatasetFile
 from detco_core.contract.errors import DataError
-from detco_core.data.file_table import MAX_LINE, read_manifest, tabulate, write_manifest
+from detco_core.data.file_table import MAX_LINE, Member, read_manifest, tabulate, write_manifest
 
 WORDS = st.none() | st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 COUNTS = st.integers(0, 2**40)
+CONTAINERS = st.none() | st.sampled_from(["a.tar", "b/c.tar", "."])
+
+
+def contained(container: str | None, position: int, **fields: Any) -> DatasetFile:
+    return DatasetFile(container=container, position=None if container is None else position, **fields)
+
+
 FILES = st.lists(
     st.builds(
-        DatasetFile,
+        contained,
+        container=CONTAINERS,
+        position=COUNTS,
         path=st.text(st.characters(codec="utf-8", exclude_characters="/."), min_size=1, max_size=12),
         bytes=COUNTS,
         width=COUNTS,
@@ -94,6 +104,10 @@ def test_a_changed_manifest_is_refused(tmp_path: Path) -> None:
         line(path="x" * (MAX_LINE + 1)),
         line(bytes=2**70),
         line(bytes=-1),
+        line(container="a.tar"),
+        line(position=3),
+        line(container="a.tar", position=-1),
+        line(container=5, position=1),
     ],
 )
 def test_a_line_of_another_kind_is_refused_by_number(bad: str, tmp_path: Path) -> None:
@@ -109,6 +123,33 @@ def test_a_path_that_leaves_the_root_is_refused(outside: str, tmp_path: Path) ->
     path.write_text(line(path=outside))
     with pytest.raises(DataError, match="leaves the data set's root"):
         read_manifest(path, None)
+
+
+@pytest.mark.parametrize("outside", ["/etc/a.tar", "../a.tar", ""])
+def test_a_container_that_leaves_the_root_is_refused(outside: str, tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    path.write_text(line(container=outside, position=1))
+    with pytest.raises(DataError, match="leaves the data set's root"):
+        read_manifest(path, None)
+
+
+def test_members_say_where_their_bytes_are() -> None:
+    alone = DatasetFile(path="a.jpg", bytes=5, width=1, height=1, channels=3)
+    packed = dataclasses.replace(alone, path="x.tar/b.jpg", container="x.tar", position=512)
+    table = tabulate([alone, packed, alone])
+    assert [table.member(n) for n in range(3)] == [
+        Member("a.jpg", None, 0, 5),
+        Member("x.tar/b.jpg", "x.tar", 512, 5),
+        Member("a.jpg", None, 0, 5),
+    ]
+    assert tabulate([alone]).spots is None
+
+
+def test_lines_of_files_by_themselves_are_what_they_always_were(tmp_path: Path) -> None:
+    # Digests of data sets scanned before must come out the same again.
+    write_manifest(tmp_path / "m", [DatasetFile(path="a.jpg", bytes=1, width=2, height=3, channels=3)])
+    expected = '{"bytes":1,"channels":3,"height":3,"label":null,"path":"a.jpg","split":null,"width":2}\n'
+    assert (tmp_path / "m").read_text() == expected
 
 
 def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
