@@ -59,6 +59,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"views": {"global_scale": [0.2, 1.1]}}, "views.global_scale"),
     ({"views": {"local_size": 256}}, "views.local_size"),
     ({"views": {"patch_size": 86}}, "views.patch_size"),
+    ({"views": {"blur_sigma": [0.1, 75.0]}}, "views.blur_sigma"),
+    ({"views": {"patch_colors": "patch", "patch_size": 16, "blur_sigma": [0.1, 5.1]}}, "views.blur_sigma"),
     ({"views": {"flip": 1.5}}, "views.flip"),
     ({"views": {"mean": [0.5, 0.5, 0.5], "std": [0.2, 0, 0.2]}}, "views.std"),
     ({"views": {"jitter": [0.4, 0.4, 0.4, 0.6]}}, "views.jitter"),
