@@ -69,7 +69,11 @@ def open_method(plan: Plan, photos: Path, folder: Path, timeline: Timeline[Any])
         folder=str(folder), config=plan.config, dataset=DatasetRef(name="photos@1", kind="images", root=str(photos))
     )
     with Reporter(folder) as reporter:
-        yield MethodCase(make_trainer(job, reporter, StopRequest(), plan.device), timeline)
+        # Its console stays closed: a progress bar would draw over the tables.
+        trainer = make_trainer(job, reporter, StopRequest(), plan.device)
+        yield MethodCase(trainer, timeline)
+        for track in trainer.narrator.tracks:
+            track.close(finished=False)
 
 
 def mark_calls(trainer: Trainer, timeline: Timeline[Any]) -> None:
@@ -80,6 +84,8 @@ def mark_calls(trainer: Trainer, timeline: Timeline[Any]) -> None:
     mark_forward(method.key, timeline, Part.KEY_FORWARD)
     mark_method(method, "move_key", timeline, Part.MOMENTUM)
     mark_method(method, "enqueue", timeline, Part.CONTRAST)
+    # Called when all gradients are there: what follows looks at the numbers, until the optimizer is asked.
+    mark_method(run.scaler, "unscale_", timeline, Part.MONITORS, after=Part.MONITORS)
 
     def backward_starts(_: nn.Module, __: object, output: Contrasts) -> None:
         timeline.switch(Part.CONTRAST)
@@ -102,13 +108,16 @@ def mark_forward(module: nn.Module, timeline: Timeline[Any], part: str) -> None:
     module.register_forward_hook(lambda *_: timeline.leave())
 
 
-def mark_method(owner: object, name: str, timeline: Timeline[Any], part: str) -> None:
-    """Time in a method of `owner` belongs to `part`."""
+def mark_method(owner: object, name: str, timeline: Timeline[Any], part: str, after: str | None = None) -> None:
+    """Time in a method of `owner` belongs to `part`, and from its end on to `after`, when that is given."""
     real: Callable[..., Any] = getattr(owner, name)
 
     def marked(*args: Any, **kwargs: Any) -> Any:
         with timeline.inside(part):
-            return real(*args, **kwargs)
+            result = real(*args, **kwargs)
+        if after is not None:
+            timeline.switch(after)
+        return result
 
     setattr(owner, name, marked)
 
