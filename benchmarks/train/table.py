@@ -30,7 +30,8 @@ def heading(measured: Measured) -> str:
     return (
         f"{plan.preset} on {plan.kind}, batch {plan.batch}, {plan.precision}, {layout}, threads {plan.threads}, "
         f"deterministic {'on' if plan.deterministic else 'off'}; rounds {len(rounds)}.\n"
-        f"One step in {plan.log_every} tells the monitors (a run: one in 10). A matmul reaches {measured.matmul / 1e9:,.0f} GFLOP/s.\n"
+        f"One step in {plan.log_every} tells the monitors (a run: one in 10). "
+        f"A matmul reaches {measured.matmul / 1e9:,.0f} GFLOP/s.\n"
         "Input is CPU ms on one thread, from made-up 400x300 JPEGs; loading, start-up and checkpoints are left out."
     )
 
