@@ -67,6 +67,7 @@ def _yaml(subject: Subject, weights: str, name: str, base: str, part: str) -> st
     return f"""# Merge over a config of detectron2's model zoo:
 #   cfg.merge_from_file(model_zoo.get_config_file("{base}"))
 #   cfg.merge_from_file("{name}")
+VERSION: 2
 MODEL:
   WEIGHTS: {weights}  # where you put it
   PIXEL_MEAN: {subject.pixel_mean}
