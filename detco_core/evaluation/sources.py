@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from detco_core.contract.config import STAGES, ViewsConfig
-from detco_core.contract.errors import BundleError
+from detco_core.contract.errors import BundleError, CheckpointError
 from detco_core.contract.evaluations import Source
 from detco_core.nets.backbone import StageBackbone, make_backbone
 from detco_core.nets.foreign import backbone_from_weights
 from detco_core.nets.weights import backbone_from_checkpoint
 
 Values = NDArray[np.float32]
+
+_RGB_ONLY = "and labelled data sets are read as 8-bit RGB"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +41,7 @@ def open_source(source: Source) -> FrozenBackbone:
     """Open the source of an evaluation.
 
     Raises:
-        CheckpointError: a checkpoint is missing, damaged, or not what it should be.
+        CheckpointError: a checkpoint is missing, damaged, not what it should be, or does not take 8-bit RGB images.
         WeightsError: a weights file cannot be read, or holds another network.
         BundleError: a bundle is incomplete, or does not take 8-bit RGB images.
         InvalidDocument: the architecture is not known.
@@ -49,8 +51,11 @@ def open_source(source: Source) -> FrozenBackbone:
 
 def _from_checkpoint(source: Source) -> FrozenBackbone:
     backbone, info = backbone_from_checkpoint(_path(source), source.sha256)
+    views = info.config.views
+    if (views.channels, views.bit_depth) != (3, 8):
+        raise CheckpointError(f"{source.path} takes {views.channels} channels of {views.bit_depth} bits, {_RGB_ONLY}")
     description = f"{backbone.architecture} of a {info.config.method.name} checkpoint, step {info.step}"
-    return _from_torch(description, backbone, info.config.views)
+    return _from_torch(description, backbone, views)
 
 
 def _from_random(source: Source) -> FrozenBackbone:
@@ -73,7 +78,7 @@ def _from_bundle(source: Source) -> FrozenBackbone:
     session = Session.open(_path(source), Execution(providers=(CPU,)))
     spec = session.manifest.input
     if (spec.channels, spec.color, spec.bit_depth) != (3, "rgb", 8):
-        raise BundleError(f"{source.path} does not take 8-bit RGB images, and labelled data sets are read as those")
+        raise BundleError(f"{source.path} takes {spec.channels} channels of {spec.bit_depth} bits, {_RGB_ONLY}")
 
     def pooled(images: Tensor, stage: str) -> Values:
         level = session.manifest.level(stage).name

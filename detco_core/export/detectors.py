@@ -99,8 +99,8 @@ def mmdetection_configs(subject: Subject, weights: str) -> Mapping[str, tuple[st
 
 def _python(subject: Subject, weights: str, backbone: Mapping[str, object]) -> str:
     given = "".join(f"        {name}={json.dumps(value)},\n" for name, value in backbone.items())
-    loads = {"gray": 'backend_args=None, color_type="grayscale"'}.get(subject.input.color)
-    reading = f"\n# Images are read with: dict(type='LoadImageFromFile', {loads})\n" if loads else ""
+    gray = subject.input.color == "gray"
+    reading = "\n# In both pipelines: dict(type='LoadImageFromFile', color_type='grayscale')\n" if gray else ""
     return f'''"""Faster R-CNN with FPN on the exported weights: give it to mmdetection's tools/train.py."""
 
 _base_ = "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"

@@ -54,7 +54,7 @@ def check_keys(file: str, library: str, tensors: Mapping[str, Tensor], table: Ta
     if wrong:
         name = wrong[0]
         raise ExportError(
-            f"{file}: {len(wrong)} keys are not as {library} has them; {name} is {shapes.get(name, 'missing')}, "
+            f"{file}: {len(wrong)} keys are not as in the {library}; {name} is {shapes.get(name, 'missing')}, "
             f"should be {table.get(name, 'absent')}"
         )
 

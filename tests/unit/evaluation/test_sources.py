@@ -8,14 +8,16 @@ import pytest
 import torch
 from torchvision import models
 
-from detco_core.contract.config import STAGES, RunConfig
-from detco_core.contract.errors import BundleError, InvalidDocument, WeightsError
+from detco_core.contract.config import STAGES, RunConfig, override
+from detco_core.contract.errors import BundleError, CheckpointError, InvalidDocument, WeightsError
 from detco_core.contract.evaluations import Source
 from detco_core.contract.manifest import InputSpec
+from detco_core.contract.presets import preset
 from detco_core.evaluation.sources import open_source
 from detco_core.inference.session import Session
 from detco_core.inference.tiny import write_tiny_bundle
-from detco_core.runtime.checkpoint import SavedFile
+from detco_core.nets.backbone import make_backbone
+from detco_core.runtime.checkpoint import SavedFile, load, save
 
 
 def test_a_random_source_is_what_a_run_of_that_seed_starts_from(
@@ -65,6 +67,18 @@ def test_a_bundle_for_other_images_is_refused(tmp_path: Path) -> None:
     write_tiny_bundle(tmp_path / "gray", spec=spec)
     with pytest.raises(BundleError, match="8-bit RGB"):
         open_source(Source(kind="bundle", path=str(tmp_path / "gray")))
+
+
+def test_a_checkpoint_for_other_images_is_refused(tmp_path: Path, untrained: SavedFile) -> None:
+    views = {"views.channels": 1, "views.mean": (0.5,), "views.std": (0.2,), "method.queue_size": 16}
+    config = override(preset("smoke"), views)
+    info = replace(load(untrained.path).info, config=config)
+    state = {f"query.backbone.{name}": value for name, value in make_backbone("resnet18", 1).state_dict().items()}
+    gray = save(tmp_path / "gray.pt", info, {"method": state})
+    with pytest.raises(
+        CheckpointError, match="takes 1 channels of 8 bits, and labelled data sets are read as 8-bit RGB"
+    ):
+        open_source(Source(kind="checkpoint", path=str(gray.path)))
 
 
 def test_an_unknown_architecture_is_refused() -> None:

@@ -2,9 +2,12 @@
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
 
 from detco_core.contract.jobs import ExportJob
 from detco_core.contract.manifest import read_manifest
@@ -73,3 +76,20 @@ def test_a_manifest_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_the_formats_are_those_a_job_may_ask_for() -> None:
     assert tuple(FORMATS) == ExportJob(folder="/x", checkpoint="/y").formats
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("section", ["torchvision", "timm", "onnx"])
+def test_the_pages_commands_run(section: str, bundle: Path, tmp_path: Path) -> None:
+    """docs/exports.md, on the ResNet-18 of the tests."""
+    Image.new("RGB", (64, 48)).save(tmp_path / "photo.jpg")
+    page = (Path(__file__).parents[3] / "docs/exports.md").read_text()
+    text = page.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    code = code.replace("exported/bundle", str(bundle)).replace("resnet50", "resnet18")
+    scope: dict[str, object] = {}
+    exec(code.replace("photo.jpg", str(tmp_path / "photo.jpg")), scope)  # noqa: S102 - our own page
+    if section == "torchvision":
+        detector = scope["detector"]
+        assert isinstance(detector, torch.nn.Module)
+        assert set(detector.eval()([torch.rand(3, 64, 64)])[0]) == {"boxes", "labels", "scores"}
