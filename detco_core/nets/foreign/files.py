@@ -1,6 +1,7 @@
 """Opens weights files of every kind as a flat dict of tensors, and never runs code of theirs."""
 
 import pickle
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,8 @@ def _is_plain(value: object) -> bool:
 
 
 def _read_torch(path: Path, *, zipped: bool) -> object:
+    if zipped:
+        _check_stored(path)
     try:
         # Nothing but tensors and plain values; mapped, since of a checkpoint only a part is taken.
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
@@ -94,6 +97,17 @@ def _read_torch(path: Path, *, zipped: bool) -> object:
         return _read_around(path, error)
     except Exception as error:  # a damaged file makes torch raise nearly anything
         raise WeightsError(f"weights file {path} is damaged, or no torch file: {_line(error)}") from error
+
+
+def _check_stored(path: Path) -> None:
+    """Refuse compressed parts, which torch never writes: a small file of them could fill the memory."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            compressed = [part.filename for part in archive.infolist() if part.compress_type != zipfile.ZIP_STORED]
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
+        raise WeightsError(f"weights file {path} is damaged, or no torch file: {_line(error)}") from error
+    if compressed:
+        raise WeightsError(f"{path} is a compressed archive and no torch file: unpack it first")
 
 
 class _Inert:

@@ -14,6 +14,8 @@ from detco_core.contract.manifest import read_manifest
 from detco_core.export.bundle import FORMATS, assembling, describe, write_manifest
 from detco_core.inference.session import Session
 from detco_core.inference.tiny import write_tiny_bundle
+from detco_core.nets.backbone import make_backbone
+from detco_core.nets.foreign import read_foreign
 
 
 def test_a_bundle_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -76,6 +78,19 @@ def test_a_manifest_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_the_formats_are_those_a_job_may_ask_for() -> None:
     assert tuple(FORMATS) == ExportJob(folder="/x", checkpoint="/y").formats
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["resnext50_32x4d"])
+def test_bottlenecks_and_groups_go_out_and_come_back(architecture: str, tmp_path: Path) -> None:
+    backbone = make_backbone(architecture)
+    for name in ("torchvision", "timm", "detectron2", "mmdetection"):
+        path = tmp_path / FORMATS[name].file
+        FORMATS[name].write(backbone, path)
+        tensors, _, report = read_foreign(path, architecture)
+        assert (report.missing, report.unexpected) == ((), ())
+        assert all(torch.equal(tensor, tensors[key]) for key, tensor in backbone.state_dict().items())
+        path.unlink()
 
 
 @pytest.mark.slow

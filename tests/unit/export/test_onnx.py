@@ -9,7 +9,7 @@ import pytest
 
 from detco_core.export.levels import OUTPUTS, torch_levels
 from detco_core.export.onnx import read_onnx, write_onnx
-from detco_core.nets.backbone import StageBackbone
+from detco_core.nets.backbone import StageBackbone, make_backbone
 
 pytestmark = pytest.mark.slow  # tracing takes seconds
 
@@ -62,3 +62,15 @@ def test_equal_weights_give_equal_bytes_and_no_noise(
     write_onnx(backbone, tmp_path / "again.onnx")
     assert (tmp_path / "again.onnx").read_bytes() == (bundle / "model.onnx").read_bytes()
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_network_of_timm_on_images_of_two_channels(tmp_path: Path) -> None:
+    """ConvNeXt: layer norms, GELU, and no padding inside, so sides are multiples of 32."""
+    backbone = make_backbone("timm/convnext_atto", 2).eval()
+    write_onnx(backbone, tmp_path / "model.onnx")
+    reading = read_onnx(backbone, tmp_path / "model.onnx")
+    for shape in ((1, 2, 64, 96), (3, 2, 128, 32)):
+        images = np.random.default_rng(3).standard_normal(shape, dtype=np.float32)
+        expected, got = torch_levels(backbone)(images), reading.levels(images)
+        for name in OUTPUTS:
+            np.testing.assert_allclose(got[name], expected[name], atol=1e-4 * np.abs(expected[name]).max())

@@ -12,8 +12,11 @@ from detco_core.contract.errors import ExportError
 from detco_core.export import timm as exporter
 from detco_core.export.levels import OUTPUTS, torch_levels
 from detco_core.export.timm import read_timm, timm_lacks, write_timm
+from detco_core.nets.backbone import make_backbone
+from detco_core.nets.foreign import read_foreign
 from detco_core.nets.resnet import make_resnet
 from detco_core.nets.stages import StageBackbone
+from detco_core.nets.weights import state_digest
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +65,19 @@ def test_without_timm_its_names_are_held_against_a_table(
 def test_a_file_of_another_network_is_refused(file: Path) -> None:
     with pytest.raises(ExportError, match=r"does not load into timm's resnet50: .*size mismatch"):
         read_timm(make_resnet("resnet50", 3), file)
+
+
+def test_a_network_of_timms_own_without_its_parts_behind_the_last_level(tmp_path: Path) -> None:
+    backbone = make_backbone("timm/convnext_atto", 2).eval()
+    write_timm(backbone, tmp_path / "timm.pth")
+    assert not [name for name in torch.load(tmp_path / "timm.pth", weights_only=True) if name.startswith("head")]
+    images = np.random.default_rng(3).standard_normal((1, 2, 64, 96), dtype=np.float32)
+    expected, got = torch_levels(backbone)(images), read_timm(backbone, tmp_path / "timm.pth").levels(images)
+    for name in OUTPUTS:
+        np.testing.assert_allclose(got[name], expected[name], rtol=1e-5, atol=1e-5)
+    tensors, found, report = read_foreign(tmp_path / "timm.pth", "timm/convnext_atto", in_channels=2)
+    assert (found, report.missing, report.unexpected) == ("timm", (), ())
+    assert state_digest(tensors) == state_digest(backbone.state_dict())
 
 
 def test_what_timm_has() -> None:

@@ -4,6 +4,7 @@ import argparse
 import collections
 import contextlib
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,14 @@ def test_a_missing_and_another_file_are_refused(saved: Save, tmp_path: Path) -> 
     assert same(open_file(path, file_digest(path)).tensors)
     with pytest.raises(WeightsError, match="damaged or another: digest sha256:"):
         open_file(path, "sha256:00")
+
+
+def test_compressed_parts_are_refused_before_they_are_unpacked(saved: Save, tmp_path: Path) -> None:
+    with zipfile.ZipFile(saved(STATE)) as archive, zipfile.ZipFile(tmp_path / "small.pth", "w") as packed:
+        for part in archive.infolist():
+            packed.writestr(part.filename, archive.read(part), compress_type=zipfile.ZIP_DEFLATED)
+    with pytest.raises(WeightsError, match="compressed archive and no torch file"):
+        open_file(tmp_path / "small.pth")
 
 
 def test_a_pickle_too_large_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -112,3 +113,22 @@ def test_a_backbone_with_keys_missing_is_refused(network: State, saved: Save) ->
     network = {name: value for name, value in network.items() if name != "layer4.1.bn2.bias"}
     with pytest.raises(WeightsError, match=r"lacks 1 keys of resnet18 \(layer4\.1\.bn2\.bias\)"):
         backbone_from_weights(saved(network), "resnet18")
+
+
+def test_a_network_of_timm(saved: Save, tmp_path: Path) -> None:
+    with torch.random.fork_rng():
+        network: Any = timm.create_model("convnext_atto", in_chans=2)
+    state = network.state_dict()
+    path = saved(state)
+    tensors, found, report = read_foreign(path, "timm/convnext_atto", in_channels=2)
+    assert (found, report.missing) == ("timm", ())
+    assert report.unexpected == ("head.norm.weight", "head.norm.bias", "head.fc.weight", "head.fc.bias")
+    assert all(torch.equal(tensor, state[name]) for name, tensor in tensors.items())
+    with pytest.raises(WeightsError, match=r"stem\.0\.weight is \[40, 2, 4, 4\], not \[40, 3, 4, 4\]"):
+        read_foreign(path, "timm/convnext_atto")
+    images = torch.rand(1, 2, 64, 64)
+    with torch.inference_mode():
+        expected = network.eval().forward_intermediates(images, intermediates_only=True)
+        got = backbone_from_weights(path, "timm/convnext_atto", in_channels=2)(images)
+        for mine, theirs in zip(got, expected, strict=True):
+            torch.testing.assert_close(mine, theirs)
