@@ -25,12 +25,15 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_every_part_of_a_real_step_is_seen_and_its_numbers_are_not_touched(photos: Path, tmp_path: Path) -> None:
+def test_rounds_go_on_where_the_last_ended_see_every_part_and_touch_no_number(photos: Path, tmp_path: Path) -> None:
     timeline: Timeline[Any] = Timeline(CpuClock())
     with open_method(PLAN, photos, tmp_path / "marked", timeline) as marked:
-        marked.run(2)
-    assert set(timeline.take()) == set(Part) - set(INPUT_PARTS)
+        marked.run(1)
+        assert marked.trainer.done == 1
+        marked.run(1)
     assert marked.trainer.done == 2
+    assert set(timeline.take()) == set(Part) - set(INPUT_PARTS)
+    assert not (tmp_path / "marked" / "checkpoints").exists()
 
     with Reporter(tmp_path / "plain") as reporter:
         dataset = DatasetRef(name="photos@1", kind="images", root=str(photos))
@@ -41,16 +44,6 @@ def test_every_part_of_a_real_step_is_seen_and_its_numbers_are_not_touched(photo
         plain.batches.close()
     for name, value in marked.trainer.stepper.run.method.state_dict().items():
         torch.testing.assert_close(value, plain.stepper.run.method.state_dict()[name], rtol=0, atol=0, msg=name)
-
-
-@pytest.mark.slow
-def test_a_round_feeds_as_many_steps_as_asked_and_the_next_goes_on(photos: Path, tmp_path: Path) -> None:
-    with open_method(PLAN, photos, tmp_path, Timeline(CpuClock())) as case:
-        case.run(1)
-        case.run(2)
-
-    assert case.trainer.done == 3
-    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_the_bare_passes_are_timed_and_leave_gradients() -> None:
