@@ -56,9 +56,9 @@ class MethodCase:
             self.trainer.train()
 
     def _feed(self, steps: int) -> Generator[Batch]:
-        for step in range(steps):
+        for _ in range(steps):
             self.timeline.switch(Part.PREPARE)
-            yield self.batches[step % BATCHES]
+            yield self.batches[self.trainer.done % BATCHES]
         raise EndOfRound
 
 
