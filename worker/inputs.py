@@ -16,7 +16,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
 
-from control.db.models import Attempt, Checkpoint, DatasetVersion, ModelVersion, Run, Weights
+from control.db.models import Attempt, Checkpoint, DatasetVersion, ModelVersion, Run, Weights, Worker
 from control.db.session import read_only
 from control.errors import ArtifactMissing, DigestMismatch
 from control.records import workers
@@ -195,11 +195,13 @@ def _exported(session: Session, draft: _Draft, spec: dict[str, Any]) -> dict[str
 
 def _check(session: Session, draft: _Draft) -> Job:
     version = session.get_one(DatasetVersion, draft.run.spec["dataset_version_id"])
+    worker = session.get_one(Worker, get_attempt(session, draft.run.id, draft.run.fence).worker_id)
     return CheckJob(
         folder=str(draft.folder),
         root=version.root,
         kind=cast(DatasetKind, version.kind),
         exclude=tuple(version.exclude),
+        allowed_roots=tuple(worker.roots),
         run=draft.run.id,
     )
 

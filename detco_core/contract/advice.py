@@ -56,9 +56,10 @@ def views_without_color(views: ViewsConfig) -> tuple[Advice, ...]:
     jitter = views.jitter_probability > 0 and any(views.jitter)
     if views.channels == 3 or not (jitter or views.grayscale_probability > 0):
         return ()
+    images = "images of 1 channel" if views.channels == 1 else f"images of {views.channels} channels"
     message = (
-        f"images of {views.channels} channels have no colours to change: colour jitter (brightness and contrast too) "
-        "and grey are off; crops, flips and blur remain. Set views.jitter_probability and views.grayscale_probability "
-        "to 0 to say that this is meant"
+        f"{images} have no colours to change: colour jitter (brightness and contrast too) and grey are off; crops, "
+        "flips and blur remain. Set views.jitter_probability and views.grayscale_probability to 0 to say that this is "
+        "meant"
     )
     return (Advice(code="views_without_color", message=message, details={"channels": views.channels}),)

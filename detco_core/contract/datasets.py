@@ -28,7 +28,9 @@ def fits_channels(stored: int, wanted: int) -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetFile:
-    """One line of the file manifest; `path` is relative to the root, with forward slashes."""
+    """One line of the file manifest; `path` is relative to the root, with forward slashes, or absolute where the root
+    is a list that names files elsewhere.
+    """
 
     path: str
     bytes: int

@@ -112,6 +112,8 @@ class CheckJob:
     kind: DatasetKind = "images"
     exclude: tuple[str, ...] = ()
     """Glob patterns of relative paths to leave out."""
+    allowed_roots: tuple[str, ...] | None = None
+    """Folders that the lines of a file list may lead into, besides the list's own; None: anywhere, as by hand."""
     run: str = "local"
 
 

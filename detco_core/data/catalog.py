@@ -53,8 +53,10 @@ class Layout(NamedTuple):
                 yield replace(file, label=place.label, split=place.split)
 
 
-def find_source(kind: DatasetKind, root: Path, exclude: Sequence[str] = ()) -> tuple[Layout, Source]:
-    """How `kind` is laid out, and the source that `root` is.
+def find_source(
+    kind: DatasetKind, root: Path, exclude: Sequence[str] = (), allowed: tuple[str, ...] | None = None
+) -> tuple[Layout, Source]:
+    """How `kind` is laid out, and the source that `root` is; `allowed` is where the lines of a list may lead.
 
     Raises:
         DataError: an unsupported kind, a root that is not there, or one that is laid out otherwise.
@@ -67,7 +69,7 @@ def find_source(kind: DatasetKind, root: Path, exclude: Sequence[str] = ()) -> t
     source = layout.find(root, exclude)
     if source is None:
         raise DataError(f"{root} is not laid out as kind {kind!r}: expected {layout.expected}")
-    return layout, source
+    return layout, replace(source, allowed=allowed) if isinstance(source, FileList) else source
 
 
 def source_of(root: Path, table: FileTable) -> Source:

@@ -186,11 +186,15 @@ def _check(file: DatasetFile) -> None:
     for count in map(operator.index, (file.bytes, file.width, file.height, file.channels, file.position or 0)):
         if not 0 <= count < 2**63:
             raise ValueError(f"{count!r} is out of range")
+    if not isinstance(file.path, str):
+        raise ValueError("path must be text")
     if not all(word is None or isinstance(word, str) for word in (file.label, file.split, file.container)):
         raise ValueError("label, split and container must be text or null")
     if (file.container is None) != (file.position is None):
         raise ValueError("container and position go together")
-    if not stays_inside(file.path) or (file.container is not None and not stays_inside(file.container, ".")):
+    # An absolute path is a line of a file list, and followed there only: joined to a folder it stays below it.
+    inside = stays_inside(file.path.lstrip("/") if file.container is None else file.path)
+    if not inside or (file.container is not None and not stays_inside(file.container, ".")):
         raise ValueError(f"path {file.path!r} leaves the data set's root")
 
 

@@ -31,14 +31,17 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class FileList:
-    """The files a text names, one a line: relative to the text's folder, or absolute and inside it."""
+    """The files a text names, one a line: relative to the text's folder, or absolute."""
 
     root: Path
+    allowed: tuple[str, ...] | None = None
+    """Folders besides the text's own that lines may lead into, links followed; None: anywhere."""
 
     def listing(self, exclude: Sequence[str] = ()) -> Listing:
-        """As `Source`. Empty lines are skipped; a line that names no file inside the folder is unusable, by its number.
+        """As `Source`. Empty lines are skipped; a line that names no file it may name is unusable, by its number.
 
-        Whatever a line names is taken for an image, whatever its suffix.
+        Whatever a line names is taken for an image, whatever its suffix. Paths are relative to the text's folder, those
+        outside it absolute.
         """
         first_named: dict[str, int] = {}
         unusable: list[BrokenFile] = []
@@ -54,7 +57,7 @@ class FileList:
         return Listing(map(unnamed, paths), tuple(unusable))
 
     def open(self, member: Member) -> Bytes:
-        return f"{self.root.parent}/{member.path}"
+        return str(self.root.parent / member.path)
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
         try:
@@ -75,15 +78,23 @@ class FileList:
             return "", "the line is not UTF-8"
         if "\0" in text:
             return "", "the line holds a NUL character"
+        try:
+            return self._follow(text)
+        except (OSError, RuntimeError) as error:  # a name too long, a folder that may not be entered, a loop of links
+            return "", f"{text[:200]!r} cannot be followed: {error}"
+
+    def _follow(self, text: str) -> tuple[str, str | None]:
         base = self.root.parent.resolve()
-        # Not `resolve` of the whole, where it can be helped: a link inside the folder keeps its own name.
-        path, real = Path(os.path.normpath(base / text)), (base / text).resolve()
-        named = path if path.is_relative_to(base) else real
-        if not (real.is_relative_to(base) and named.is_relative_to(base)):
-            return "", f"{text!r} is outside the list's folder: put the list into a folder above all of its images"
+        named, real = Path(os.path.normpath(base / text)), (base / text).resolve()
+        roots = None if self.allowed is None else (str(base), *self.allowed)
+        if roots is not None and not any(real.is_relative_to(root) for root in roots):
+            return "", f"{text!r} is outside the folders that data may lie in: {', '.join(roots)}"
         if not real.is_file():
             return "", f"there is no file {text!r}"
-        return named.relative_to(base).as_posix(), None
+        # A link inside the folder keeps its own name.
+        named = named if named.is_relative_to(base) else real
+        path = str(named.relative_to(base) if named.is_relative_to(base) else named)
+        return (path, None) if path == as_text(path) else ("", f"{text!r} leads to a name that is not UTF-8")
 
 
 def _walk(root: Path, exclude: Sequence[str]) -> tuple[list[str], list[BrokenFile]]:

@@ -48,7 +48,7 @@ def scan(job: CheckJob, on_progress: Progress = lambda done, total: None) -> Sca
         DataError: a kind that is not supported, a root that does not fit it, or no readable image in it.
     """
     root = Path(job.root)
-    layout, source = find_source(job.kind, root, job.exclude)
+    layout, source = find_source(job.kind, root, job.exclude, job.allowed_roots)
     listing = source.listing(job.exclude)
     wanted = tabulate(layout.placed(listing.files))
     files: list[DatasetFile] = []

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from detco_core.contract.datasets import DatasetFile
 from detco_core.contract.errors import DataError
 from detco_core.data.file_table import MAX_LINE, Member, read_manifest, tabulate, write_manifest
+from detco_core.data.folder import FileList, Folder
 
 WORDS = st.none() | st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 COUNTS = st.integers(0, 2**40)
@@ -117,10 +118,21 @@ def test_a_line_of_another_kind_is_refused_by_number(bad: str, tmp_path: Path) -
         read_manifest(path, None)
 
 
-@pytest.mark.parametrize("outside", ["/etc/passwd", "../a.jpg", "a/../../b.jpg", ""])
+@pytest.mark.parametrize("outside", ["../a.jpg", "a/../../b.jpg", "", "/", "/a/../../b.jpg"])
 def test_a_path_that_leaves_the_root_is_refused(outside: str, tmp_path: Path) -> None:
     path = tmp_path / "manifest.jsonl"
     path.write_text(line(path=outside))
+    with pytest.raises(DataError, match="leaves the data set's root"):
+        read_manifest(path, None)
+
+
+def test_an_absolute_path_is_followed_by_a_list_only(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    path.write_text(line(path="/elsewhere/a.jpg"))
+    member = read_manifest(path, None).member(0)
+    assert FileList(tmp_path / "list.txt").open(member) == "/elsewhere/a.jpg"
+    assert Path(str(Folder(tmp_path).open(member))) == tmp_path / "elsewhere/a.jpg"
+    path.write_text(line(path="/elsewhere/a.jpg", container="a.tar", position=1))
     with pytest.raises(DataError, match="leaves the data set's root"):
         read_manifest(path, None)
 

@@ -94,10 +94,10 @@ def listed(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def write_list(folder: Path, *lines: str | bytes) -> FileList:
+def write_list(folder: Path, *lines: str | bytes, allowed: tuple[str, ...] | None = ()) -> FileList:
     encoded = [line if isinstance(line, bytes) else line.encode() for line in lines]
     (folder / "train.txt").write_bytes(b"\n".join(encoded))
-    return FileList(folder / "train.txt")
+    return FileList(folder / "train.txt", allowed)
 
 
 def test_a_list_names_files_relative_to_its_folder_or_by_absolute_paths_in_it(listed: Path) -> None:
@@ -131,13 +131,37 @@ def test_every_bad_line_is_named_by_its_number(listed: Path) -> None:
     assert [reason.split(":")[0] for reason in reasons.values()] == [
         "there is no file 'gone.jpg'",
         "there is no file 'deep'",
-        "'../outside/secret.jpg' is outside the list's folder",
-        f"'{outside}' is outside the list's folder",
-        "'out.jpg' is outside the list's folder",
+        "'../outside/secret.jpg' is outside the folders that data may lie in",
+        f"'{outside}' is outside the folders that data may lie in",
+        "'out.jpg' is outside the folders that data may lie in",
         "the line is not UTF-8",
         "the line holds a NUL character",
         "a.jpg was named by line 1 already",
     ]
+
+
+def test_lines_may_lead_into_allowed_folders_and_by_hand_anywhere(listed: Path) -> None:
+    outside = listed.parent / "outside" / "secret.jpg"
+    (listed / "out.jpg").symlink_to(outside)
+    lines = (str(outside), "../outside/secret.jpg", "out.jpg", "a.jpg", "/etc/hostname")
+    source = write_list(listed, *lines, allowed=(str(listed.parent / "outside"),))
+    listing = source.listing()
+    paths = [file.path for file in listing.files]
+    assert paths == [str(outside), "a.jpg", "out.jpg"]
+    assert [file.path for file in listing.unusable] == ["train.txt:2", "train.txt:5"]
+    assert "was named by line 1" in listing.unusable[0].reason
+    assert "/etc/hostname" in listing.unusable[1].reason
+    assert [source.open(Member(path)) for path in paths] == [str(outside), f"{listed}/a.jpg", f"{listed}/out.jpg"]
+    by_hand = write_list(listed, str(outside), "/no/such.jpg", allowed=None).listing()
+    assert [file.path for file in by_hand.files] == [str(outside)]
+    assert [file.reason for file in by_hand.unusable] == ["there is no file '/no/such.jpg'"]
+
+
+def test_lines_that_cannot_be_followed_are_bad_lines(listed: Path) -> None:
+    (listed / "loop.jpg").symlink_to(listed / "loop.jpg")
+    listing = write_list(listed, "x" * 300, "loop.jpg", "a.jpg/b.jpg").listing()
+    assert list(listing.files) == []
+    assert [file.path for file in listing.unusable] == ["train.txt:1", "train.txt:2", "train.txt:3"]
 
 
 def test_a_list_reached_by_a_link_and_absolute_lines_by_the_real_folder(listed: Path) -> None:

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from control.db.models import DatasetVersion, ModelVersion, Weights
+from control.db.models import DatasetVersion, ModelVersion, Weights, Worker
 from control.db.session import open_engine, unit_of_work
 from control.errors import StoreError
 from control.records import history, registry
@@ -290,6 +291,8 @@ def test_a_scan_knows_root_and_exclusions(house: House) -> None:
     _, folder = prepared(house, "cpu")
     document = read_job(CheckJob, folder / "job.json")
     assert (document.root, document.kind, document.exclude) == (house.photos.root, "images", ("*.gif",))
+    roots = house.ask(lambda session: session.scalars(select(Worker)).one().roots)
+    assert document.allowed_roots == tuple(roots) != ()
 
 
 def test_a_store_that_is_away_is_no_fault_of_the_data(house: House) -> None:
