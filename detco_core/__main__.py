@@ -36,6 +36,8 @@ from detco_core.runtime.stop import Interrupted, StopRequest
 _log = logging.getLogger("detco_core")
 
 Closing = Finished | Stopped | Failed
+EXIT_INTERRUPTED = 130
+"""A second Ctrl-C, as a shell reports it; the job has no last event then."""
 _EXIT_CODES: dict[type[Any], int] = {Finished: 0, Stopped: EXIT_STOPPED, Failed: 1}
 
 
@@ -50,8 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Threads that wait by spinning take the cores of their own siblings as soon as anything else runs on the machine:
     # four times the CPU time a step on two busy cores. OpenMP reads this once, when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    with StopRequest() as stop:
-        closing = _run(options, rank, stop)
+    try:
+        with StopRequest() as stop:
+            closing = _run(options, rank, stop)
+    except KeyboardInterrupt:
+        _log.warning("left at once: what was done since the last checkpoint is lost")
+        return EXIT_INTERRUPTED
     return _EXIT_CODES[type(closing)]
 
 
@@ -64,6 +70,9 @@ def _run(options: argparse.Namespace, rank: int, stop: StopRequest) -> Closing:
         if options.resume is not None and isinstance(job, PretrainJob):
             job = replace(job, resume=str(options.resume), resume_sha256=None)
         closing = _WORK[options.verb](job, reporter, stop) or Finished()
+    except KeyboardInterrupt:
+        reporter.close()
+        raise
     except Interrupted:
         closing = Stopped(step=0)
     except Exception as error:  # noqa: BLE001 - whatever it is, the job's last event has to name it

@@ -40,7 +40,8 @@ def start_server() -> None:
     multiprocessing.set_forkserver_preload(PRELOAD)
     # Started first: left to the fork server's start, it would unblock SIGTERM on its way.
     resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    # Its own deafness to SIGINT, a terminal's Ctrl-C, comes only after its imports, which take seconds.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     try:
         forkserver.ensure_running()
     finally:

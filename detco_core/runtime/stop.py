@@ -3,13 +3,16 @@
 Work that has nothing to save asks for `interrupting`, which raises `Interrupted` instead.
 """
 
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_PATIENCE = b"\r\x1b[Kstopping after this step, then saving; Ctrl-C again leaves at once\r\n"
 
 
 class Interrupted(BaseException):
@@ -49,3 +52,6 @@ class StopRequest:
         self.requested = True
         if self._immediate:
             raise Interrupted
+        if number == signal.SIGINT and sys.stderr.isatty() and os.environ.get("RANK", "0") == "0":
+            # Not through a stream, which may be in the middle of a write that this signal interrupted.
+            os.write(sys.stderr.fileno(), _PATIENCE)

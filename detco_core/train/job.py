@@ -1,6 +1,6 @@
 """The pretraining job: everything a run needs is built here, once, and handed to the trainer."""
 
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -46,11 +46,10 @@ def run(job: PretrainJob, reporter: Reporter, stop: StopRequest) -> Finished | S
     """
     device = open_device(job.config.device, distributed.local_rank())
     check_precision(job.config, device)
-    with distributed.process_group(device), ExitStack() as cleanup:
+    with distributed.process_group(device):
         trainer = make_trainer(job, reporter, stop, device)
-        cleanup.enter_context(closing(trainer.batches))
-        cleanup.enter_context(trainer.narrator)
-        ended = trainer.train()
+        with closing(trainer.batches), trainer.narrator:
+            ended = trainer.train()
         say_end(ended, Path(job.folder))
     return ended
 

@@ -11,6 +11,10 @@ from detco_core.contract.presets import preset
 from detco_core.method.detco import DetCo, make_detco
 from detco_core.method.shuffle import mine
 from detco_core.runtime import distributed
+from detco_core.runtime.device import make_scaler
+from detco_core.runtime.optim import make_optimizer
+from detco_core.train.state import Stateful
+from detco_core.train.step import Stepper, each
 from detco_core.views.pipeline import Views
 from tests.networks import narrow_backbone
 
@@ -39,20 +43,13 @@ def train(method: DetCo, steps: int, cuts: int = 1) -> dict[str, Any]:
     """Train on this process's share, cut into micro-batches; losses of the whole batch, and the state at the end."""
     alone = distributed.world_size() == 1
     model: nn.Module = method if alone else DistributedDataParallel(method, broadcast_buffers=False)
-    optimizer = torch.optim.SGD(method.query.parameters(), lr=0.01, momentum=0.9)
-    losses = []
-    for step in range(steps):
-        method.move_key(0.999)
-        optimizer.zero_grad()
-        views = zip(*(mine(x).chunk(cuts) for x in whole_batch(step) if x is not None), strict=True)
-        keys, loss = [], 0.0
-        for part in views:
-            output = model(Views(*part))
-            # Without `no_sync` gradients are averaged once a part: slower, the same sum.
-            (output.loss / cuts).backward()
-            keys.append(output.keys)
-            loss += distributed.mean(output.loss.detach()).item() / cuts
-        optimizer.step()
-        method.enqueue(keys)
-        losses.append(loss)
+    settings = config(train__accumulate=cuts, optim__lr=0.01)
+    cpu = torch.device("cpu")
+    run = Stateful(
+        method=method,
+        optimizer=make_optimizer(method.query.parameters(), settings.optim),
+        scaler=make_scaler(settings.device, cpu),
+    )
+    step = Stepper(config=settings, device=cpu, run=run, model=model, steps=steps)
+    losses = [distributed.mean(step(each(whole_batch(done), mine), done).loss).item() for done in range(steps)]
     return {"losses": losses, "state": method.state_dict(), "batch_norm": method.batch_norm}

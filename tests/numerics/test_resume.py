@@ -1,9 +1,10 @@
 """A run that was stopped and continued is the run that was not, tensor for tensor."""
 
+import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,13 @@ import pytest
 import torch
 
 from detco_core.contract.config import RunConfig, override
-from detco_core.contract.events import EXIT_STOPPED, Body, Progress, Stopped
-from detco_core.runtime.checkpoint import load
+from detco_core.contract.datasets import DatasetRef
+from detco_core.contract.events import EXIT_STOPPED, Body, Finished, Metrics, Progress, Stopped
+from detco_core.contract.jobs import PretrainJob
+from detco_core.runtime.checkpoint import checkpoint_path, load
+from detco_core.runtime.reporter import Reporter
+from detco_core.runtime.stop import StopRequest
+from detco_core.train.job import run
 
 Train = Callable[..., Path]
 Start = Callable[..., subprocess.Popen[str]]
@@ -102,3 +108,71 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path, start: Start, told: 
     checkpoint, output = interrupted(tmp_path, start(tmp_path, tiny_config), signal.SIGINT, told)
     assert checkpoint.is_file()
     assert f"--resume {checkpoint}" in output
+
+
+STEPS = 6
+
+
+class StoppingReporter(Reporter):
+    """Asks its job to stop at a step."""
+
+    def __init__(self, folder: Path, stop: StopRequest, at: int) -> None:
+        super().__init__(folder)
+        self._stop = stop
+        self._at = at
+
+    def emit(self, body: Body) -> None:
+        super().emit(body)
+        if isinstance(body, Metrics) and body.step == self._at:
+            self._stop.requested = True
+
+
+@pytest.fixture(scope="module")
+def piece(photos: Path, tiny_config: RunConfig) -> Iterator[Callable[..., Path]]:
+    """Train in this process to step `until`, from a checkpoint on if one is given; returns the last checkpoint."""
+    threads = torch.get_num_threads()
+
+    def train_on(folder: Path, until: int, workers: int, resume: Path | None = None) -> Path:
+        small = {
+            "train.steps": STEPS,
+            "train.accumulate": 2,
+            "train.checkpoint_every": 100,
+            "method.momentum_schedule": "cosine",
+            "data.workers": workers,
+            "device.threads": threads,
+        }
+        job = PretrainJob(
+            folder=str(folder),
+            config=override(tiny_config, small),
+            dataset=DatasetRef(name="photos@1", kind="images", root=str(photos)),
+            resume=None if resume is None else str(resume),
+        )
+        stop = StopRequest()
+        with StoppingReporter(folder, stop, until) as reporter:
+            ended = run(job, reporter, stop)
+        assert ended == (Finished(step=STEPS) if until == STEPS else Stopped(step=until))
+        return checkpoint_path(folder, until)
+
+    yield train_on
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, piece: Callable[..., Path]) -> Path:
+    """The last checkpoint of the run that nobody stops."""
+    return piece(tmp_path_factory.mktemp("undisturbed"), STEPS, 0)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_stopped_anywhere_however_often_it_is_the_run_that_was_not(
+    tmp_path: Path, piece: Callable[..., Path], undisturbed: Path, seed: int
+) -> None:
+    """Stopped at random steps and continued by another number of loader processes each time."""
+    rng = random.Random(seed)
+    stops = sorted(rng.sample(range(1, STEPS), k=2))
+    loaders = rng.sample([0, 2, rng.choice([0, 2])], k=3)
+    last = None
+    for number, (until, workers) in enumerate(zip([*stops, STEPS], loaders, strict=True)):
+        last = piece(tmp_path / str(number), until, workers, last)
+    assert last is not None
+    assert differences(load(undisturbed).state, load(last).state) == [], (stops, loaders)

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torchvision import models
 
-from detco_core.__main__ import main
+from detco_core.__main__ import _WORK, EXIT_INTERRUPTED, main
 from detco_core.contract.config import override
 from detco_core.contract.datasets import DatasetRef
 from detco_core.contract.events import (
@@ -35,6 +35,8 @@ from detco_core.contract.jobs import CheckJob, ExportJob, ImportJob, PretrainJob
 from detco_core.contract.presets import preset
 from detco_core.contract.reader import plain
 from detco_core.data.synthetic import write_photos
+from detco_core.runtime.reporter import Reporter
+from detco_core.runtime.stop import StopRequest
 
 ROOT = Path(__file__).resolve().parents[2]
 WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from detco_core.__main__ import main; sys.exit(main())"
@@ -199,6 +201,24 @@ def test_work_without_anything_to_save_stops_at_once(tmp_path: Path, write_job: 
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == EXIT_STOPPED
     assert told(tmp_path)[-1] == Stopped(step=0)
+
+
+def test_a_second_ctrl_c_leaves_without_a_last_event(
+    pretraining: Callable[..., PretrainJob],
+    write_job: Callable[[Any], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+) -> None:
+    def work(job: PretrainJob, reporter: Reporter, stop: StopRequest) -> None:
+        reporter.emit(Started(environment={}))
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setitem(_WORK, "pretrain", work)
+    assert main(["pretrain", str(write_job(pretraining()))]) == EXIT_INTERRUPTED
+    assert "since the last checkpoint is lost" in caplog.text
+    assert [type(event) for event in told(tmp_path)] == [Started]
 
 
 def test_help_names_the_verbs(capsys: pytest.CaptureFixture[str]) -> None:

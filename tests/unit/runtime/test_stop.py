@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 import pytest
 
@@ -29,6 +30,20 @@ def test_a_second_ctrl_c_means_now() -> None:
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
         assert stop.requested
+
+
+def test_a_person_at_a_terminal_is_told_what_happens(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """On file descriptor 2 itself; the launcher's other processes, and a launcher's SIGTERM, say nothing."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stderr, "fileno", lambda: 2)
+    for rank, number, told in (("1", signal.SIGINT, ""), ("0", signal.SIGTERM, ""), ("0", signal.SIGINT, "again")):
+        monkeypatch.setenv("RANK", rank)
+        with StopRequest():
+            os.kill(os.getpid(), number)
+        assert told in (said := capfd.readouterr().err)
+        assert bool(said) == bool(told)
 
 
 def test_sigterm_may_come_twice() -> None:

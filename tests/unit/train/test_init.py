@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
 
 from detco_core.contract.config import RunConfig
-from detco_core.contract.errors import CheckpointError, InvalidDocument
+from detco_core.contract.errors import CheckpointError, InvalidDocument, WeightsError
 from detco_core.contract.events import Body, Started, Warned
 from detco_core.contract.jobs import Init, PretrainJob
 from detco_core.method.catalog import make_method
@@ -108,6 +109,31 @@ def test_a_file_of_nothing_that_fits_is_always_refused(tiny_config: Configs, tmp
     torch.save(content, tmp_path / "other.pt")
     with pytest.raises(CheckpointError, match="cannot start from"):
         start_from(dataclasses.replace(init, sha256=None, strict=strict), seeded(tiny_config(), 1), tiny_config())
+
+
+def test_a_weights_file_gives_the_backbone_and_nothing_else(tiny_config: Configs, tmp_path: Path) -> None:
+    """torchvision's layout, classifier included; heads and queues stay random."""
+    torch.manual_seed(5)
+    theirs = torchvision.models.resnet18(weights=None).state_dict()
+    torch.save(theirs, tmp_path / "weights.pth")
+    init = Init(kind="weights", path=str(tmp_path / "weights.pth"))
+    method = seeded(tiny_config(), 1)
+    before = {name: value.clone() for name, value in method.query.state_dict().items()}
+    record, report = start_from(init, method, tiny_config())
+    assert record["format"] == "torchvision"
+    assert set(report.details["unexpected"]) == {"fc.bias", "fc.weight"}
+    assert all("heads" in key for key in report.details["missing"])
+    for encoder in (method.query, method.key):
+        for name, value in encoder.state_dict().items():
+            expected = theirs[name.removeprefix("backbone.")] if name.startswith("backbone.") else before[name]
+            assert torch.equal(value, expected), name
+
+
+def test_weights_of_another_network_are_refused(tiny_config: Configs, tmp_path: Path) -> None:
+    torch.save(torchvision.models.resnet34(weights=None).state_dict(), tmp_path / "weights.pth")
+    init = Init(kind="weights", path=str(tmp_path / "weights.pth"))
+    with pytest.raises(WeightsError, match="resnet18"):
+        start_from(init, seeded(tiny_config(), 1), tiny_config())
 
 
 def test_a_warm_start_needs_something_to_start_from(tiny_job: Jobs) -> None:
