@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detco_core.contract.config import ViewsConfig
 from detco_core.contract.evaluations import KnnOptions, Report
 from detco_core.evaluation.frozen import Labels, extract
 from detco_core.evaluation.pixels import open_splits
@@ -22,7 +23,8 @@ def evaluate(question: Question) -> Report:
     """
     options: KnnOptions = question.options
     backbone = open_source(question.source)
-    splits = open_splits(question.dataset, options.image_size)
+    read_as = ViewsConfig(channels=backbone.channels, bit_depth=backbone.bit_depth)
+    splits = open_splits(question.dataset, options.image_size, read_as)
     train, val = extract(
         backbone, splits, options.stage, question.progress, batch_size=options.batch_size, workers=options.workers
     )

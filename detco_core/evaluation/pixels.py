@@ -1,6 +1,6 @@
 """How the images of a labelled data set reach a frozen backbone: the same pixels for every source, in order.
 
-N batch, S side of the network's input in pixels.
+N batch, B channels, S side of the network's input in pixels.
 """
 
 import os
@@ -14,8 +14,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
+from detco_core.contract.config import ViewsConfig
 from detco_core.contract.datasets import DatasetRef
 from detco_core.contract.errors import DataError
+from detco_core.data.arrays import Pixels
 from detco_core.data.images import ImageFiles
 from detco_core.data.labelled import LabelledImages
 from detco_core.data.workers import worker_options
@@ -42,17 +44,29 @@ class CentralSquare:
 
     size: int
 
-    def __call__(self, image: Image.Image) -> Tensor:
-        """RGB image -> uint8 `[3, size, size]`."""
+    def __call__(self, image: Image.Image | Pixels) -> Tensor:
+        """RGB image -> uint8 `[3, size, size]`; array `[H, W, B]` -> float32 `[B, size, size]` of 0..255."""
+        if isinstance(image, Image.Image):
+            return torch.from_numpy(np.array(self._square(image))).permute(2, 0, 1).contiguous()
+        # Channel by channel in floating point: Pillow has no images of any number of channels, nor antialiased 16 bits.
+        planes = [Image.fromarray(plane.astype(np.float32)) for plane in np.moveaxis(image, 2, 0)]
+        square = torch.from_numpy(np.stack([np.array(self._square(plane)) for plane in planes]))
+        return square.div_(257.0) if image.dtype == np.uint16 else square
+
+    def _square(self, image: Image.Image) -> Image.Image:
         side = min(image.size) * CROP
         left, top = (image.width - side) / 2, (image.height - side) / 2
         box = (left, top, left + side, top + side)
-        square = image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box)
-        return torch.from_numpy(np.array(square)).permute(2, 0, 1).contiguous()
+        return image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box)
 
 
-def open_splits(dataset: DatasetRef, size: int) -> Splits:
+def open_splits(dataset: DatasetRef, size: int, read_as: ViewsConfig | None = None) -> Splits:
     """Open both splits, images as squares of `size` pixels.
+
+    Args:
+        dataset: a labelled one.
+        size: in pixels.
+        read_as: its channels and bit depth are those the images are read with; None: 8-bit RGB.
 
     Raises:
         DataError: the data set is not labelled, lacks a split, or `train` has fewer than two classes.
@@ -61,7 +75,10 @@ def open_splits(dataset: DatasetRef, size: int) -> Splits:
         raise DataError(f"{dataset.name} is of kind {dataset.kind!r}; this evaluation needs a labelled data set")
     files = ImageFiles.open(dataset)
     # Twice the side needed: enough for the resize to be as good as from the whole image.
-    train, val = (LabelledImages(files, split, CentralSquare(size), short_side=2 * size) for split in ("train", "val"))
+    train, val = (
+        LabelledImages(files, split, CentralSquare(size), short_side=2 * size, read_as=read_as or ViewsConfig())
+        for split in ("train", "val")
+    )
     # A split without images says so when it is counted.
     if len(val) and len(set(train.labels)) < 2:
         raise DataError(f"{dataset.name} has one class in its train split; to classify takes two or more")
@@ -69,7 +86,9 @@ def open_splits(dataset: DatasetRef, size: int) -> Splits:
 
 
 def load_batches(splits: Splits, batch_size: int, workers: int) -> Iterator[Tensor]:
-    """Every image of `train`, then of `val`, as uint8 `[N, 3, S, S]`; `workers` processes load where it is worth it.
+    """Every image of `train`, then of `val`, as `CentralSquare` gives it: `[N, B, S, S]`.
+
+    `workers` processes load where it is worth it.
 
     Raises:
         DataError: naming the first file that cannot be read.

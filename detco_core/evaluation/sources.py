@@ -1,11 +1,12 @@
 """Opens what an evaluation is about as a frozen backbone, whatever it comes from.
 
-N batch, C channels of a stage, H and W of the image in pixels.
+N batch, B channels of the image, C channels of a stage, H and W of the image in pixels.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,15 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from detco_core.contract.config import STAGES, ViewsConfig
-from detco_core.contract.errors import BundleError, CheckpointError
 from detco_core.contract.evaluations import Source
 from detco_core.nets.backbone import StageBackbone, make_backbone
 from detco_core.nets.foreign import backbone_from_weights
 from detco_core.nets.weights import backbone_from_checkpoint
 
 Values = NDArray[np.float32]
-
-_RGB_ONLY = "and labelled data sets are read as 8-bit RGB"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,16 +32,19 @@ class FrozenBackbone:
     """Of its input, per channel, of values in 0..1."""
     std: tuple[float, ...]
     pooled: Callable[[Tensor, str], Values]
-    """Images `[N, 3, H, W]` float32, normalised, and the name of a stage -> its map averaged over space, `[N, C]`."""
+    """Images `[N, B, H, W]` float32, normalised, and the name of a stage -> its map averaged over space, `[N, C]`."""
+    channels: int = 3
+    """B: what the images are read with; 3 and 8 bits is RGB."""
+    bit_depth: Literal[8, 16] = 8
 
 
 def open_source(source: Source) -> FrozenBackbone:
     """Open the source of an evaluation.
 
     Raises:
-        CheckpointError: a checkpoint is missing, damaged, not what it should be, or does not take 8-bit RGB images.
+        CheckpointError: a checkpoint is missing, damaged, or not what it should be.
         WeightsError: a weights file cannot be read, or holds another network.
-        BundleError: a bundle is incomplete, or does not take 8-bit RGB images.
+        BundleError: a bundle is incomplete.
         InvalidDocument: the architecture is not known.
     """
     return _OPENERS[source.kind](source)
@@ -51,11 +52,8 @@ def open_source(source: Source) -> FrozenBackbone:
 
 def _from_checkpoint(source: Source) -> FrozenBackbone:
     backbone, info = backbone_from_checkpoint(_path(source), source.sha256)
-    views = info.config.views
-    if (views.channels, views.bit_depth) != (3, 8):
-        raise CheckpointError(f"{source.path} takes {views.channels} channels of {views.bit_depth} bits, {_RGB_ONLY}")
     description = f"{backbone.architecture} of a {info.config.method.name} checkpoint, step {info.step}"
-    return _from_torch(description, backbone, views)
+    return _from_torch(description, backbone, info.config.views)
 
 
 def _from_random(source: Source) -> FrozenBackbone:
@@ -77,16 +75,20 @@ def _from_bundle(source: Source) -> FrozenBackbone:
 
     session = Session.open(_path(source), Execution(providers=(CPU,)))
     spec = session.manifest.input
-    if (spec.channels, spec.color, spec.bit_depth) != (3, "rgb", 8):
-        raise BundleError(f"{source.path} takes {spec.channels} channels of {spec.bit_depth} bits, {_RGB_ONLY}")
 
     def pooled(images: Tensor, stage: str) -> Values:
         level = session.manifest.level(stage).name
         means: Values = session.run(images.numpy(), (level,))[level].mean((2, 3))
         return means
 
-    description = f"{session.manifest.architecture} of a bundle"
-    return FrozenBackbone(description=description, mean=spec.mean, std=spec.std, pooled=pooled)
+    return FrozenBackbone(
+        description=f"{session.manifest.architecture} of a bundle",
+        mean=spec.mean,
+        std=spec.std,
+        pooled=pooled,
+        channels=spec.channels,
+        bit_depth=16 if spec.bit_depth == 16 else 8,
+    )
 
 
 def _from_torch(description: str, backbone: StageBackbone, views: ViewsConfig) -> FrozenBackbone:
@@ -99,7 +101,15 @@ def _from_torch(description: str, backbone: StageBackbone, views: ViewsConfig) -
             means: Values = maps[-1].mean((2, 3)).numpy()
         return means
 
-    return FrozenBackbone(description=description, mean=views.statistics[0], std=views.statistics[1], pooled=pooled)
+    mean, std = views.statistics
+    return FrozenBackbone(
+        description=description,
+        mean=mean,
+        std=std,
+        pooled=pooled,
+        channels=views.channels,
+        bit_depth=views.bit_depth,
+    )
 
 
 def _path(source: Source) -> Path:

@@ -1,18 +1,21 @@
 """The task `knn`: its scores against a loop over its own features, and what its report says."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from detco_core.contract.datasets import DatasetRef
 from detco_core.contract.evaluations import KnnOptions, Report, Source
+from detco_core.contract.manifest import InputSpec
 from detco_core.contract.reader import plain
 from detco_core.evaluation.frozen import extract
 from detco_core.evaluation.knn import evaluate
 from detco_core.evaluation.pixels import open_splits
 from detco_core.evaluation.sources import open_source
 from detco_core.evaluation.task import Question
+from detco_core.inference.tiny import write_tiny_bundle
 
 OPTIONS = KnnOptions(k=5, image_size=48, workers=0)
 
@@ -39,6 +42,13 @@ def test_scores_equal_a_loop(dataset: DatasetRef, random_r18: Source) -> None:
     per_class = [100 * hit[val.labels == c].mean() for c in range(3)]
     assert report.scores["mean_per_class"] == pytest.approx(np.mean(per_class))
     assert [report.details["per_class"][f"class-{c}"]["top1"] for c in range(3)] == pytest.approx(per_class)
+
+
+def test_a_grey_backbone_sees_grey_images(dataset: DatasetRef, tmp_path: Path) -> None:
+    spec = InputSpec(channels=1, mean=(0.5,), std=(0.25,), color="gray")
+    write_tiny_bundle(tmp_path / "gray", spec=spec)
+    report = ask(dataset, Source(kind="bundle", path=str(tmp_path / "gray")))
+    assert report.details["val"] == 12
 
 
 def test_the_report_says_what_was_done_and_what_guessing_reaches(dataset: DatasetRef, random_r18: Source) -> None:

@@ -1,12 +1,14 @@
 """The pixels an evaluation sees: the right square of the image, every image once, whatever loads them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from detco_core.contract.config import ViewsConfig
 from detco_core.contract.datasets import DatasetRef
 from detco_core.contract.errors import DataError
 from detco_core.data.synthetic import photo, write_labelled
@@ -30,6 +32,32 @@ def test_the_square_equals_resize_then_crop() -> None:
     cropped = resized[16:240, 80:304]
     square = CentralSquare(224)(image).permute(1, 2, 0).numpy().astype(np.int16)
     assert np.abs(square - cropped)[2:-2, 2:-2].max() <= 1
+
+
+@pytest.mark.parametrize(("dtype", "full"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_the_square_of_any_number_of_channels(dtype: type[np.unsignedinteger[Any]], full: int) -> None:
+    """Every channel is cut as an RGB image's are, and 16 bits end on the scale of 8."""
+    rgb = photo(0, (96, 64))
+    array = np.asarray(rgb).astype(dtype) * dtype(full // 255)
+    five = np.concatenate([array, array[..., :2]], axis=2)
+    square = CentralSquare(32)(five)
+    assert (square.shape, square.dtype) == ((5, 32, 32), torch.float32)
+    assert torch.equal(square[3:], square[:2])
+    assert (square[:3] - CentralSquare(32)(rgb).float()).abs().max() <= 1.0
+
+
+def test_a_labelled_data_set_of_two_channels_and_16_bits(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for label in ("a", "b"):
+            (tmp_path / split / label).mkdir(parents=True)
+            np.save(tmp_path / split / label / "0.npy", random.integers(0, 65536, (40, 48, 2), np.uint16))
+    splits = open_splits(labelled(tmp_path), 32, ViewsConfig(channels=2, bit_depth=16))
+    (batch,) = load_batches(splits, batch_size=8, workers=0)
+    assert (batch.shape, batch.dtype) == ((4, 2, 32, 32), torch.float32)
+    assert 0 <= batch.min() < 100 < 150 < batch.max() <= 255
+    with pytest.raises(DataError, match=r"a/0\.npy: the image has 2 channels, and views\.channels is 5"):
+        list(load_batches(open_splits(labelled(tmp_path), 32, ViewsConfig(channels=5)), batch_size=8, workers=0))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 2)])

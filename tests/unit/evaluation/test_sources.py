@@ -9,7 +9,7 @@ import torch
 from torchvision import models
 
 from detco_core.contract.config import STAGES, RunConfig, override
-from detco_core.contract.errors import BundleError, CheckpointError, InvalidDocument, WeightsError
+from detco_core.contract.errors import BundleError, InvalidDocument, WeightsError
 from detco_core.contract.evaluations import Source
 from detco_core.contract.manifest import InputSpec
 from detco_core.contract.presets import preset
@@ -62,23 +62,28 @@ def test_a_bundle_is_run_as_its_manifest_says(bundle: Path, images: torch.Tensor
         backbone.pooled(images, "p4")
 
 
-def test_a_bundle_for_other_images_is_refused(tmp_path: Path) -> None:
-    spec = InputSpec(channels=1, mean=(0.5,), std=(0.5,), color="gray")
+def test_a_bundle_says_what_its_images_are_read_with(tmp_path: Path) -> None:
+    spec = InputSpec(channels=1, mean=(0.5,), std=(0.25,), color="gray", bit_depth=16)
     write_tiny_bundle(tmp_path / "gray", spec=spec)
-    with pytest.raises(BundleError, match="8-bit RGB"):
-        open_source(Source(kind="bundle", path=str(tmp_path / "gray")))
+    gray = open_source(Source(kind="bundle", path=str(tmp_path / "gray")))
+    assert (gray.channels, gray.bit_depth, gray.mean, gray.std) == (1, 16, (0.5,), (0.25,))
 
 
-def test_a_checkpoint_for_other_images_is_refused(tmp_path: Path, untrained: SavedFile) -> None:
-    views = {"views.channels": 1, "views.mean": (0.5,), "views.std": (0.2,), "method.queue_size": 16}
-    config = override(preset("smoke"), views)
-    info = replace(load(untrained.path).info, config=config)
-    state = {f"query.backbone.{name}": value for name, value in make_backbone("resnet18", 1).state_dict().items()}
-    gray = save(tmp_path / "gray.pt", info, {"method": state})
-    with pytest.raises(
-        CheckpointError, match="takes 1 channels of 8 bits, and labelled data sets are read as 8-bit RGB"
-    ):
-        open_source(Source(kind="checkpoint", path=str(gray.path)))
+@pytest.mark.parametrize("backbone", ["resnet18", "timm/convnext_atto"])
+def test_a_checkpoint_of_another_backbone_and_other_channels(
+    backbone: str, tmp_path: Path, untrained: SavedFile
+) -> None:
+    views = {"views.channels": 2, "views.mean": (0.5, 0.4), "views.std": (0.2, 0.1), "views.bit_depth": 16}
+    config = override(preset("smoke"), {**views, "method.queue_size": 16, "method.backbone": backbone})
+    network = make_backbone(backbone, 2).eval()
+    state = {f"query.backbone.{name}": value for name, value in network.state_dict().items()}
+    saved = save(tmp_path / "two.pt", replace(load(untrained.path).info, config=config), {"method": state})
+    found = open_source(Source(kind="checkpoint", path=str(saved.path)))
+    assert (found.channels, found.bit_depth, found.mean) == (2, 16, (0.5, 0.4))
+    images = torch.randn(1, 2, 64, 64)
+    with torch.inference_mode():
+        expected = network(images)[2].mean((2, 3)).numpy()
+    np.testing.assert_allclose(found.pooled(images, "res4"), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_an_unknown_architecture_is_refused() -> None:
