@@ -11,8 +11,18 @@ from detco_client.resources import Alias, Model, ModelVersion
 from detco_client.transport import Transport
 from detco_client.waiting import wait
 
-SUFFIXES = {"onnx": ".onnx", "manifest": ".manifest.json", "detectron2": ".pkl"}
-SUFFIXES |= dict.fromkeys(("torchvision", "timm", "mmdetection"), ".pth")
+SUFFIXES = {
+    "onnx": ".onnx",
+    "torchvision": ".pth",
+    "timm": ".timm.pth",
+    "mmdetection": ".mmdetection.pth",
+    "mmdetection_fpn": ".mmdetection_fpn.py",
+    "detectron2": ".pkl",
+    "detectron2_fpn": ".detectron2_fpn.yaml",
+    "advice": ".advice.md",
+    "manifest": ".manifest.json",
+}
+"""Of the files a download is written to when no other is named: no two of a version are the same."""
 
 
 class Models:

@@ -61,7 +61,10 @@ class Plan:
     @property
     def deviations(self) -> tuple[Deviation, ...]:
         """From the published recipe."""
-        return deviations(self.config, self.gpus)
+        found = deviations(self.config, self.gpus)
+        if self.start.init is None:
+            return found
+        return (*found, Deviation(key="init", published="random weights", here="given weights"))
 
     @property
     def spec(self) -> dict[str, Any]:

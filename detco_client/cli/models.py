@@ -106,7 +106,9 @@ def pin(
 def download(
     model: Name,
     version: Version,
-    format: Annotated[str, typer.Option(help="onnx, torchvision, timm, detectron2, mmdetection or manifest.")] = "onnx",
+    format: Annotated[
+        str, typer.Option(help="onnx, torchvision, timm, detectron2, mmdetection, advice, manifest, ...")
+    ] = "onnx",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.")] = None,
 ) -> None:
     """Fetch a file of a version; goes on where an earlier try broke off, and checks the digest."""

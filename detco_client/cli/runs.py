@@ -227,7 +227,9 @@ def _beginning(run: Any) -> str:
     """`weights wts_1`, `all of run_1 (checkpoint ckpt_2)`; empty for random weights."""
     if forked := run.get("forked_from"):
         return f"{forked['carry']} of {forked['run']} (checkpoint {forked['checkpoint']})"
-    return ", ".join(f"{key.removesuffix('_id')} {value}" for key, value in (run.get("init") or {}).items())
+    init = run.get("init") or {}
+    named = [f"{key.removesuffix('_id').replace('_', ' ')} {value}" for key, value in init.items() if key != "strict"]
+    return ", ".join(named) + ("" if init.get("strict", True) else " (what fits)")
 
 
 def _steps(run: Any) -> str:

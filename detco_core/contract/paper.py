@@ -53,6 +53,9 @@ def _length(config: RunConfig) -> Iterator[Deviation]:
     if config.train.batch_size != batch:
         note = "the learning rate is for this batch size and is not scaled"
         yield Deviation(key="train.batch_size", published=batch, here=config.train.batch_size, note=note)
+    if config.train.accumulate != 1:
+        note = "batch norm sees a micro-batch at a time"
+        yield Deviation(key="train.accumulate", published=1, here=config.train.accumulate, note=note)
 
 
 def _method(config: RunConfig) -> Iterator[Deviation]:

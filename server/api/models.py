@@ -88,7 +88,7 @@ def version(name: Named, number: Number, _: Reader, services: Shared) -> ModelVe
     summary="Download a file of a version",
 )
 def file(name: Named, number: Number, format: Named, who: Reader, services: Shared, request: Request) -> Response:
-    """`onnx`, `torchvision`, `timm`, `detectron2`, `mmdetection` or `manifest`, by Range if you like."""
+    """`onnx`, `torchvision`, `timm`, `detectron2`, `mmdetection`, `manifest`, `advice`; by Range if you like."""
     who.require_model(name)
     with services.look() as session:
         files = registry.get_version(session, name, number).files or {}

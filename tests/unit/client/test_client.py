@@ -7,6 +7,8 @@ import pytest
 
 import detco_client
 from detco_client import Changed, ClientError, DetcoClient, JobFailed, Refused, WaitTimeout
+from detco_client.models import SUFFIXES
+from detco_core.contract.manifest import EXPORT_FORMATS
 
 
 @pytest.fixture
@@ -130,3 +132,8 @@ def test_tokens_come_and_go(client: DetcoClient, service: Any) -> None:
     assert [token["id"] for token in client.tokens.list()] == ["tok_1"]
     client.tokens.revoke("tok_1")
     assert service.state.bodies[-1] == "revoked tok_1"
+
+
+def test_no_two_files_of_a_version_are_written_to_the_same_place() -> None:
+    assert set(EXPORT_FORMATS) < set(SUFFIXES)
+    assert len(set(SUFFIXES.values())) == len(SUFFIXES)

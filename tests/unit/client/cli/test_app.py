@@ -215,8 +215,8 @@ def test_a_run_shows_where_it_comes_from_and_what_it_warned_of(detco: Any, servi
         out = detco(call)[1]
         assert "warning  collapse: res5 [std 0.0]  (3 times, the last" in out
     assert "all of run_0 (checkpoint ckpt_9)" in detco("runs show run_1")[1]
-    service.state.runs["run_1"] |= {"forked_from": None, "init": {"weights_id": "wts_1", "strict": True}}
-    assert "weights wts_1, strict True" in detco("runs show run_1")[1]
+    service.state.runs["run_1"] |= {"forked_from": None, "init": {"weights_id": "wts_1", "strict": False}}
+    assert "weights wts_1 (what fits)" in detco("runs show run_1")[1]
 
 
 def test_a_data_set_shows_its_channels(detco: Any) -> None:

@@ -118,6 +118,7 @@ class TestStart:
             found = plan(session, "smoke", {"train.warm_start": True}, "photos", 1, {"weights": weights})
         assert found.spec["init"] == {"weights_id": weights, "strict": True}
         assert (found.start.after, found.warnings) == ((), ())
+        assert "init" in {deviation.key for deviation in found.deviations}
 
     def test_from_weights_that_are_still_checked(self, engine: Engine, planned: Planning) -> None:
         planned()
