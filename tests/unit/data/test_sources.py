@@ -1,14 +1,19 @@
 """The seam: its fake keeps the promises that the real sources keep."""
 
 import pickle
+import sys
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from detco_core.contract.errors import DataError
+from detco_core.data.arrays import read_tiff
 from detco_core.data.catalog import find_source
 from detco_core.data.file_table import Member, tabulate
+from detco_core.data.rows import open_rows
+from detco_core.data.shards import Shards
 from detco_core.data.sources import InMemory, Source, as_text, excluded
 from detco_core.data.synthetic import write_photos, write_rows, write_shards
 
@@ -29,6 +34,23 @@ def test_patterns_match_slashes_and_case() -> None:
     assert excluded("a/b/c.jpg", ["x", "a/*"])
     assert not excluded("A/b.jpg", ["a/*"])
     assert as_text("caf\udce9") == "caf\\udce9"
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "read_it"),
+    [
+        ("webdataset.tariterators", "core", lambda folder: list(Shards(folder).listing().files)),
+        ("datasets", "hf", lambda folder: open_rows(str(folder))),
+        ("tifffile", "multichannel", lambda folder: read_tiff(BytesIO(b"II*\0"))),
+    ],
+)
+def test_a_missing_library_is_named_with_its_extra(
+    package: str, extra: str, read_it: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.tar").touch()
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(DataError, match=rf"needs the package {package.split('.')[0]}: pip install 'detco\[{extra}\]'"):
+        read_it(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["folder", "list", "shards", "memory", pytest.param("rows", marks=pytest.mark.slow)])
