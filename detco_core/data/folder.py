@@ -86,7 +86,7 @@ class FileList:
     def _follow(self, text: str) -> tuple[str, str | None]:
         base = self.root.parent.resolve()
         named, real = Path(os.path.normpath(base / text)), (base / text).resolve()
-        roots = None if self.allowed is None else (str(base), *self.allowed)
+        roots = None if self.allowed is None else dict.fromkeys((str(base), *self.allowed))
         if roots is not None and not any(real.is_relative_to(root) for root in roots):
             return "", f"{text!r} is outside the folders that data may lie in: {', '.join(roots)}"
         if not real.is_file():
