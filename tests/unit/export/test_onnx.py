@@ -6,7 +6,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 
+from detco_core.contract.errors import ExportError
 from detco_core.export.levels import OUTPUTS, torch_levels
 from detco_core.export.onnx import read_onnx, write_onnx
 from detco_core.nets.backbone import StageBackbone, make_backbone
@@ -74,3 +76,22 @@ def test_a_network_of_timm_on_images_of_two_channels(tmp_path: Path) -> None:
         expected, got = torch_levels(backbone)(images), reading.levels(images)
         for name in OUTPUTS:
             np.testing.assert_allclose(got[name], expected[name], atol=1e-4 * np.abs(expected[name]).max())
+
+
+class Choosing(StageBackbone):
+    """Computes one thing or another by what it sees, which no graph holds."""
+
+    architecture = "choosing"
+    in_channels = 3
+    channels = (3, 3, 3, 3)
+    strides = (4, 8, 16, 32)
+
+    def forward(self, x: torch.Tensor, depth: int = 4) -> tuple[torch.Tensor, ...]:
+        x = x * 2 if x.sum() > 0 else x
+        return tuple(torch.nn.functional.avg_pool2d(x, stride) for stride in self.strides[:depth])
+
+
+def test_a_network_that_cannot_be_traced_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="torch cannot write choosing as ONNX for images of any size: "):
+        write_onnx(Choosing(), tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
