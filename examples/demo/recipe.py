@@ -14,8 +14,8 @@ def pretraining(photos: int) -> dict[str, Any]:
     """Overrides of the preset `smoke` for a set of that many photos.
 
     The published recipe is for 1.28 million images and 200 epochs. With so few images and steps the key encoder must
-    follow faster (momentum), the queue must not hold a photo's own earlier self (size), and a larger learning rate
-    drives all local embeddings into one direction before the queues have filled.
+    follow faster (momentum), the queue must not hold a photo's own earlier self (size), and the learning rate must be
+    small beside the momentum: else keys are told apart by their age alone, and all embeddings end in one direction.
     """
     queue = max(1, min(photos * 3 // 4, 1024) // BATCH) * BATCH
     return {
@@ -23,8 +23,7 @@ def pretraining(photos: int) -> dict[str, Any]:
         "train.checkpoint_every": 100,
         "train.log_every": 2,
         "method.queue_size": queue,
-        "method.momentum": 0.95,
-        "method.temperature": 0.1,
+        "method.momentum": 0.99,
         "optim.lr": 0.01,
         "optim.warmup_steps": 20,
     }
