@@ -95,6 +95,14 @@ def trainer_of() -> Callable[..., AbstractContextManager[Trainer]]:
 
 
 @pytest.fixture
+def stop() -> StopRequest:
+    """A request that was made already."""
+    request = StopRequest()
+    request.requested = True
+    return request
+
+
+@pytest.fixture
 def told(tmp_path: Path) -> Callable[..., list[Body]]:
     """What the events file of a job holds."""
 

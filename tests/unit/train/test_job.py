@@ -15,6 +15,7 @@ from detco_core.contract.events import (
     Metrics,
     Progress,
     Started,
+    Stopped,
     Warned,
 )
 from detco_core.contract.jobs import PretrainJob
@@ -106,11 +107,36 @@ def test_moco_runs_without_local_views(tiny_job: Jobs, reporter: Reporter, told:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("precision", "patch"), [("bf16", 24), ("fp16", 16)])
-def test_lower_precisions_train(tiny_job: Jobs, reporter: Reporter, told: Told, precision: str, patch: int) -> None:
-    job = tiny_job(train__steps=2, device__precision=precision, views__local_size=3 * patch, views__patch_size=patch)
+def test_bfloat16_trains(tiny_job: Jobs, reporter: Reporter, told: Told) -> None:
+    job = tiny_job(train__steps=2, device__precision="bf16", views__local_size=72, views__patch_size=24)
     run(job, reporter, StopRequest())
     assert all(0 < loss < 30 for loss in losses(told()).values())
+
+
+@pytest.mark.slow
+def test_float16_trains_and_its_scaler_goes_on_after_a_stop(
+    tiny_job: Jobs, tmp_path: Path, told: Told, stop: StopRequest
+) -> None:
+    """Whole images and one stage: a CPU takes a hundred times as long in half precision."""
+    small = {
+        "device__precision": "fp16",
+        "method__stage_weights": (1.0, 0.0, 0.0, 0.0),
+        "train__steps": 2,
+        "method__term_weights": {"g2g": 1.0, "l2l": 0.0, "l2g": 0.0},
+    }
+    with Reporter(tmp_path / "whole") as reporter:
+        run(tiny_job("whole", **small), reporter, StopRequest())
+    with Reporter(tmp_path / "half") as reporter:
+        assert run(tiny_job("half", **small), reporter, stop) == Stopped(step=1)
+    first = tmp_path / "half" / "checkpoints" / "step-00000001.pt"
+    with Reporter(tmp_path / "rest") as reporter:
+        run(tiny_job("rest", resume=first, **small), reporter, StopRequest())
+    whole, rest = (
+        {event.step: event.values for event in told(name) if isinstance(event, Metrics)} for name in ("whole", "rest")
+    )
+    for name in ("loss", "loss_scale", "grad_norm"):
+        assert rest[2].get(name) == whole[2].get(name)
+    assert all(0 < values["loss"] < 30 for values in whole.values())
 
 
 def test_bfloat16_on_the_cpu_is_refused_where_its_gradients_are_wrong(tiny_job: Jobs, reporter: Reporter) -> None:

@@ -20,14 +20,6 @@ Trainers = Callable[..., AbstractContextManager[Trainer]]
 Told = Callable[..., list[Body]]
 
 
-@pytest.fixture
-def stop() -> StopRequest:
-    """A request that was made already."""
-    request = StopRequest()
-    request.requested = True
-    return request
-
-
 def of(kind: type[Any], events: list[Body]) -> list[Any]:
     return [event for event in events if isinstance(event, kind)]
 
