@@ -74,7 +74,7 @@ class DetCo(nn.Module):
         weights, t = self.config.term_weights, self.config.temperature
 
         # Encoder: T1 and T3 become queries.
-        q = self.query(views.global_query if weights.g2g else None, views.local_query)
+        q = self.query(views.global_query if weights.g2g else None, views.local_query if self.uses_patches else None)
 
         # Momentum encoder, which `move_key` has brought a little closer: T2 and T4 become keys.
         with torch.no_grad():

@@ -1,12 +1,14 @@
 """The composed method against loops over its own embeddings; its gradients are in tests/numerics."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional
 
 from detco_core.contract.config import RunConfig
 from detco_core.contract.errors import InvalidDocument
@@ -21,15 +23,17 @@ Builder = Callable[..., DetCo]
 STAGES = ("res2", "res3", "res4", "res5")
 
 
-def slow_terms(q: Embeddings, k: Embeddings, queues: Queues, t: float) -> dict[str, float]:
-    """All twelve terms, one image and one negative at a time."""
-    terms = {}
-    for i, stage in enumerate(STAGES):
-        for term, query, key, queue in (
-            ("g2g", q.globals, k.globals, queues.globals),
-            ("l2l", q.locals, k.locals, queues.locals),
-            ("l2g", q.locals, k.globals, queues.globals),
-        ):
+def slow_terms(q: Embeddings, k: Embeddings, queues: Queues, stages: Sequence[str], t: float) -> dict[str, float]:
+    """Every term that has embeddings, one image and one negative at a time."""
+    terms: dict[str, float] = {}
+    for term, query, key, queue in (
+        ("g2g", q.globals, k.globals, queues.globals),
+        ("l2l", q.locals, k.locals, queues.locals),
+        ("l2g", q.locals, k.globals, queues.globals),
+    ):
+        if not (len(query) and len(key) and len(queue)):
+            continue
+        for i, stage in enumerate(stages):
             total = 0.0
             for own, other in zip(query[i].tolist(), key[i].tolist(), strict=True):
                 scores = [float(np.dot(own, rival)) / t for rival in [other, *queue[i].tolist()]]
@@ -38,25 +42,77 @@ def slow_terms(q: Embeddings, k: Embeddings, queues: Queues, t: float) -> dict[s
     return terms
 
 
-def test_loss_is_the_weighted_sum_of_twelve_terms(
-    narrow_detco: Builder, small_config: ConfigMaker, random_views: ViewMaker
+def as_in_moco(q: Embeddings, k: Embeddings, method: DetCo, weights: Mapping[str, float]) -> Tensor:
+    """The weighted sum by cross entropy over concatenated logits, as MoCo writes it; differentiable."""
+    kinds = {
+        "g2g": (q.globals, k.globals, method.queues.globals),
+        "l2l": (q.locals, k.locals, method.queues.locals),
+        "l2g": (q.locals, k.globals, method.queues.globals),
+    }
+    total = torch.zeros((), dtype=torch.float64)
+    for name, weight in weights.items():
+        term, stage = name.split("/")
+        query, key, queue = (kind[method.stages.index(stage)] for kind in kinds[term])
+        logits = torch.cat([(query * key).sum(dim=1, keepdim=True), query @ queue.T], dim=1)
+        zeros = torch.zeros(len(query), dtype=torch.long)
+        total = total + weight * functional.cross_entropy(logits / method.config.temperature, zeros)
+    return total
+
+
+@pytest.mark.parametrize("head", ["narrow", "wide", "pirl"])
+@pytest.mark.parametrize(
+    ("stages", "terms", "temperature", "queue"),
+    [
+        ((0.1, 0.4, 0.7, 1.0), {"g2g": 1.0, "l2l": 1.0, "l2g": 1.0}, 0.2, 16),
+        ((0.1, 0.4, 0.7, 1.0), {"g2g": 1.0, "l2l": 0.5, "l2g": 2.0}, 0.07, 4),
+        ((0.0, 0.5, 0.0, 2.0), {"g2g": 1.0, "l2l": 1.0, "l2g": 0.0}, 0.2, 32),
+        ((1.0, 0.0, 0.0, 0.0), {"g2g": 0.0, "l2l": 0.3, "l2g": 1.0}, 1.0, 16),
+        ((0.0, 0.0, 0.7, 0.1), {"g2g": 0.0, "l2l": 1.0, "l2g": 0.0}, 0.2, 16),
+        ((0.2, 0.0, 0.0, 1.0), {"g2g": 0.0, "l2l": 0.0, "l2g": 3.0}, 0.2, 16),
+        ((0.0, 1.0, 1.0, 0.0), {"g2g": 2.0, "l2l": 0.0, "l2g": 0.0}, 0.5, 8),
+    ],
+)
+def test_loss_and_gradient_are_those_of_the_weighted_terms(
+    narrow_detco: Builder,
+    small_config: ConfigMaker,
+    random_views: ViewMaker,
+    stages: tuple[float, ...],
+    terms: dict[str, float],
+    temperature: float,
+    queue: int,
+    head: str,
 ) -> None:
-    config = small_config(method__term_weights={"g2g": 1.0, "l2l": 0.5, "l2g": 2.0})
-    method, views = narrow_detco(config), random_views(dtype=torch.float64)
-    output: Contrasts = method(views)
-    with torch.no_grad():
-        q = method.query(views.global_query, views.local_query)
-        k = method.key(views.global_key, views.local_key)
-    expected = slow_terms(q, k, method.queues, 0.2)
-    assert set(output.terms) == set(expected)
-    for name, value in expected.items():
-        assert output.terms[name].loss.item() == pytest.approx(value, rel=1e-9), name
-    stage_weights = dict(zip(STAGES, (0.1, 0.4, 0.7, 1.0), strict=True))
-    term_weights = {"g2g": 1.0, "l2l": 0.5, "l2g": 2.0}
-    total = sum(
-        stage_weights[name.split("/")[1]] * term_weights[name.split("/")[0]] * v for name, v in expected.items()
+    """Any stages, terms, temperature, queue and local head: loops for the values, cross entropy for the gradients."""
+    config = small_config(
+        method__stage_weights=stages,
+        method__term_weights=terms,
+        method__temperature=temperature,
+        method__queue_size=queue,
+        method__local_head=head,
     )
+    method, views = narrow_detco(config), random_views(dtype=torch.float64)
+    uses = {"image": terms["g2g"] > 0, "patches": terms["l2l"] > 0 or terms["l2g"] > 0}
+    keys = {"image": terms["g2g"] > 0 or terms["l2g"] > 0, "patches": terms["l2l"] > 0}
+    output: Contrasts = method(views)
+    q = method.query(views.global_query if uses["image"] else None, views.local_query if uses["patches"] else None)
+    with torch.no_grad():
+        k = method.key(views.global_key if keys["image"] else None, views.local_key if keys["patches"] else None)
+    expected = slow_terms(q, k, method.queues, method.stages, temperature)
+    weights = {
+        f"{term}/{stage}": weight * share
+        for term, weight in terms.items()
+        for stage, share in zip(STAGES, stages, strict=True)
+        if weight * share
+    }
+    assert set(output.terms) == set(weights)
+    for name, term in output.terms.items():
+        assert term.loss.item() == pytest.approx(expected[name], rel=1e-9), name
+    total = sum(weight * expected[name] for name, weight in weights.items())
     assert output.loss.item() == pytest.approx(total, rel=1e-9)
+    trained = [weight for weight in method.query.parameters() if weight.requires_grad]
+    found = torch.autograd.grad(output.loss, trained)
+    for one, other in zip(found, torch.autograd.grad(as_in_moco(q, k, method, weights), trained), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-11)
 
 
 def test_key_encoder_moves_when_told(narrow_detco: Builder, small_config: ConfigMaker, random_views: ViewMaker) -> None:
