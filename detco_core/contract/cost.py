@@ -51,14 +51,16 @@ class Cost:
 
 def cost(config: RunConfig, gpus: int = 1) -> Cost | None:
     """The cost of `config` on `gpus` processes; None for a backbone whose figures are not known here."""
-    network = NETWORKS.get(config.method.backbone)
+    # timm's networks of these names are torchvision's.
+    network = NETWORKS.get(config.method.backbone.removeprefix("timm/"))
     if network is None:
         return None
     weights = network.parameters * 1e6 + _heads(config, network)
     queues = _queues(config) * config.method.queue_size * config.method.dim
     pixels = _pixels(config)
     # Each convolution output is kept twice for the backward pass: as it is and after batch norm and ReLU.
-    activations = 2 * network.outputs * 1e6 * pixels * config.train.batch_size / gpus
+    images = config.train.batch_size / gpus / config.train.accumulate
+    activations = 2 * network.outputs * 1e6 * pixels * images
     # Both encoders, the gradients and the optimizer's momentum; a checkpoint leaves the gradients out.
     return Cost(
         flops_per_image=8 * network.gmacs * 1e9 * pixels,

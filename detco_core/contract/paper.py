@@ -2,7 +2,7 @@
 
 Published means DetCo (Xie et al., ICCV 2021) for `detco`, MoCo v2 (Chen et al., 2020) for `moco_v2`; where the paper
 is silent our choice is written in the preset, and leaving it counts as well. What cannot change the numbers is not
-compared.
+compared: speed and logging, and settings of what is switched off.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,16 @@ PUBLISHED_EPOCHS = {"detco": (100, 200, 800), "moco_v2": (200, 800)}
 PUBLISHED_GPUS = 8
 
 _FREE = ("preset", "seed", "data", "device", "monitor", "alarms", "track", "train")
-"""Branches that do not change the method; `device.precision`, `train.batch_size` and the length are compared apart."""
+"""Branches that do not change the method; what in `device` and `train` does is compared apart."""
+_LOCAL = (
+    "method.local_head",
+    "views.local_size",
+    "views.local_scale",
+    "views.grid",
+    "views.patch_size",
+    "views.patch_colors",
+)
+"""Settings of the local views."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,17 +69,32 @@ def _length(config: RunConfig) -> Iterator[Deviation]:
 
 def _method(config: RunConfig) -> Iterator[Deviation]:
     ours, theirs = dict(_leaves(plain(config))), dict(_leaves(plain(published(config))))
+    idle = set(_idle(config))
     for key, value in theirs.items():
-        if key.split(".")[0] not in _FREE and ours[key] != value:
+        if key.split(".")[0] not in _FREE and key not in idle and ours[key] != value:
             yield Deviation(key=key, published=value, here=ours[key])
+
+
+def _idle(config: RunConfig) -> Iterator[str]:
+    """Settings of what this config has switched off."""
+    if config.method.batch_norm != "split":
+        yield "method.batch_norm_group"
+    if config.views.augment != "rand_augment":
+        yield from ("views.rand_augment_ops", "views.rand_augment_magnitude")
+    if config.method.term_weights.l2l == config.method.term_weights.l2g == 0:
+        yield from _LOCAL
 
 
 def _machine(config: RunConfig, gpus: int) -> Iterator[Deviation]:
     if config.device.precision != "fp32":
         yield Deviation(key="device.precision", published="fp32", here=config.device.precision)
-    if gpus == 1 and config.method.batch_norm == "shuffle":
-        note = "with one process shuffle BN has nothing to shuffle"
-        yield Deviation(key="gpus", published=PUBLISHED_GPUS, here=1, note=note)
+    if gpus != PUBLISHED_GPUS and config.method.batch_norm == "shuffle":
+        note = (
+            "with one process shuffle BN has nothing to shuffle"
+            if gpus == 1
+            else f"batch norm takes its statistics over a batch's {gpus}th part, not an eighth"
+        )
+        yield Deviation(key="gpus", published=PUBLISHED_GPUS, here=gpus, note=note)
 
 
 def _leaves(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -39,6 +39,30 @@ def test_memory_grows_with_the_batch_of_one_process() -> None:
     assert halves.checkpoint_bytes == whole.checkpoint_bytes
 
 
+def test_micro_batches_save_activations_and_nothing_else() -> None:
+    whole, cut = cost(preset("detco_r50")), cost(override(preset("detco_r50"), {"train.accumulate": 4}))
+    assert whole is not None
+    assert cut is not None
+    one_by_one = cost(override(preset("detco_r50"), {"train.accumulate": 256}))
+    assert one_by_one is not None
+    activations = (whole.memory_bytes - cut.memory_bytes) / (1 - 1 / 4)
+    assert one_by_one.memory_bytes == pytest.approx(whole.memory_bytes - activations * (1 - 1 / 256), rel=1e-6)
+    assert (cut.flops_per_image, cut.checkpoint_bytes) == (whole.flops_per_image, whole.checkpoint_bytes)
+
+
+@pytest.mark.parametrize(("size", "patch", "region"), [(448, 128, 510), (112, 32, 129)])
+def test_operations_grow_with_the_pixels(size: int, patch: int, region: int) -> None:
+    sizes = {"views.global_size": size, "views.patch_size": patch, "views.local_size": region}
+    usual, other = cost(preset("detco_r50")), cost(override(preset("detco_r50"), sizes))
+    assert usual is not None
+    assert other is not None
+    assert other.flops_per_image == pytest.approx(usual.flops_per_image * (size / 224) ** 2)
+
+
+def test_timm_has_the_same_resnets() -> None:
+    assert cost(override(preset("detco_r18"), {"method.backbone": "timm/resnet18"})) == cost(preset("detco_r18"))
+
+
 @pytest.mark.parametrize("head", ["wide", "pirl"])
 def test_local_heads_differ_in_size(head: str) -> None:
     narrow, other = cost(preset("detco_r50")), cost(override(preset("detco_r50"), {"method.local_head": head}))
