@@ -74,7 +74,7 @@ def make_trainer(job: PretrainJob, reporter: Reporter, stop: StopRequest, device
     )
     reporter.emit(
         Started(
-            environment={**environment(config, device, stateful.method.batch_norm), **start.record},
+            environment=environment(config, device, stateful.method.batch_norm, start.record),
             resumed_from=start.done or None,
         )
     )
@@ -128,9 +128,11 @@ def _resume(job: PretrainJob, stateful: Stateful, length: Length, path: str) -> 
     check_resumable(found.info, job, length.steps_per_epoch, distributed.world_size())
     extended = extension(found.info, job, length.steps)
     restore(stateful, found.state)
+    # Where the weights came from in the beginning stays true, though the file is not looked at again.
+    record = {} if job.init is None else {"init": plain(job.init)}
     if extended is None:
-        return _Start(done=found.info.step)
-    return _Start(done=found.info.step, record={"extended": extended.details}, warnings=(extended,))
+        return _Start(done=found.info.step, record=record)
+    return _Start(done=found.info.step, record={**record, "extended": extended.details}, warnings=(extended,))
 
 
 def _length(config: RunConfig, files: ImageFiles) -> Length:

@@ -2,7 +2,9 @@
 
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -10,7 +12,7 @@ import torchvision
 
 from detco_core import __version__
 from detco_core.contract.config import RunConfig
-from detco_core.contract.paper import deviations
+from detco_core.contract.paper import Deviation, deviations
 from detco_core.contract.reader import plain
 from detco_core.runtime import distributed
 
@@ -25,9 +27,21 @@ def software() -> dict[str, str]:
     }
 
 
-def environment(config: RunConfig, device: torch.device, batch_norm: str) -> dict[str, Any]:
-    """The `environment` of the run's `started` event; `batch_norm` is the method's sentence about it."""
+def environment(
+    config: RunConfig, device: torch.device, batch_norm: str, start: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """The `environment` of the run's `started` event.
+
+    Args:
+        config: of the run.
+        device: it computes on.
+        batch_norm: the method's sentence about it.
+        start: where the run begins, if not with random weights at step 0: `init`, `extended`.
+    """
     versions = software()
+    left = deviations(config, distributed.world_size())
+    if "init" in start:
+        left = (*left, Deviation(key="init", published="random weights", here="given weights"))
     return {
         "version": versions.pop("detco"),
         "commit": _commit(),
@@ -43,7 +57,8 @@ def environment(config: RunConfig, device: torch.device, batch_norm: str) -> dic
         "compiled": config.device.compile,
         "micro_batches": config.train.accumulate,
         "batch_norm": batch_norm,
-        "deviations": plain(deviations(config, distributed.world_size())),
+        "deviations": plain(left),
+        **start,
     }
 
 

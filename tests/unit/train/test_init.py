@@ -154,6 +154,7 @@ def test_a_run_says_what_it_started_from(
     started, report = told()[:2]
     assert isinstance(started, Started)
     assert started.environment["init"]["path"] == init.path
+    assert "init" in {deviation["key"] for deviation in started.environment["deviations"]}
     assert started.resumed_from is None
     assert isinstance(report, Warned)
     assert report.code == "init_keys"
