@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 
 from detco_core.contract.config import RunConfig
-from detco_core.method.detco import Contrasts
+from detco_core.method.detco import Contrasts, make_detco
 from detco_core.method.losses import Contrast
 from detco_core.nets.encoder import Embeddings
+from detco_core.runtime.device import make_scaler
+from detco_core.runtime.optim import make_optimizer
 from detco_core.train.state import Stateful, make_stateful
 from detco_core.train.step import Stepper, each, joined, micro_batches
 from detco_core.views.pipeline import Views
+from tests.networks import narrow_backbone
 
 Configs = Callable[..., RunConfig]
 CPU = torch.device("cpu")
@@ -65,14 +68,15 @@ def test_joined_in_plain_words() -> None:
     assert whole.skipped is None
 
 
-@pytest.mark.slow
 def test_a_step_in_micro_batches_is_the_whole_step(tiny_config: Configs) -> None:
     """Without batch statistics: loss, weights, both encoders and queues in order, in float64."""
     found: list[dict[str, Tensor]] = []
     for accumulate in (1, 2):
         config = tiny_config(train__accumulate=accumulate)
-        run = make_stateful(config, CPU)
-        run.method.double().eval()
+        torch.manual_seed(0)
+        method = make_detco(config, narrow_backbone()).double().eval()
+        optimizer = make_optimizer(method.query.parameters(), config.optim)
+        run = Stateful(method=method, optimizer=optimizer, scaler=make_scaler(config.device, CPU))
         outcome = stepper(config, run)(made_up(dtype=torch.float64), done=0)
         found.append({**contents(run), "loss": outcome.loss, "queries": torch.stack(outcome.queries.locals)})
     whole, cut = found
