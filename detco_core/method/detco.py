@@ -1,7 +1,7 @@
 """DetCo (Xie et al., ICCV 2021): four stages, global views and patches, one momentum pair, eight queues.
 
-Shapes: N images of this process, M images of all processes, S trained stages, P patches of an image, D dim, K queue,
-G side of a global view, s side of a patch.
+Shapes: N images of this process, M images of all processes, C channels of an image, S trained stages, P patches of an
+image, D dim, K queue, G side of a global view, s side of a patch.
 """
 
 from collections.abc import Callable, Sequence

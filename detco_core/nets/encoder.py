@@ -1,6 +1,6 @@
 """An encoder: one backbone shared by global views and patches, with heads of each kind on each trained stage.
 
-N batch, S trained stages, P patches of an image, D dim.
+N batch, B channels of the image, S trained stages, P patches of an image, D dim.
 """
 
 from collections.abc import Sequence
@@ -43,8 +43,8 @@ class Encoder(nn.Module):
         """Embed a global view, a local view, or both.
 
         Args:
-            image: `[N, 3, G, G]`, or None to leave the global heads out.
-            patches: `[N, P, 3, s, s]`, or None to leave the local heads out.
+            image: `[N, B, G, G]`, or None to leave the global heads out.
+            patches: `[N, P, B, s, s]`, or None to leave the local heads out.
         """
         # Patches first: batch norm's running statistics, which evaluation and export use, then end on whole images.
         locals_ = () if patches is None else self._embed(patches.flatten(0, 1), self.local_heads)

@@ -5,8 +5,10 @@ import torch
 from torch import nn
 
 from detco_core.nets.backbone import make_backbone
+from detco_core.nets.batch_norm import split
 from detco_core.nets.encoder import Encoder
 from detco_core.nets.heads import GlobalHead, make_local_head
+from tests.networks import narrow_backbone
 
 
 @pytest.fixture
@@ -69,3 +71,18 @@ def test_double_precision_stays_double(encoder: Encoder) -> None:
 
 def test_patches_and_images_share_the_backbone(encoder: Encoder) -> None:
     assert sum(isinstance(module, nn.Conv2d) and module.in_channels == 3 for module in encoder.modules()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("groups", [None, 2])
+def test_it_is_one_graph_to_the_compiler(groups: int | None) -> None:
+    """Nothing on the way asks the host, in training, with torch's batch norm and with virtual groups."""
+    backbone = narrow_backbone()
+    if groups is not None:
+        split(backbone, groups)
+    locals_ = [make_local_head("narrow", c, 9, 8) for c in backbone.channels]
+    encoder = Encoder(backbone, (0, 1, 2, 3), [GlobalHead(c, 8) for c in backbone.channels], locals_)
+    image, patches = torch.randn(4, 3, 32, 32), torch.randn(4, 9, 3, 16, 16)
+    compiled = torch.compile(encoder, backend="eager", fullgraph=True)
+    for found, expected in zip(compiled(image, patches).locals, encoder(image, patches).locals, strict=True):
+        torch.testing.assert_close(found, expected)
