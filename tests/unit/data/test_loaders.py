@@ -66,6 +66,7 @@ def straight(photos: Path) -> list[Batch]:
     return load(photos, make_config())
 
 
+@pytest.mark.slow
 def test_batches_equal_the_slow_loop(photos: Path, straight: list[Batch]) -> None:
     files, pipeline = open_files(photos), ViewPipeline(VIEWS, local=True)
     for step, batch in enumerate(straight):
@@ -94,7 +95,8 @@ def test_the_order_is_fixed() -> None:
     assert epoch_order(8, 7, 3).tolist() == [3, 2, 0, 5, 1, 7, 6, 4]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=12)
+@pytest.mark.slow
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=6)
 @given(start=st.integers(0, 12), end=st.integers(0, 12))
 def test_resuming_at_any_step_continues_the_same_batches(
     photos: Path, straight: list[Batch], start: int, end: int
@@ -137,7 +139,8 @@ VARIANTS: list[dict[str, Any]] = [
 ]
 
 
-@settings(max_examples=20)
+@pytest.mark.slow
+@settings(max_examples=10)
 @given(
     store=st.sampled_from(["folder", "list", "shards", "memory"]),
     variant=st.sampled_from(VARIANTS),

@@ -46,6 +46,7 @@ def test_features_equal_a_loop_over_single_images(dataset: DatasetRef) -> None:
             assert features.labels[n] == label
 
 
+@pytest.mark.slow
 def test_batch_size_does_not_change_features(dataset: DatasetRef, random_r18: Source) -> None:
     splits = open_splits(dataset, 32)
     backbone = open_source(random_r18)

@@ -20,6 +20,7 @@ from detco_core.nets.backbone import make_backbone
 from detco_core.runtime.checkpoint import SavedFile, load, save
 
 
+@pytest.mark.slow
 def test_a_random_source_is_what_a_run_of_that_seed_starts_from(
     random_r18: Source, untrained: SavedFile, images: torch.Tensor
 ) -> None:
@@ -45,6 +46,7 @@ def test_a_checkpoint_brings_its_own_normalisation(untrained: SavedFile, config:
     assert backbone.description == "resnet18 of a detco checkpoint, step 0"
 
 
+@pytest.mark.slow
 def test_a_weights_file_equals_torchvision(tmp_path: Path, images: torch.Tensor) -> None:
     network = models.resnet18().eval()
     torch.save(network.state_dict(), tmp_path / "r18.pth")
@@ -69,6 +71,7 @@ def test_a_bundle_says_what_its_images_are_read_with(tmp_path: Path) -> None:
     assert (gray.channels, gray.bit_depth, gray.mean, gray.std) == (1, 16, (0.5,), (0.25,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["resnet18", "timm/convnext_atto"])
 def test_a_checkpoint_of_another_backbone_and_other_channels(
     backbone: str, tmp_path: Path, untrained: SavedFile

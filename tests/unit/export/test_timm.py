@@ -18,6 +18,8 @@ from detco_core.nets.resnet import make_resnet
 from detco_core.nets.stages import StageBackbone
 from detco_core.nets.weights import state_digest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def file(backbone: StageBackbone, tmp_path_factory: pytest.TempPathFactory) -> Path:

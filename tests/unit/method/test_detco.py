@@ -261,6 +261,7 @@ def test_state_holds_both_encoders_and_the_queues(
     assert all(torch.equal(state[name], value) for name, value in other.state_dict().items())
 
 
+@pytest.mark.slow
 def test_trains_a_network_without_batch_norm_of_other_channels(small_config: ConfigMaker) -> None:
     config = small_config(
         method__backbone="timm/convnext_atto",

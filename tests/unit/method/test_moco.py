@@ -19,6 +19,7 @@ def config() -> RunConfig:
     return override(preset("moco_v2_r18"), small)
 
 
+@pytest.mark.slow
 def test_equals_moco_written_out(config: RunConfig, random_views: Callable[..., Views]) -> None:
     torch.manual_seed(0)
     method = make_moco_v2(config).double()

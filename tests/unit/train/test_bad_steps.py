@@ -91,6 +91,7 @@ def test_what_is_not_watched_is_found_at_the_next_look(tiny_job: Jobs, trainer_o
             trainer.check_numbers()
 
 
+@pytest.mark.slow
 def test_a_good_step_ends_the_row(tiny_job: Jobs, trainer_of: Trainers) -> None:
     with trainer_of(tiny_job()) as trainer:
         bad_steps = dataclasses.replace(trainer.bad_steps, in_a_row=3)

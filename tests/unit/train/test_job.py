@@ -33,6 +33,7 @@ def losses(events: list[Body]) -> dict[int, float]:
     return {event.step: event.values["loss"] for event in events if isinstance(event, Metrics)}
 
 
+@pytest.mark.slow
 def test_says_all_it_must_in_order(tiny_job: Jobs, reporter: Reporter, told: Told, tmp_path: Path) -> None:
     assert run(tiny_job(), reporter, StopRequest()) == Finished(step=3)
     events = told()

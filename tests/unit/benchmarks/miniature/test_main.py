@@ -20,6 +20,7 @@ def words(stamps: Path, folder: Path, *more: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_random_weights_alone_give_a_page_and_a_document(
     stamps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -32,6 +33,7 @@ def test_random_weights_alone_give_a_page_and_a_document(
     assert "random 5: k-NN" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_when_the_time_is_over_no_further_entry_is_started_and_kept_ones_are_told(
     stamps: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -59,6 +59,7 @@ def test_a_draw_has_as_many_of_each_class_and_is_the_same_each_time() -> None:
     assert chosen.tolist() != draw(labels, 10, 2).tolist()
 
 
+@pytest.mark.slow
 def test_classes_that_lie_apart_are_told_apart_and_noise_is_not() -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(400) % 4

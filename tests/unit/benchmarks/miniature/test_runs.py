@@ -35,6 +35,7 @@ def comparison(stamps: Path, tmp_path: Path) -> Comparison:
     )
 
 
+@pytest.mark.slow
 def test_a_result_is_made_once(comparison: Comparison) -> None:
     entry = comparison.entry("random", 0)
     assert entry.kept is None

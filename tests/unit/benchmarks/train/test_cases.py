@@ -46,6 +46,7 @@ def test_rounds_go_on_where_the_last_ended_see_every_part_and_touch_no_number(ph
         torch.testing.assert_close(value, plain.stepper.run.method.state_dict()[name], rtol=0, atol=0, msg=name)
 
 
+@pytest.mark.slow
 def test_the_bare_passes_are_timed_and_leave_gradients() -> None:
     timeline: Timeline[Any] = Timeline(CpuClock())
     case = open_bare(PLAN, timeline)
