@@ -16,7 +16,18 @@ from tests.integration.service import Service
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-OVERRIDES = {"data.workers": 0, "train.checkpoint_every": 2, "train.steps": 18}
+OVERRIDES = {
+    "data.workers": 0,
+    "train.batch_size": 4,
+    "train.checkpoint_every": 5,
+    "train.steps": 40,
+    "views.global_size": 64,
+    "views.local_size": 72,
+    "views.patch_size": 20,
+}
+"""Small: most of the time goes into starting processes."""
+APART = 5
+"""Steps between two blows: what the service tells may be two seconds old, and a checkpoint must lie between."""
 WORDS = {"child": "detco_core pretrain", "runner": "worker.runner", "worker": "-m worker "}
 
 
@@ -65,9 +76,8 @@ def wait_step(service: Service, run: str, step: int) -> None:
 def test_a_run_outlives_whatever_happens_to_it(house: Service, quiet: dict[str, Any]) -> None:
     """One run, and everything that can happen to it in turn, each in another attempt."""
     run = submit(house)["id"]
-    for step, disturb in enumerate((kill_child, kill_runner, kill_worker, stop_and_start, kill_all, pause_and_resume)):
-        # Two steps more each time: the attempt before has left a checkpoint.
-        wait_step(house, run, 3 + 2 * step)
+    for blow, disturb in enumerate((kill_child, kill_runner, kill_worker, stop_and_start, kill_all, pause_and_resume)):
+        wait_step(house, run, 4 + APART * blow)
         attempt = house.get(f"/v1/runs/{run}")["attempt"]
         disturb(house, run)
         wait_attempt(house, run, attempt + 1)
