@@ -132,6 +132,7 @@ def test_a_job_that_cannot_be_read_ends_beside_its_file(tmp_path: Path, text: st
     assert "job.json" in failed.message
 
 
+@pytest.mark.slow
 def test_a_run_to_its_end(
     tmp_path: Path, write_job: Callable[[Any], Path], pretraining: Callable[..., PretrainJob]
 ) -> None:
@@ -139,6 +140,7 @@ def test_a_run_to_its_end(
     assert told(tmp_path)[-1] == Finished(step=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "kind", "words"),
     [

@@ -145,6 +145,7 @@ def test_a_warm_start_needs_something_to_start_from(tiny_job: Jobs) -> None:
     require_init(tiny_job())
 
 
+@pytest.mark.slow
 def test_a_run_says_what_it_started_from(
     tiny_job: Jobs, tmp_path: Path, reporter: Reporter, told: Callable[..., list[Body]]
 ) -> None:

@@ -89,6 +89,7 @@ def test_epochs_are_counted_in_steps(tiny_job: Jobs, reporter: Reporter) -> None
     assert run(tiny_job(train__epochs=1), reporter, StopRequest()) == Finished(step=3)
 
 
+@pytest.mark.slow
 def test_a_queue_longer_than_the_data_is_warned_of(tiny_job: Jobs, reporter: Reporter, told: Told) -> None:
     run(tiny_job(train__steps=1, method__queue_size=16), reporter, StopRequest())
     (warning,) = [event for event in told() if isinstance(event, Warned)]
@@ -96,6 +97,7 @@ def test_a_queue_longer_than_the_data_is_warned_of(tiny_job: Jobs, reporter: Rep
     assert (warning.code, warning.details) == ("queue_exceeds_dataset", details)
 
 
+@pytest.mark.slow
 def test_moco_runs_without_local_views(tiny_job: Jobs, reporter: Reporter, told: Told) -> None:
     overrides = {
         "method__name": "moco_v2",

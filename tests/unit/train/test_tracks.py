@@ -43,6 +43,7 @@ def test_tensorboard_shows_the_metrics(tmp_path: Path) -> None:
     assert track.failure() is None
 
 
+@pytest.mark.slow
 def test_steps_done_again_are_shown_once(tmp_path: Path) -> None:
     """A run killed after step 4 and continued from its checkpoint of step 2."""
     for done, values in ((0, {1: 1.0, 2: 2.0, 3: 3.0, 4: 4.0}), (2, {3: 30.0})):

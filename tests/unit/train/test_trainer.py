@@ -41,6 +41,7 @@ def collapse(trainer: Trainer) -> None:
                     nn.init.ones_(module.bias)
 
 
+@pytest.mark.slow
 def test_asked_to_stop_it_saves_after_the_step_and_leaves(
     tiny_job: Jobs, trainer_of: Trainers, stop: StopRequest, told: Told
 ) -> None:
@@ -49,11 +50,13 @@ def test_asked_to_stop_it_saves_after_the_step_and_leaves(
     assert [event.step for event in of(CheckpointSaved, told())] == [1]
 
 
+@pytest.mark.slow
 def test_asked_to_stop_in_the_last_step_it_finishes(tiny_job: Jobs, trainer_of: Trainers, stop: StopRequest) -> None:
     with trainer_of(tiny_job(train__steps=1), stop) as trainer:
         assert trainer.train() == Finished(step=1)
 
 
+@pytest.mark.slow
 def test_nan_ends_the_run_at_its_step_and_is_never_saved(
     tiny_job: Jobs, trainer_of: Trainers, told: Told, tmp_path: Path
 ) -> None:
@@ -66,6 +69,7 @@ def test_nan_ends_the_run_at_its_step_and_is_never_saved(
     assert not (tmp_path / "job" / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_infinity_counts_too(tiny_job: Jobs, trainer_of: Trainers) -> None:
     with trainer_of(tiny_job()) as trainer:
         trainer.losses = torch.tensor(float("inf"))
@@ -90,6 +94,7 @@ def test_a_run_that_collapses_says_so(tiny_job: Jobs, trainer_of: Trainers, told
     assert of(Metrics, told())[0].values["effective_rank/global/res5"] == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_cannot_be_written_ends_the_run(tiny_job: Jobs, trainer_of: Trainers, tmp_path: Path) -> None:
     with trainer_of(tiny_job(train__checkpoint_every=1)) as trainer:
         (tmp_path / "job" / "checkpoints").write_text("in the way")

@@ -233,6 +233,7 @@ def test_redis_carries_wake_ups_and_may_die(house: House, start: Callable[..., W
     assert [attempt.state for attempt in house.attempts(run_id)] == ["preempted"]
 
 
+@pytest.mark.slow
 def test_the_worker_never_imports_torch() -> None:
     code = """
 import sys

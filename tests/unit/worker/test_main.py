@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from worker.launch import package_environment
 
 
@@ -13,12 +15,14 @@ def run(code: str, folder: Path, **settings: str) -> subprocess.CompletedProcess
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
+@pytest.mark.slow
 def test_wrong_settings_are_named(tmp_path: Path) -> None:
     done = run("import sys; from worker.__main__ import main; sys.exit(main([]))", tmp_path, DETCO_LEASE_SECONDS="-1")
     assert done.returncode == 1
     assert "DETCO_LEASE_SECONDS" in done.stderr
 
 
+@pytest.mark.slow
 def test_relative_paths_hold_for_processes_with_another_folder(tmp_path: Path) -> None:
     (tmp_path / "level").write_text("DEBUG")
     code = """

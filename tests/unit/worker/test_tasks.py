@@ -94,6 +94,7 @@ def wait_for(happened: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_nothing_to_claim_is_no_attempt(house: House, pool: Pool) -> None:
     pool.begin(house, "sys.exit(0)")
     assert pool.attempts() == 0
@@ -108,6 +109,7 @@ def test_a_runner_is_told_its_run_in_its_folder(house: House, pool: Pool) -> Non
     assert house.run(run_id).state == "starting", "a runner that ends with 0 has closed its attempt"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("body", "code"), [("os.kill(os.getpid(), signal.SIGKILL)", -9), ("sys.exit(1)", 1)])
 def test_what_a_dead_runner_left_is_closed_as_lost(house: House, pool: Pool, body: str, code: int) -> None:
     run_id = house.pretraining()
@@ -143,6 +145,7 @@ def test_a_leaving_worker_lets_go_and_claims_nothing_more(house: House, pool: Po
     assert house.run(second).state == "queued"
 
 
+@pytest.mark.slow
 def test_a_deaf_runner_is_ended_and_its_run_given_back(house: House, pool: Pool) -> None:
     run_id = house.pretraining()
     pool.begin(house, "time.sleep(600)", leaves_at=folder_of(house, run_id) / "log.txt", shutdown=0.5)
