@@ -112,7 +112,7 @@ def _each(source: Source, table: FileTable, places: Sequence[int], views: ViewsC
 
 def moments_of(pixels: NDArray[np.generic]) -> Moments:
     """Of one image [H, W, C] of uint8 or uint16."""
-    values = pixels.astype(np.float64).reshape(-1, pixels.shape[2]) / np.iinfo(pixels.dtype).max  # type: ignore[type-var]
+    values = pixels.astype(np.float64).reshape(-1, pixels.shape[2]) / np.iinfo(pixels.dtype).max  # type: ignore[type-var]  # uint8, uint16
     return np.stack([values.mean(0), (values * values).mean(0)])
 
 

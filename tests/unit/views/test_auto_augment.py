@@ -21,10 +21,10 @@ class Drawn(np.random.Generator):
         super().__init__(np.random.Philox(0))
         self.pair, self.happens, self.signs = pair, happens, signs
 
-    def integers(self, *args: object, size: int | None = None, **kwargs: object) -> object:  # type: ignore[override]
+    def integers(self, *args: object, size: int | None = None, **kwargs: object) -> object:  # type: ignore[override]  # fixed
         return self.pair if size is None else np.array(self.signs)
 
-    def random(self, *args: object, **kwargs: object) -> object:  # type: ignore[override]
+    def random(self, *args: object, **kwargs: object) -> object:  # type: ignore[override]  # fixed draws
         return np.array(self.happens)
 
 

@@ -41,7 +41,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def add(engine: Engine, file: Path) -> Callable[..., Weights]:
     def make(**fields: object) -> Weights:
-        new = NewWeights(**{"uri": str(file), "architecture": "resnet18", "actor": "ada", **fields})  # type: ignore[arg-type]
+        new = NewWeights(**{"uri": str(file), "architecture": "resnet18", "actor": "ada", **fields})  # type: ignore[arg-type]  # any
         with unit_of_work(engine) as session:
             return add_weights(session, new, [str(file.parent)])
 

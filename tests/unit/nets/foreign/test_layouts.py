@@ -56,7 +56,7 @@ def test_bare_names_are_told_apart_by_their_file() -> None:
         ("torch", "state_dict", "detco"),
         ("safetensors", None, "timm"),
     ):
-        recognised = recognise(Opened(put(""), kind, wrapper), EXPECTED)  # type: ignore[arg-type]
+        recognised = recognise(Opened(put(""), kind, wrapper), EXPECTED)  # type: ignore[arg-type]  # a listed kind
         assert recognised is not None
         assert recognised.format == format
 
@@ -67,7 +67,7 @@ def test_a_named_format_is_taken_at_its_word_when_the_keys_fit() -> None:
         assert recognised is not None
         assert recognised.format == format
     for format in ("moco", "detectron2", "checkpoint"):
-        assert found(put(""), format=format) is None  # type: ignore[arg-type]
+        assert found(put(""), format=format) is None  # type: ignore[arg-type]  # a listed format
 
 
 def test_of_several_layouts_the_one_with_most_keys_is_taken() -> None:
