@@ -1,10 +1,11 @@
-"""A network small enough for a step in milliseconds, also in float64."""
+"""Networks small enough for a step in milliseconds, also in float64."""
 
 import torch
 from torch import nn
 from torchvision.models import resnet18
 
 from detco_core.nets.resnet import ResNetBackbone
+from detco_core.nets.timm import TimmBackbone
 
 
 def narrow_backbone(in_channels: int = 3) -> ResNetBackbone:
@@ -17,3 +18,11 @@ def narrow_backbone(in_channels: int = 3) -> ResNetBackbone:
         block = nn.Sequential(convolution, nn.BatchNorm2d(outside), nn.ReLU(inplace=True))
         setattr(network, f"layer{number}", nn.Sequential(block))
     return ResNetBackbone("narrow", network)
+
+
+def narrow_convnext() -> TimmBackbone:
+    """timm's ConvNeXt, which has layer norms only, with 4 to 32 channels and one block a stage."""
+    import timm
+
+    network = timm.create_model("convnext_atto", depths=(1, 1, 1, 1), dims=(4, 8, 16, 32), num_classes=0)
+    return TimmBackbone("narrow_convnext", network, 3)

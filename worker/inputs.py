@@ -247,13 +247,15 @@ def _init(session: Session, draft: _Draft, init: dict[str, Any]) -> Init:
     strict = init["strict"]
     if "checkpoint_id" in init:
         checkpoint = session.get_one(Checkpoint, init["checkpoint_id"])
-        path = draft.need("init.pt", checkpoint.digest, f"checkpoint {checkpoint.id}")
-        return Init(kind="checkpoint", path=path, sha256=checkpoint.digest, strict=strict)
+        source = f"checkpoint {checkpoint.id} of {checkpoint.run_id}, step {checkpoint.step}"
+        path = draft.need("init.pt", checkpoint.digest, source)
+        return Init(kind="checkpoint", path=path, sha256=checkpoint.digest, source=source, strict=strict)
     if "model_version_id" in init:
         return _init_of_model(draft, session.get_one(ModelVersion, init["model_version_id"]), strict=strict)
     digest = _file_digest(weights := session.get_one(Weights, init["weights_id"]))
-    path = draft.need("init.pth", digest, f"weights {weights.id}")
-    return Init(kind="weights", path=path, sha256=digest, strict=strict)
+    source = f"weights {weights.id}"
+    path = draft.need("init.pth", digest, source)
+    return Init(kind="weights", path=path, sha256=digest, source=source, strict=strict)
 
 
 def _init_of_model(draft: _Draft, version: ModelVersion, *, strict: bool) -> Init:
@@ -261,8 +263,9 @@ def _init_of_model(draft: _Draft, version: ModelVersion, *, strict: bool) -> Ini
     name = next((name for name in TENSOR_FORMATS if name in files), None)
     if name is None:
         raise DataError(f"model version {version.ref} has no {' or '.join(TENSOR_FORMATS)} file to start from")
-    path = draft.need("init.pth", files[name]["digest"], f"{files[name]['path']} of {version.ref}")
-    return Init(kind="weights", path=path, sha256=files[name]["digest"], format=name, strict=strict)
+    source, digest = f"{files[name]['path']} of {version.ref}", files[name]["digest"]
+    path = draft.need("init.pth", digest, source)
+    return Init(kind="weights", path=path, sha256=digest, source=source, format=name, strict=strict)
 
 
 def _source(session: Session, draft: _Draft, source: dict[str, Any]) -> Source:

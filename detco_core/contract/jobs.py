@@ -29,6 +29,8 @@ class Init:
     """A checkpoint of another run (query encoder, with its heads), or a foreign or imported weights file."""
     path: str
     sha256: str | None = None
+    source: str | None = None
+    """What people call it, for messages; None: `path`."""
     format: WeightsFormat | None = None
     """Of a weights file (`nets.foreign`); None: recognised by its keys."""
     strict: bool = True

@@ -9,6 +9,7 @@ from torch import nn
 from detco_core.contract.config import RunConfig
 from detco_core.contract.errors import Fault, InvalidDocument
 from detco_core.nets.batch_norm import has_batch_norm, split, synchronise
+from detco_core.nets.stages import StageBackbone
 from detco_core.runtime import distributed
 
 
@@ -22,6 +23,22 @@ def fit_batch_norm(network: nn.Module, config: RunConfig) -> None:
         split(network, _groups(config))
     elif config.method.batch_norm == "sync":
         synchronise(network)
+
+
+def require_two_values(backbone: StageBackbone, config: RunConfig) -> None:
+    """Refuse a batch norm that would take its statistics of a single value: one image, whose last map is one pixel.
+
+    Raises:
+        InvalidDocument: naming the batch size.
+    """
+    kind, size = config.method.batch_norm, config.views.global_size
+    images = _at_once(config) * (distributed.world_size() if kind == "sync" else 1)
+    if images == 1 and size <= backbone.strides[-1] and has_batch_norm(backbone):
+        message = (
+            f"one image at once, of which {size} pixels leave a single one in the last stage, gives batch norm no "
+            "second value: raise it, views.global_size, or lower train.accumulate"
+        )
+        raise InvalidDocument("run config", (Fault("train.batch_size", message),))
 
 
 def describe_batch_norm(network: nn.Module, config: RunConfig) -> str:

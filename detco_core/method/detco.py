@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from detco_core.contract.config import STAGES, MethodConfig, RunConfig
 from detco_core.contract.errors import Fault, InvalidDocument
-from detco_core.method.batch_norm import describe_batch_norm, fit_batch_norm
+from detco_core.method.batch_norm import describe_batch_norm, fit_batch_norm, require_two_values
 from detco_core.method.losses import Contrast, info_nce
 from detco_core.method.momentum import make_key, move_key
 from detco_core.method.queues import Queues, whole_batch
@@ -135,6 +135,7 @@ def make_detco(config: RunConfig, backbone: StageBackbone | None = None) -> DetC
     wants_global, wants_local = weights.g2g > 0 or weights.l2g > 0, weights.l2l > 0 or weights.l2g > 0
     backbone = backbone or make_backbone(method.backbone, config.views.channels)
     _require_sizes(config, backbone, wants_local)
+    require_two_values(backbone, config)
     channels = [backbone.channels[stage] for stage in stages]
     query = Encoder(
         backbone,

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from detco_core.contract.config import RunConfig
 from detco_core.contract.events import Warned
@@ -35,6 +36,14 @@ class Alarms:
             yield _no_better_than_chance(step, stuck, self.chance)
         if waiting := self._new("wait", self._waiting(values)):
             yield _starved(step, waiting["data_wait"], self.config.data.workers)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was told and since when what is wrong; how long data have been waited for begins anew."""
+        return {"told": sorted(self._told), "since": dict(self._since)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave: what was told is not told again, and patience is not given twice."""
+        self._told, self._since = set(state["told"]), dict(state["since"])
 
     @property
     def floor(self) -> float:

@@ -1,6 +1,6 @@
 """Steps whose numbers are NaN or infinite: kept for replay, skipped, and the run ended when they do not stop."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,14 @@ class BadSteps:
                 f"the loss or its gradient became NaN or infinite at step {step}{skipped}: {REMEDY}; {name} holds the "
                 "step for detco_core.train.replay"
             )
+
+    def state_dict(self) -> dict[str, int]:
+        """Bad steps in a row: a stop among them does not begin the count anew."""
+        return {"in_a_row": self.in_a_row}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.in_a_row = state["in_a_row"]
 
     def _keep(self, batch: Batch, outcome: Outcome, run: Stateful) -> str:
         """Write the step for replay, by the first process whose own loss is bad, and tell of it; its file's name."""

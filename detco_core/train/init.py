@@ -57,9 +57,9 @@ def start_from(init: Init, method: DetCo, config: RunConfig) -> tuple[dict[str, 
     missing = [key for key in found.keys.missing if key.startswith(_BACKBONE)]
     if not any(key.startswith(_BACKBONE) for key in found.tensors) or (missing and init.strict):
         raise CheckpointError(
-            f"cannot start from {init.path}: {len(missing)} keys of the backbone {config.method.backbone} are missing "
-            f"or of another shape: {', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}; name a file of this "
-            "backbone, or set strict to false in init to start with what fits"
+            f"cannot start from {_name(init)}: {len(missing)} keys of the backbone {config.method.backbone} are "
+            f"missing or of another shape: {', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}; name a file "
+            "of this backbone, or set strict to false in init to start with what fits"
         )
     method.query.load_state_dict(found.tensors, strict=False)
     method.key.load_state_dict(method.query.state_dict())
@@ -99,7 +99,7 @@ def _from_weights(path: Path, init: Init, method: DetCo, config: RunConfig) -> F
 def _record(init: Init, found: Found) -> dict[str, Any]:
     return {
         "kind": init.kind,
-        "path": init.path,
+        "source": _name(init),
         "sha256": init.sha256,
         "format": found.format,
         "strict": init.strict,
@@ -109,10 +109,14 @@ def _record(init: Init, found: Found) -> dict[str, Any]:
     }
 
 
+def _name(init: Init) -> str:
+    return init.source or init.path
+
+
 def _report(init: Init, found: Found) -> Warned:
     keys = found.keys
     message = (
-        f"started from {init.path} ({found.format}): {len(keys.matched)} keys taken over, {len(keys.missing)} start "
+        f"started from {_name(init)} ({found.format}): {len(keys.matched)} keys taken over, {len(keys.missing)} start "
         f"random, {len(keys.unexpected)} of the file are not used"
     )
     details = {

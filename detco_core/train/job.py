@@ -1,5 +1,7 @@
 """The pretraining job: everything a run needs is built here, once, and handed to the trainer."""
 
+import warnings
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -89,7 +91,7 @@ def make_trainer(job: PretrainJob, reporter: Reporter, stop: StopRequest, device
         start_step=start.done,
         steps=length.steps,
     )
-    return Trainer(
+    trainer = Trainer(
         job=job,
         length=length,
         stepper=Stepper(config=config, device=device, run=stateful, model=model, steps=length.steps),
@@ -99,6 +101,8 @@ def make_trainer(job: PretrainJob, reporter: Reporter, stop: StopRequest, device
         stop=stop,
         done=start.done,
     )
+    trainer.restore_watch(start.watch)
+    return trainer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +114,8 @@ class _Start:
     record: dict[str, Any] = field(default_factory=dict)
     """For the run's record."""
     warnings: tuple[Warned, ...] = ()
+    watch: Mapping[str, Any] = field(default_factory=dict)
+    """What the trainer's watchers remember (`Trainer.watch_state`)."""
 
 
 def _start(job: PretrainJob, stateful: Stateful, length: Length) -> _Start:
@@ -130,9 +136,12 @@ def _resume(job: PretrainJob, stateful: Stateful, length: Length, path: str) -> 
     restore(stateful, found.state)
     # Where the weights came from in the beginning stays true, though the file is not looked at again.
     record = {} if job.init is None else {"init": plain(job.init)}
+    # Checkpoints of earlier versions have no memory of alarms.
+    watch = found.state.get("watch", {})
     if extended is None:
-        return _Start(done=found.info.step, record=record)
-    return _Start(done=found.info.step, record={**record, "extended": extended.details}, warnings=(extended,))
+        return _Start(done=found.info.step, record=record, watch=watch)
+    record = {**record, "extended": extended.details}
+    return _Start(done=found.info.step, record=record, warnings=(extended,), watch=watch)
 
 
 def _length(config: RunConfig, files: ImageFiles) -> Length:
@@ -155,10 +164,13 @@ def _parallel(method: DetCo, device: torch.device) -> nn.Module:
     """The method itself, or wrapped so that gradients are averaged over processes during the backward pass."""
     if distributed.world_size() == 1:
         return method
-    return DistributedDataParallel(
-        method,
-        device_ids=[device.index] if device.type == "cuda" else None,
-        # Queues are equal in all processes by construction, and batch norm's statistics are each process's own.
-        broadcast_buffers=False,
-        gradient_as_bucket_view=True,
-    )
+    with warnings.catch_warnings():
+        # torch 2.15 names a successor that would copy rank 0's buffers at the start, and itself advises against it.
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        return DistributedDataParallel(
+            method,
+            device_ids=[device.index] if device.type == "cuda" else None,
+            # Queues are equal in all processes by construction, and batch norm's statistics are each process's own.
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+        )

@@ -1,8 +1,9 @@
 """The training loop: batch, step, tell, save; until the steps are done or the process is asked to stop."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -113,7 +114,7 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint and say so; all processes take part, rank 0 writes."""
         self.check_numbers()
-        state = collect(self.stepper.run)
+        state = collect(self.stepper.run) | {"watch": self.watch_state()}
         if distributed.rank() == 0:
             path = checkpoint.checkpoint_path(Path(self.job.folder), self.done)
             saved = checkpoint.save(path, self.describe(), state)
@@ -121,6 +122,16 @@ class Trainer:
             self.narrator.saved(saved, self.done)
         # Whoever leaves first is taken for a failure by the launcher, which then ends the others.
         distributed.barrier()
+
+    def watch_state(self) -> dict[str, Any]:
+        """What those who watch the run remember."""
+        return {"alarms": self.narrator.alarms.state_dict(), "bad_steps": self.bad_steps.state_dict()}
+
+    def restore_watch(self, state: Mapping[str, Any]) -> None:
+        """Put back what `watch_state` gave; empty at the start of a run."""
+        if state:
+            self.narrator.alarms.load_state_dict(state["alarms"])
+            self.bad_steps.load_state_dict(state["bad_steps"])
 
     def describe(self) -> checkpoint.CheckpointInfo:
         """What the checkpoint of this moment says about itself."""

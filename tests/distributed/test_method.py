@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from tests.distributed.steps import config, make, train
+from tests.distributed.steps import config, make, make_without_batch_norm, train
 from tests.distributed.sync_layer import one_layer
 
 pytestmark = pytest.mark.slow
 Run = Callable[..., subprocess.CompletedProcess[str]]
-RUNS = ("shuffle", "sync", "plain", "off", "off, cut in two", "off, not shuffled")
+RUNS = ("shuffle", "sync", "plain", "off", "off, cut in two", "off, not shuffled", "none")
 RTOL, ATOL = 1e-7, 1e-10
 """Sums in another order, over three steps."""
 
@@ -87,6 +87,11 @@ def test_weights_and_queues_are_equal_in_both_processes(ranks: list[dict[str, An
 @pytest.mark.parametrize("run", ["off", "off, cut in two", "off, not shuffled"])
 def test_two_processes_equal_one_without_batch_statistics(ranks: list[dict[str, Any]], run: str) -> None:
     assert_same_training(ranks[0][run], train(make(config()).eval(), 3))
+
+
+def test_two_processes_equal_one_without_any_batch_norm(ranks: list[dict[str, Any]]) -> None:
+    assert_same_training(ranks[0]["none"], train(make_without_batch_norm(), 3, patch=32))
+    assert ranks[0]["none"]["batch_norm"] == "none: the network has no batch norm"
 
 
 def test_two_processes_with_sync_batch_norm_equal_one(ranks: list[dict[str, Any]]) -> None:

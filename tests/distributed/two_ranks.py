@@ -13,7 +13,7 @@ from detco_core.contract.config import MethodConfig
 from detco_core.method.shuffle import make_deal, mine
 from detco_core.nets.batch_norm import SyncBatchNorm2d
 from detco_core.runtime import distributed
-from tests.distributed.steps import config, make, train
+from tests.distributed.steps import config, make, make_without_batch_norm, train
 from tests.distributed.sync_layer import one_layer
 
 
@@ -48,6 +48,7 @@ def main(folder: Path) -> None:
         found["off"] = train(make(config()).eval(), 3)
         found["off, cut in two"] = train(make(config()).eval(), 3, cuts=2)
         found["off, not shuffled"] = train(make(config(method__batch_norm="plain")).eval(), 3)
+        found["none"] = train(make_without_batch_norm(), 3, patch=32)
         torch.save(found, folder / f"rank-{distributed.rank()}.pt")
 
 

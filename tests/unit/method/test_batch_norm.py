@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from detco_core.contract.config import RunConfig
 from detco_core.contract.errors import InvalidDocument
-from detco_core.method.batch_norm import describe_batch_norm, fit_batch_norm
+from detco_core.method.batch_norm import describe_batch_norm, fit_batch_norm, require_two_values
 from detco_core.nets.batch_norm import SplitBatchNorm2d, SyncBatchNorm2d
 from tests.networks import narrow_backbone
 
@@ -42,6 +43,28 @@ def test_groups_are_of_what_is_computed_at_once(
 def test_images_that_do_not_divide_into_groups_are_refused(small_config: Configs) -> None:
     with pytest.raises(InvalidDocument, match=r"method\.batch_norm_group: must divide the 4 images computed at once"):
         small_config(train__batch_size=16, train__accumulate=4, method__batch_norm="split", method__batch_norm_group=8)
+
+
+@pytest.mark.parametrize("kind", ["shuffle", "sync", "plain"])
+@pytest.mark.parametrize(
+    ("batch", "accumulate", "size", "refused"),
+    [(1, 1, 32, True), (4, 4, 32, True), (1, 1, 33, False), (2, 1, 32, False), (4, 2, 32, False)],
+)
+def test_batch_norm_of_a_single_value_is_refused_as_torch_would(
+    small_config: Configs, kind: str, batch: int, accumulate: int, size: int, refused: bool
+) -> None:
+    config = small_config(
+        train__batch_size=batch, train__accumulate=accumulate, views__global_size=size, method__batch_norm=kind
+    )
+    images = torch.zeros(batch // accumulate, 3, size, size)
+    if not refused:
+        require_two_values(narrow_backbone(), config)
+        narrow_backbone()(images)
+        return
+    with pytest.raises(InvalidDocument, match=rf"train\.batch_size: one image at once, of which {size} pixels"):
+        require_two_values(narrow_backbone(), config)
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        narrow_backbone()(images)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Alarms on made-up values; that real runs raise them is in test_trainer.py."""
 
+import json
 import math
 from collections.abc import Callable
 
@@ -82,6 +83,18 @@ def test_a_break_starts_the_count_again(alarms: Alarms) -> None:
     for step, loss in ((0, CHANCE), (9, 0.5), (10, CHANCE), (19, CHANCE)):
         assert not reasons(alarms, step, {"loss/l2l/res4": loss})
     assert reasons(alarms, 20, {"loss/l2l/res4": CHANCE}) == ["stuck"]
+
+
+def test_a_stop_neither_repeats_an_alarm_nor_begins_its_patience_anew(tiny_config: Configs, alarms: Alarms) -> None:
+    """Cut at any step and gone on from its state, told is what an undisturbed run tells."""
+    values = {"embedding_std/global/res5": 0.0, "loss/l2l/res4": CHANCE}
+    told = [reasons(alarms, step, values) for step in range(0, 40, 5)]
+    assert sum(map(len, told)) == 2
+    for cut in range(len(told)):
+        before, after = (Alarms(config=tiny_config(alarms__stuck_steps=10), clock=Clock()) for _ in range(2))
+        found = [reasons(before, step, values) for step in range(0, 5 * cut, 5)]
+        after.load_state_dict(json.loads(json.dumps(before.state_dict())))
+        assert found + [reasons(after, step, values) for step in range(5 * cut, 40, 5)] == told
 
 
 def test_waiting_for_data_must_go_on_to_be_told(alarms: Alarms) -> None:

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from detco_core.contract.errors import NumericsError
-from detco_core.contract.events import ArtifactSaved, Body, CheckpointSaved, Finished, Metrics, Warned
+from detco_core.contract.events import ArtifactSaved, Body, CheckpointSaved, Finished, Metrics, Stopped, Warned
 from detco_core.contract.jobs import PretrainJob
 from detco_core.data.loaders import Batch
 from detco_core.runtime.checkpoint import file_digest, load
+from detco_core.runtime.stop import StopRequest
 from detco_core.train.replay import replay
 from detco_core.train.step import each
 from detco_core.train.trainer import Trainer
@@ -81,6 +82,22 @@ def test_too_many_in_a_row_end_the_run(tiny_job: Jobs, trainer_of: Trainers, tol
     assert [event.details["step"] for event in of(Warned, events) if event.code == "bad_step"] == [1, 2]
     # What the first one left was sound, and was saved.
     assert [event.step for event in of(CheckpointSaved, events)] == [1]
+
+
+@pytest.mark.slow
+def test_a_stop_among_bad_steps_does_not_begin_the_count_anew(
+    tiny_job: Jobs, trainer_of: Trainers, told: Told, stop: StopRequest, tmp_path: Path
+) -> None:
+    """The same two bad steps, told in two attempts, end the run as they would have in one."""
+    job = tiny_job(alarms__skip_bad_steps=1, train__checkpoint_every=1)
+    with trainer_of(job, stop) as trainer:
+        trainer.batches = poisoned(trainer.batches, {1, 2})
+        assert trainer.train() == Stopped(step=1)
+    saved = tmp_path / "job" / of(CheckpointSaved, told())[-1].path
+    with trainer_of(tiny_job("rest", saved, alarms__skip_bad_steps=1, train__checkpoint_every=1)) as trainer:
+        trainer.batches = poisoned(trainer.batches, {1, 2})
+        with pytest.raises(NumericsError, match=r"at step 2 \(1 before it were skipped\)"):
+            trainer.train()
 
 
 def test_what_is_not_watched_is_found_at_the_next_look(tiny_job: Jobs, trainer_of: Trainers) -> None:

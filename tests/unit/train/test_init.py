@@ -64,7 +64,7 @@ def test_another_run_gives_its_query_to_both_encoders(tiny_config: Configs, tmp_
     assert not any(weight.requires_grad for weight in method.key.parameters())
     assert (report.code, report.details["missing"], report.details["unexpected"]) == ("init_keys", [], [])
     assert record["matched"] == report.details["matched"] == len(theirs)
-    assert (record["path"], record["format"]) == (init.path, "checkpoint")
+    assert (record["source"], record["format"]) == (init.path, "checkpoint")
 
 
 def test_heads_of_another_shape_start_random(tiny_config: Configs, tmp_path: Path) -> None:
@@ -150,11 +150,11 @@ def test_a_run_says_what_it_started_from(
     tiny_job: Jobs, tmp_path: Path, reporter: Reporter, told: Callable[..., list[Body]]
 ) -> None:
     job: Any = tiny_job(train__steps=1, train__warm_start=True)
-    init = other_run(tmp_path / "other.pt", job.config)
+    init = dataclasses.replace(other_run(tmp_path / "other.pt", job.config), source="checkpoint ckpt_1 of run_1")
     run(dataclasses.replace(job, init=init), reporter, StopRequest())
     started, report = told()[:2]
     assert isinstance(started, Started)
-    assert started.environment["init"]["path"] == init.path
+    assert started.environment["init"]["source"] == init.source
     assert "init" in {deviation["key"] for deviation in started.environment["deviations"]}
     assert started.resumed_from is None
     assert isinstance(report, Warned)
