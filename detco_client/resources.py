@@ -165,6 +165,8 @@ class Checkpoint(Resource):
     epoch: float
     bytes: int
     sha256: str
+    score: float | None
+    """By the metric of the run's monitor."""
 
 
 class MetricPoint(TypedDict):

@@ -95,7 +95,9 @@ class Runs(Jobs[Run]):
         return self._transport.items(f"{self._path(id)}/checkpoints")
 
     def checkpoint(self, id: str, which: str = "last") -> Checkpoint:
-        """The `last` checkpoint of a run, or the one of that id or step."""
+        """The `last` checkpoint of a run, the `best` by its monitor, or the one of that id or step."""
+        if which == "best":
+            return cast(Checkpoint, self._transport.get(f"{self._path(id)}/checkpoints/best"))
         found = sorted(self.checkpoints(id), key=lambda checkpoint: checkpoint["step"])
         if found and which == "last":
             return found[-1]

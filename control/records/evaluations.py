@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from control.db.models import DatasetVersion
 from control.errors import InvalidRequest
 from control.records.datasets import resolve
 from control.records.runs import NewRun
@@ -38,12 +39,7 @@ def evaluation_run(session: Session, asked: NewEvaluation, *, after: tuple[str, 
         NotFound, NotReady: what it names does not exist, or not yet.
     """
     options = read_options(asked.task, asked.options)
-    version = resolve(session, asked.dataset)
-    if version.kind not in KINDS.get(asked.task, (version.kind,)):
-        kinds = " or ".join(KINDS[asked.task])
-        raise InvalidRequest(
-            "dataset", f"{asked.task} reads data sets of kind {kinds}; {version.ref} is {version.kind}"
-        )
+    version = readable(session, asked.task, asked.dataset, "dataset")
     origin = resolve_source(session, asked.source, asked.seed)
     spec = {
         "task": asked.task,
@@ -53,3 +49,17 @@ def evaluation_run(session: Session, asked: NewEvaluation, *, after: tuple[str, 
         "seed": asked.seed,
     }
     return NewRun(kind="evaluate", spec=spec, dataset_version_id=version.id, after=(*after, *origin.after), **more)
+
+
+def readable(session: Session, task: str, dataset: str, path: str) -> DatasetVersion:
+    """The data set version of that reference.
+
+    Raises:
+        InvalidRequest: at `path`: its kind is none that the task reads.
+        NotFound, NotReady: there is no such data set, or its scan failed.
+    """
+    version = resolve(session, dataset)
+    if version.kind not in KINDS.get(task, (version.kind,)):
+        kinds = " or ".join(KINDS[task])
+        raise InvalidRequest(path, f"{task} reads data sets of kind {kinds}; {version.ref} is {version.kind}")
+    return version

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from control.db.models import Artifact, Checkpoint, Run, RunEvent
-from control.records import metrics
+from control.records import metrics, monitors
 from control.records.history import get_attempt
 from control.records.leases import lock_held
 from control.storage.base import key_of, prefixed
@@ -82,10 +82,11 @@ def _keep_checkpoint(session: Session, run: Run, saved: CheckpointSaved) -> None
     if checkpoint is None:
         checkpoint = Checkpoint(run_id=run.id, fence=run.fence, step=saved.step, created_by=run.created_by)
         session.add(checkpoint)
+    run.stored_bytes += saved.bytes - (checkpoint.bytes or 0)
     checkpoint.epoch, checkpoint.bytes = saved.epoch, saved.bytes
     checkpoint.digest, checkpoint.key = prefixed(saved.sha256), key_of(saved.sha256)
-    run.stored_bytes += saved.bytes
     run.losses = 0
+    monitors.note_checkpoint(session, run, checkpoint)
 
 
 def _keep_artifact(session: Session, run: Run, saved: ArtifactSaved) -> None:
@@ -93,9 +94,9 @@ def _keep_artifact(session: Session, run: Run, saved: ArtifactSaved) -> None:
     if artifact is None:
         artifact = Artifact(run_id=run.id, name=saved.name, created_by=run.created_by)
         session.add(artifact)
+    run.stored_bytes += saved.bytes - (artifact.bytes or 0)
     artifact.fence, artifact.bytes = run.fence, saved.bytes
     artifact.digest, artifact.key = prefixed(saved.sha256), key_of(saved.sha256)
-    run.stored_bytes += saved.bytes
 
 
 def _sample(body: Metrics, time: float) -> metrics.Sample:

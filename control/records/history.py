@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 from control.db.models import Artifact, Attempt, Checkpoint, Run, RunEvent
 from control.errors import NotFound, NotReady
 from control.records.paging import Listing, Page, paginate
+from detco_core.contract.evaluations import better
 
 NEWEST = (Checkpoint.step.desc(), Checkpoint.fence.desc())
 """Order of the checkpoints of one run, the one to continue from first."""
@@ -50,6 +51,17 @@ def newest_checkpoint(session: Session, run_id: str) -> Checkpoint | None:
     return session.scalars(select(Checkpoint).where(Checkpoint.run_id == run_id).order_by(*NEWEST).limit(1)).first()
 
 
+def best_checkpoint(session: Session, run: Run) -> Checkpoint | None:
+    """The checkpoint that the run's monitor gave the best score so far, of equal ones the latest; None: none yet."""
+    monitor = run.spec.get("monitor")
+    if not monitor:
+        return None
+    lower = better(monitor["task"], monitor["metric"]) == "lower"
+    order = Checkpoint.score.asc() if lower else Checkpoint.score.desc()
+    query = select(Checkpoint).where(Checkpoint.run_id == run.id, Checkpoint.score.is_not(None))
+    return session.scalars(query.order_by(order, *NEWEST).limit(1)).first()
+
+
 def get_checkpoint(session: Session, run_id: str, which: str) -> Checkpoint:
     """The checkpoint `last`, `best`, or the one of that id.
 
@@ -58,7 +70,11 @@ def get_checkpoint(session: Session, run_id: str, which: str) -> Checkpoint:
         NotReady: there is none yet, or no monitor that could tell the best.
     """
     if which == "best":
-        raise NotReady(_why_no_best(session.get(Run, run_id)))
+        run = session.get(Run, run_id)
+        best = None if run is None else best_checkpoint(session, run)
+        if best is None:
+            raise NotReady(_why_no_best(run))
+        return best
     if which == "last":
         newest = newest_checkpoint(session, run_id)
         if newest is None:
@@ -84,7 +100,6 @@ def list_artifacts(session: Session, run_id: str) -> list[Artifact]:
 
 
 def _why_no_best(run: Run | None) -> str:
-    monitor = run.spec.get("config", {}).get("monitor", {}) if run is not None else {}
-    if not monitor.get("task"):
+    if run is None or not run.spec.get("monitor"):
         return "there is no best checkpoint without a monitor: set monitor.task and monitor.dataset, or name one by id"
     return "no evaluation of the run's monitor has finished yet: use last, or name a checkpoint by id"

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from control.db.models import Attempt, Run, Slot
 from control.db.session import database_time
-from control.records import outbox
+from control.records import monitors, outbox
 from control.records.history import get_attempt
 from control.records.moves import announce, enter, lock
 from control.states import HELD, OWN_FAULTS, DesiredState, Ending, Tally, after_attempt
@@ -147,6 +147,8 @@ def _end(session: Session, run: Run, outcome: Outcome, now: datetime) -> None:
     run.failures, run.losses = following.failures, following.losses
     run.not_before = now + timedelta(seconds=following.back_off) if following.back_off else None
     enter(session, run, following.state, following.reason, f"worker:{attempt.host}")
+    if following.state == "completed":
+        monitors.note_end(session, run)
     session.flush()
 
 

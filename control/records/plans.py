@@ -10,6 +10,7 @@ from control.db.models import DatasetVersion
 from control.errors import InvalidRequest
 from control.records.datasets import resolve
 from control.records.estimates import Estimate, estimate
+from control.records.monitors import coarse, plan_monitor
 from control.records.sources import Origin, resolve_init
 from control.records.workers import list_slots
 from detco_core.contract.advice import advice
@@ -57,6 +58,8 @@ class Plan:
     gpus: int
     start: Start
     warnings: tuple[Warned, ...]
+    monitor: dict[str, Any] | None = None
+    """The evaluation of its checkpoints that defines the best; see `monitors.plan_monitor`."""
 
     @property
     def deviations(self) -> tuple[Deviation, ...]:
@@ -75,6 +78,7 @@ class Plan:
             "gpus": self.gpus,
             "init": self.start.init,
             "resume": self.start.resume,
+            "monitor": self.monitor,
         }
 
     def estimate(self, session: Session) -> Estimate:
@@ -106,8 +110,9 @@ def plan_config(session: Session, config: RunConfig, version: DatasetVersion, gp
     _check_fit(config, version, gpus)
     if config.train.warm_start and start.init is None and start.resume is None:
         raise InvalidRequest("init", f"{config.preset} starts from given weights: {_INIT_REMEDY}")
+    monitor = plan_monitor(session, config)
     warnings = (*_warnings(session, config, version, gpus), *start.warnings)
-    return Plan(config=config, dataset=version, gpus=gpus, start=start, warnings=warnings)
+    return Plan(config=config, dataset=version, gpus=gpus, start=start, warnings=warnings, monitor=monitor)
 
 
 def start_from(session: Session, config: RunConfig, init: Mapping[str, Any] | None) -> Start:
@@ -135,8 +140,6 @@ def _check_fit(config: RunConfig, version: DatasetVersion, gpus: int) -> None:
         raise InvalidRequest(
             "overrides.track.mlflow_uri", "must be the http:// or https:// address of a tracking server"
         )
-    if config.monitor.task is not None:
-        raise InvalidRequest("overrides.monitor.task", "monitors are not run yet: post evaluations of checkpoints")
 
 
 def _warnings(session: Session, config: RunConfig, version: DatasetVersion, gpus: int) -> Iterator[Warned]:
@@ -144,6 +147,8 @@ def _warnings(session: Session, config: RunConfig, version: DatasetVersion, gpus
         yield Warned("dataset_scanning", f"{version.ref} is still being scanned: the run waits, and nothing is counted")
     if version.broken:
         yield Warned("broken_files", f"{len(version.broken)} files of {version.ref} cannot be read and are left out")
+    if (rarely := coarse(config, version)) is not None:
+        yield Warned("monitor_coarse", rarely)
     for known in advice(config, version.images):
         yield Warned(known.code, known.message)
     if config.method.backbone not in NETWORKS:

@@ -1,4 +1,4 @@
-"""What the end of a run means for the thing it was making: a data set version, a model version, weights."""
+"""What the end of a run means for the thing it was making: a data set version, a model version, weights, a score."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from control.db.models import Artifact, DatasetVersion, ModelVersion, Run, Weights
+from control.records.scores import settle_score
 from detco_core.contract.datasets import ScanReport
 from detco_core.contract.errors import DataError, DetcoError
 from detco_core.contract.manifest import MANIFEST_FILE, ExportReport, Manifest
@@ -26,6 +27,8 @@ def settle(session: Session, run: Run) -> None:
         _settle_model(session, run)
     elif run.kind == "import":
         _settle_weights(session, run)
+    elif run.kind == "evaluate":
+        settle_score(session, run)
 
 
 def _settle_dataset(session: Session, run: Run) -> None:

@@ -121,7 +121,8 @@ def show(run: RunId, as_json: Json = False) -> None:
             return
         _show(found)
         for checkpoint in client.runs.checkpoints(run):
-            console().print(f"checkpoint  step {checkpoint['step']:>8}  {size(checkpoint['bytes'])}")
+            score = "" if checkpoint.get("score") is None else f"  score {checkpoint['score']:.4g}"
+            console().print(f"checkpoint  step {checkpoint['step']:>8}  {size(checkpoint['bytes'])}{score}")
 
 
 @app.command()
@@ -176,7 +177,7 @@ def kill(run: RunId, as_json: Json = False) -> None:
 @app.command()
 def download(
     run: RunId,
-    checkpoint: Annotated[str, typer.Option(help="last, a step, or a checkpoint's id.")] = "last",
+    checkpoint: Annotated[str, typer.Option(help="last, best, a step, or a checkpoint's id.")] = "last",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file to write.")] = None,
 ) -> None:
     """Fetch a checkpoint; goes on where an earlier try broke off, and checks the digest."""

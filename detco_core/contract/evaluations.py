@@ -1,6 +1,6 @@
 """What an evaluation asks and what it reports.
 
-To add a task: options here, a line in `TASKS`, and its file in `detco_core/evaluation`.
+To add a task: options here, a line in `TASKS` and in `SCORES`, and its file in `detco_core/evaluation`.
 """
 
 from collections.abc import Mapping
@@ -35,6 +35,11 @@ class KnnOptions:
 
 
 TASKS: Mapping[str, type[Any]] = {"knn": KnnOptions}
+Better = Literal["higher", "lower"]
+SCORES: Mapping[str, Mapping[str, Better]] = {
+    "knn": {"top1": "higher", "top5": "higher", "mean_per_class": "higher"},
+}
+"""The scores each task always reports, and which of two is the better one; the first ranks when none is named."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +84,11 @@ class Report:
     scores: dict[str, float]
     """By name, e.g. `top1`, in percent."""
     details: dict[str, Any] = field(default_factory=dict)
+
+
+def better(task: str, score: str) -> Better:
+    """Whether the higher or the lower of two values of a score is the better one; `higher` for one not in `SCORES`."""
+    return SCORES.get(task, {}).get(score, "higher")
 
 
 def read_options(task: str, options: Mapping[str, Any]) -> Any:

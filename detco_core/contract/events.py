@@ -21,6 +21,7 @@ TRAINING_WARNINGS = {
     "collapse": "embeddings that are all alike, or a term that stays at chance",
     "data_starvation": "the loaders are too slow: much of the time goes into waiting for data",
     "init_keys": "what the run started from, and which keys were taken over",
+    "monitor_failed": "an evaluation of the run's monitor gave no score; said by the service",
     "queue_exceeds_dataset": "the queue is longer than the data set: images are negatives of themselves",
     "schedule_extended": "the run was made longer: its schedule is laid over the new length",
     "tracking_failed": "TensorBoard or MLflow is told nothing any more",

@@ -43,7 +43,7 @@ def checkpoints(job: JobId, _: Reader, services: Shared, page: WantedPage) -> Pa
 
 @router.get("/checkpoints/{checkpoint}", summary="Show a checkpoint")
 def checkpoint(job: JobId, checkpoint: Named, _: Reader, services: Shared) -> CheckpointView:
-    """By id, or `last`; `best` needs a monitor."""
+    """By id, `last`, or `best`: the one with the best score by the run's monitor so far; 409 without a monitor."""
     with services.look() as session:
         get_run(session, job, ("pretrain",))
         return checkpoint_view(get_checkpoint(session, job, checkpoint))

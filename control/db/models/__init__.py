@@ -4,6 +4,7 @@ from control.db.models.registry import Alias, AliasMove, Model, ModelVersion, Pi
 from control.db.models.runs import Artifact, Attempt, Checkpoint, Metric, MetricLatest, Run, RunDependency, RunEvent
 from control.db.models.service import AuditEntry, IdempotencyKey, Leader, OutboxEntry, Slot, Token, Worker
 from control.db.models.sources import Dataset, DatasetVersion, Upload, Weights
+from control.db.models.sweeps import MonitorEvaluation, Sweep, SweepRun
 
 __all__ = [
     "Alias",
@@ -20,12 +21,15 @@ __all__ = [
     "MetricLatest",
     "Model",
     "ModelVersion",
+    "MonitorEvaluation",
     "OutboxEntry",
     "Pin",
     "Run",
     "RunDependency",
     "RunEvent",
     "Slot",
+    "Sweep",
+    "SweepRun",
     "Token",
     "Upload",
     "Weights",

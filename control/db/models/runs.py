@@ -70,6 +70,8 @@ class Run(Made, Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     gpu_seconds: Mapped[float] = mapped_column(Float, default=0.0)
+    cpu_seconds: Mapped[float | None] = mapped_column(Float)
+    """Of its ended attempts; None where none was measured."""
     stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
 
     # Every flush asks for the version it read: a lost update is an error, never a silent one.
@@ -109,6 +111,8 @@ class Attempt(Made, Base):
     reason: Mapped[str | None]
     exit_code: Mapped[int | None]
     log_tail: Mapped[str | None]
+    cpu_seconds: Mapped[float | None] = mapped_column(Float)
+    """That its processes used; None while it goes on, and where nobody was left to measure."""
     event_offset: Mapped[int] = mapped_column(BigInteger, default=0)
     """Bytes of `events.jsonl` that are in the tables."""
     started_at: Mapped[datetime | None]
@@ -182,6 +186,8 @@ class Checkpoint(Made, Base):
     digest: Mapped[str]
     key: Mapped[str]
     """In the artifact store."""
+    score: Mapped[float | None] = mapped_column(Float(53))
+    """By the metric of the run's monitor; None where it was not looked at, or not yet."""
 
 
 class Artifact(Made, Base):

@@ -116,6 +116,8 @@ class CheckpointView(Resource):
     epoch: float
     bytes: int
     sha256: str
+    score: float | None
+    """By the metric of the run's monitor; null where it was not looked at, or not yet."""
 
 
 class MetricView(View):
@@ -152,6 +154,7 @@ def checkpoint_view(row: Checkpoint) -> CheckpointView:
         epoch=row.epoch,
         bytes=row.bytes,
         sha256=row.digest,
+        score=row.score,
     )
 
 

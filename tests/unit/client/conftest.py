@@ -236,6 +236,10 @@ def add_files(app: FastAPI, state: State) -> None:
         items = [{**shared, "id": f"ckpt_{step}", "step": step, "epoch": 1.0} for step in (10, 20)]
         return {"items": items, "next_page_token": None}
 
+    @app.get("/v1/runs/{id}/checkpoints/best")
+    def best(id: str) -> Any:
+        return {**MADE, "run": id, "id": "ckpt_10", "step": 10, "epoch": 1.0, "bytes": 1, "sha256": "", "score": 61.2}
+
     @app.get("/v1/runs/{id}/checkpoints/{checkpoint}/file")
     def checkpoint_file(request: Request) -> Response:
         return piece(request)

@@ -94,6 +94,7 @@ def test_events_and_logs_are_followed_to_their_end(client: DetcoClient, service:
 def test_a_checkpoint_is_chosen_and_fetched(client: DetcoClient, service: Any, tmp_path: Path) -> None:
     assert client.runs.checkpoint("run_1")["step"] == 20
     assert client.runs.checkpoint("run_1", "10")["id"] == "ckpt_10"
+    assert client.runs.checkpoint("run_1", "best")["score"] == 61.2
     assert client.runs.checkpoint("run_1", "ckpt_20")["step"] == 20
     with pytest.raises(ClientError, match="saved at steps: 10, 20"):
         client.runs.checkpoint("run_1", "11")

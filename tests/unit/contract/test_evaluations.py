@@ -6,7 +6,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from detco_core.contract.errors import InvalidDocument
-from detco_core.contract.evaluations import EvaluationSpec, KnnOptions, read_options
+from detco_core.contract.evaluations import SCORES, TASKS, EvaluationSpec, KnnOptions, better, read_options
 from detco_core.contract.reader import plain, read
 
 RANDOM = {"kind": "random"}
@@ -35,6 +35,11 @@ def test_wrong_options_are_named(options: dict[str, Any], path: str) -> None:
     assert [fault.path for fault in caught.value.faults] == [path]
     with pytest.raises(ValidationError):
         TypeAdapter(KnnOptions).validate_python(options, extra="forbid")
+
+
+def test_every_task_says_which_of_two_scores_is_better() -> None:
+    assert SCORES.keys() == TASKS.keys()
+    assert (better("knn", "top1"), better("knn", "of its own")) == ("higher", "higher")
 
 
 def test_an_unknown_task_is_refused_with_those_there_are() -> None:

@@ -18,6 +18,7 @@ from control.records.runs import get_run, request_action
 from control.storage.base import key_of
 
 Submit = Callable[..., str]
+MONITOR = {"task": "knn", "metric": "top1"}
 
 
 @pytest.fixture
@@ -70,12 +71,23 @@ def test_the_last_checkpoint_is_the_furthest(
 
 
 def test_there_is_no_best_without_a_monitor(engine: Engine, make_run: Submit) -> None:
-    plain, monitored = make_run(), make_run(spec={"config": {"monitor": {"task": "knn"}}})
+    plain, monitored = make_run(), make_run(spec={"config": {}, "monitor": MONITOR})
     with unit_of_work(engine) as session:
         with pytest.raises(NotReady, match=r"set monitor\.task"):
             get_checkpoint(session, plain, "best")
         with pytest.raises(NotReady, match="no evaluation of the run's monitor"):
             get_checkpoint(session, monitored, "best")
+
+
+def test_the_best_has_the_highest_score_and_of_equal_ones_is_the_latest(
+    engine: Engine, make_run: Submit, save: Callable[[str, int, int], str]
+) -> None:
+    run_id = make_run(spec={"config": {}, "monitor": MONITOR})
+    for step, score in ((10, 40.0), (20, 61.0), (30, 61.0), (40, None), (50, 12.0)):
+        with unit_of_work(engine) as session:
+            session.get_one(Checkpoint, save(run_id, step, 1)).score = score
+    with unit_of_work(engine) as session:
+        assert get_checkpoint(session, run_id, "best").step == 30
 
 
 def test_an_attempt_that_never_was(engine: Engine, make_run: Submit) -> None:

@@ -46,7 +46,13 @@ def test_a_plan_holds_the_resolved_config(planned: Planning, make_worker: Callab
     [
         ({}, 3, "gpus: train.batch_size (16) must be a multiple of it"),
         ({"train.batch_size": 512, "method.queue_size": 512}, 1, "photos@1 has 300 images, fewer than one batch"),
-        ({"monitor.task": "knn", "monitor.dataset": "x"}, 1, "monitors are not run yet"),
+        ({"monitor.task": "juggling", "monitor.dataset": "x"}, 1, "overrides.monitor.task: 'juggling' is not one of"),
+        ({"monitor.task": "knn", "monitor.dataset": "photos"}, 1, "overrides.monitor.dataset: knn reads data sets of"),
+        (
+            {"monitor.task": "knn", "monitor.dataset": "photos", "monitor.metric": "loss"},
+            1,
+            "overrides.monitor.metric: knn reports top1, top5, mean_per_class, not 'loss'",
+        ),
         ({"track.mlflow_uri": "/srv/anywhere"}, 1, "overrides.track.mlflow_uri: must be the http"),
         ({"track.mlflow_uri": "file:///srv/anywhere"}, 1, "overrides.track.mlflow_uri: must be the http"),
     ],

@@ -104,6 +104,40 @@ def test_what_cannot_be_evaluated(
     assert word in answer.text
 
 
+def test_a_monitor_tells_the_best_checkpoint(admin: httpx.Client, house: Any, photos: str) -> None:
+    monitor = {"monitor.task": "knn", "monitor.dataset": "labelled", "monitor.every_epochs": 1}
+    run = admin.post("/v1/runs", json={"dataset": photos, "preset": "smoke", "overrides": monitor}).json()["id"]
+    path = f"/v1/runs/{run}"
+    taken = house.claim("gpu")
+    house.say(taken, house.checkpoint(10, b"first"))
+    early = admin.get(f"{path}/checkpoints/best")
+    assert (early.status_code, "no evaluation of the run's monitor" in early.text) == (409, True)
+    evaluation = house.claim("cpu")
+    report = {"task": "knn", "protocol": "by hand", "scores": {"top1": 61.5}}
+    house.say(evaluation, events.Reported(report=report), events.Finished())
+    house.close(evaluation)
+    house.say(taken, house.checkpoint(20, b"second"), first=2)
+    best = admin.get(f"{path}/checkpoints/best").json()
+    assert (best["step"], best["score"]) == (10, 61.5)
+    assert admin.get(f"{path}/checkpoints/best/file").content == b"first"
+    assert admin.get(path).json()["metrics"]["monitor/top1"] == 61.5
+    told = admin.get(f"{path}/events", params={"type": "score"}).json()["items"]
+    assert [one["data"]["checkpoint"] for one in told] == [best["id"]]
+    assert submit(admin, source={"run": run, "checkpoint": "best"})["source"]["checkpoint_id"] == best["id"]
+    init = {"run": run, "checkpoint": "best"}
+    planned = admin.post("/v1/runs?dry_run=true", json={"dataset": photos, "preset": "smoke", "init": init}).json()
+    assert planned["init"]["checkpoint_id"] == best["id"]
+    forked = admin.post(f"{path}/fork", json={"checkpoint": "best"}).json()
+    assert forked["forked_from"]["checkpoint"] == best["id"]
+    exported = admin.post("/v1/models/best/versions", json={"run": run, "checkpoint": "best"})
+    assert exported.status_code == 202
+    house.close(taken)
+    for queued in admin.get("/v1/evaluations", params={"state": "queued"}).json()["items"]:
+        admin.post(f"/v1/evaluations/{queued['id']}/kill")
+    admin.post(f"/v1/runs/{forked['id']}/kill")
+    admin.post("/v1/models/best/versions/1/kill")
+
+
 def test_a_run_that_has_no_checkpoint_yet(admin: httpx.Client, photos: str) -> None:
     run = admin.post("/v1/runs", json={"dataset": photos, "preset": "smoke"}).json()["id"]
     answer = admin.post("/v1/evaluations", json=KNN | {"source": {"run": run}})

@@ -71,7 +71,7 @@ def test_the_wake_up_is_sent(admin: httpx.Client, house: Any) -> None:
         ({"train.steps": "many"}, ["overrides.train.steps"]),
         ({"method.queue_size": 100}, ["overrides.method.queue_size"]),
         ({"optim.lr": -1.0}, ["overrides.optim.lr"]),
-        ({"monitor.task": "knn", "monitor.dataset": "photos"}, ["overrides.monitor.task"]),
+        ({"monitor.task": "knn", "monitor.dataset": "photos"}, ["overrides.monitor.dataset"]),
     ],
 )
 def test_wrong_overrides_are_named(admin: httpx.Client, overrides: dict[str, Any], paths: list[str]) -> None:
