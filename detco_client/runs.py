@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 from detco_client.download import OnBytes, download
 from detco_client.errors import ClientError
 from detco_client.jobs import Jobs
-from detco_client.resources import Checkpoint, MetricPoint, Plan, Run
+from detco_client.resources import Checkpoint, Curve, MetricPoint, MetricSummary, Plan, Run
 
 
 class Runs(Jobs[Run]):
@@ -87,9 +87,25 @@ class Runs(Jobs[Run]):
         """Cancel without waiting for a save."""
         return self._act(id, "kill")
 
-    def metrics(self, id: str, key: str | Sequence[str] | None = None) -> Iterator[MetricPoint]:
-        """Every value of the metrics named (None: all), oldest step first."""
-        return self._transport.items(f"{self._path(id)}/metrics", {"key": key, "page_size": 1000})
+    def metrics(
+        self, id: str, key: str | Sequence[str] | None = None, *, after_step: int = -1, max_points: int = 500
+    ) -> Iterator[MetricPoint]:
+        """The values of the metrics named (None: all) behind `after_step`, oldest step first.
+
+        Of a curve with more than `max_points` values a point keeps the lowest, highest and last value of its stretch.
+        """
+        wanted = {"key": key, "after_step": after_step, "max_points": max_points}
+        return self._transport.items(f"{self._path(id)}/metrics", wanted)
+
+    def curves(
+        self, ids: Sequence[str], key: str | Sequence[str] | None = None, *, max_points: int = 500
+    ) -> Iterator[Curve]:
+        """The same metrics of several runs, column by column, to be laid over each other."""
+        return self._transport.items("/v1/metrics", {"run": ids, "key": key, "max_points": max_points})
+
+    def metrics_summary(self, id: str) -> Iterator[MetricSummary]:
+        """The newest, lowest and highest value of each metric."""
+        return self._transport.items(f"{self._path(id)}/metrics/summary")
 
     def checkpoints(self, id: str) -> Iterator[Checkpoint]:
         return self._transport.items(f"{self._path(id)}/checkpoints")

@@ -62,8 +62,9 @@ def _row(run: Run, event: Event) -> RunEvent:
 
 def _apply(session: Session, run: Run, event: Event) -> None:
     match event.body:
-        case Started(environment=environment):
-            run.environment = _finite(environment)
+        case Started() as started:
+            run.environment = _finite(started.environment)
+            metrics.rewind(session, run.id, -1 if started.resumed_from is None else started.resumed_from)
         case Progress() as progress:
             run.progress = _finite(plain(progress))
         case CheckpointSaved() as saved:

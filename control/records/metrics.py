@@ -1,16 +1,16 @@
-"""Values over steps: an append table for the curves, and a small one for the newest and extreme values."""
+"""Values over steps as they are written: an append table for the curves (read by `curves`), and a small one that holds
+the newest and extreme values of each.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session, aliased
 
 from control.db.models import Metric, MetricLatest
 from control.db.upsert import insert_into
-
-MAX_POINTS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +20,6 @@ class Sample:
     step: int
     values: Mapping[str, float]
     time: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One value of a curve."""
-
-    step: int
-    value: float
 
 
 def record(session: Session, run_id: str, samples: Sequence[Sample]) -> None:
@@ -44,30 +36,38 @@ def record(session: Session, run_id: str, samples: Sequence[Sample]) -> None:
     _update_latest(session, run_id, rows)
 
 
+def rewind(session: Session, run_id: str, step: int) -> None:
+    """Forget what came after `step`: the attempt that begins goes on from there, and will say it again.
+
+    Otherwise a run that ends earlier this time would keep the curves of an attempt that was lost. Its events keep all.
+    """
+    stale = select(MetricLatest.key).where(MetricLatest.run_id == run_id, MetricLatest.step > step)
+    keys = list(session.scalars(stale))
+    if not keys:
+        return
+    session.execute(delete(Metric).where(Metric.run_id == run_id, Metric.key.in_(keys), Metric.step > step))
+    session.execute(delete(MetricLatest).where(MetricLatest.run_id == run_id, MetricLatest.key.in_(keys)))
+    last = aliased(Metric)
+    ends = (func.max(Metric.step).label("step"), func.min(Metric.value), func.max(Metric.value))
+    left = select(Metric.key, *ends).where(Metric.run_id == run_id, Metric.key.in_(keys)).group_by(Metric.key).cte()
+    at_end = (last.run_id == run_id) & (last.key == left.c.key) & (last.step == left.c.step)
+    for key, newest, lowest, highest, value in session.execute(select(left, last.value).join(last, at_end)):
+        entry = {"step": newest, "value": value, "lowest": lowest, "highest": highest}
+        session.add(MetricLatest(run_id=run_id, key=key, **entry))
+
+
 def latest(session: Session, run_id: str) -> dict[str, MetricLatest]:
     """By key."""
-    rows = session.scalars(select(MetricLatest).where(MetricLatest.run_id == run_id).order_by(MetricLatest.key))
-    return {row.key: row for row in rows}
+    return latest_of(session, [run_id])[run_id]
 
 
-def series(
-    session: Session, run_id: str, keys: Sequence[str] = (), after_step: int = -1, points: int = MAX_POINTS
-) -> dict[str, list[Point]]:
-    """Curves by key (all keys when none are named), each thinned evenly to at most `points`, its last point kept."""
-    query = select(Metric.key, Metric.step, Metric.value).where(Metric.run_id == run_id, Metric.step > after_step)
-    if keys:
-        query = query.where(Metric.key.in_(keys))
-    curves: dict[str, list[Point]] = {}
-    for key, step, value in session.execute(query.order_by(Metric.key, Metric.step)):
-        curves.setdefault(key, []).append(Point(step, value))
-    return {key: _thin(curve, points) for key, curve in curves.items()}
-
-
-def _thin(curve: list[Point], points: int) -> list[Point]:
-    if len(curve) <= points:
-        return curve
-    stride = -(-len(curve) // points)
-    return curve[::-1][::stride][::-1]
+def latest_of(session: Session, run_ids: Sequence[str]) -> dict[str, dict[str, MetricLatest]]:
+    """By run, then by key; of all these runs with one query."""
+    found: dict[str, dict[str, MetricLatest]] = {run_id: {} for run_id in run_ids}
+    rows = select(MetricLatest).where(MetricLatest.run_id.in_(run_ids)).order_by(MetricLatest.run_id, MetricLatest.key)
+    for row in session.scalars(rows):
+        found[row.run_id][row.key] = row
+    return found
 
 
 def _upsert(session: Session, rows: Sequence[Mapping[str, object]]) -> None:

@@ -133,6 +133,28 @@ def watch(run: RunId) -> None:
 
 
 @app.command()
+def metrics(
+    run: RunId,
+    key: Annotated[list[str] | None, typer.Option(help="Only these, e.g. loss.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The newest, lowest and highest value of each metric; with --json the curves."""
+    columns = {
+        "METRIC": lambda m: m["key"],
+        "STEP": lambda m: m["step"],
+        "VALUE": lambda m: f"{m['value']:.5g}",
+        "LOWEST": lambda m: f"{m['lowest']:.5g}",
+        "HIGHEST": lambda m: f"{m['highest']:.5g}",
+    }
+    with connect() as client:
+        if as_json:
+            show_json(list(client.runs.curves([run], key)))
+            return
+        found = (row for row in client.runs.metrics_summary(run) if not key or row["key"] in key)
+        show_list(found, columns, as_json, "no metrics yet: a run has some after its first steps")
+
+
+@app.command()
 def logs(
     run: RunId,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as more is printed.")] = False,

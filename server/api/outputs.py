@@ -1,35 +1,15 @@
-"""What a pretraining run leaves: metrics and checkpoints."""
+"""What a pretraining run leaves: its checkpoints."""
 
-from typing import Annotated
+from fastapi import APIRouter, Request, Response
 
-from fastapi import APIRouter, Query, Request, Response
-
-from control.records import metrics
 from control.records.history import get_checkpoint, list_checkpoints
 from control.records.runs import get_run
 from server.http.deps import JobId, Named, Reader, Shared, WantedPage
 from server.http.files import BINARY, StoredFile, send_file
 from server.http.schemas.base import Page
-from server.http.schemas.jobs import CheckpointView, MetricView, checkpoint_view
+from server.http.schemas.jobs import CheckpointView, checkpoint_view
 
 router = APIRouter(prefix="/runs/{job}", tags=["runs"])
-
-
-@router.get("/metrics", summary="The values of a run's metrics, oldest step first")
-def values(
-    job: JobId,
-    _: Reader,
-    services: Shared,
-    key: Annotated[list[str] | None, Query(description="Only these, e.g. `loss`; all when none.")] = None,
-    after_step: Annotated[int, Query(ge=-1, lt=2**63, description="Only values of later steps.")] = -1,
-    points: Annotated[int, Query(ge=2, le=10_000, description="Of each metric; longer curves are thinned.")] = 2000,
-) -> Page[MetricView]:
-    """Everything in one page; a curve of more than `points` values is thinned evenly, its last value kept."""
-    with services.look() as session:
-        get_run(session, job, ("pretrain",))
-        curves = metrics.series(session, job, key or (), after_step, points)
-    views = [MetricView(step=p.step, key=name, value=p.value) for name, curve in curves.items() for p in curve]
-    return Page(items=sorted(views, key=lambda view: (view.step, view.key)))
 
 
 @router.get("/checkpoints", summary="A run's checkpoints, newest first")

@@ -120,14 +120,6 @@ class CheckpointView(Resource):
     """By the metric of the run's monitor; null where it was not looked at, or not yet."""
 
 
-class MetricView(View):
-    """One value of one metric."""
-
-    step: int
-    key: str
-    value: float
-
-
 class ArtifactView(Resource):
     """Any other file a job leaves."""
 

@@ -189,6 +189,16 @@ def add_jobs(app: FastAPI, state: State) -> None:
     async def events(id: str, request: Request) -> StreamingResponse:
         return StreamingResponse(sse(state, request), media_type="text/event-stream")
 
+    @app.get("/v1/metrics")
+    def metrics(request: Request) -> Any:
+        return {"items": [{"run": id, "key": "loss", "steps": [20]} for id in request.query_params.getlist("run")]}
+
+    @app.get("/v1/runs/{id}/metrics/summary")
+    def summary(id: str) -> Any:
+        return {
+            "items": [{"key": k, "step": 3, "value": 50.5, "lowest": 50.5, "highest": 60.0} for k in ("loss", "lr")]
+        }
+
     @app.get("/v1/runs/{id}/logs")
     async def logs(id: str, request: Request) -> Response:
         if request.headers["accept"] == "text/event-stream":

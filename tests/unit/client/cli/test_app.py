@@ -46,6 +46,7 @@ CALLS = {
     "runs list": "name of run_1",
     "runs show run_1": "step 3/20  epoch 1.5  21.3 img/s  4 min left",
     "runs watch run_1": "completed",
+    "runs metrics run_1 --key loss": "50.5",
     "runs logs run_1": "step 2",
     "runs logs run_1 --follow": "followed",
     "runs cancel run_1": "run_1  cancelled",

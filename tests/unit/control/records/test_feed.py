@@ -7,6 +7,7 @@ from control.db.models import Checkpoint, Metric, Run
 from control.db.session import unit_of_work
 from control.records import metrics
 from control.records.claims import Claim
+from control.records.curves import Wanted, curves
 from control.records.feed import ingest
 from control.records.history import get_attempt, list_artifacts, list_events
 from control.records.workers import WorkerIdentity
@@ -75,7 +76,8 @@ def test_each_event_means_what_it_says(engine: Engine, taken: Claim, fetch_run: 
         (checkpoint,) = session.scalars(select(Checkpoint))
         assert (checkpoint.step, checkpoint.digest, checkpoint.key) == (2, f"sha256:{DIGEST}", key_of(DIGEST))
         assert [(artifact.name, artifact.bytes) for artifact in list_artifacts(session, run.id)] == [("curve.png", 5)]
-        assert metrics.series(session, run.id, ["loss"])["loss"] == [metrics.Point(1, 4.0), metrics.Point(2, 3.0)]
+        (loss,) = curves(session, Wanted(runs=[run.id], keys=["loss"]))
+        assert (loss.steps, loss.values) == ((1, 2), (4.0, 3.0))
 
 
 def test_the_same_batch_twice_is_harmless(engine: Engine, taken: Claim) -> None:
