@@ -162,7 +162,7 @@ class TestOutputs:
         assert [(p["step"], p["key"], p["value"]) for p in points] == [(n, "loss", 9.0 - n) for n in range(1, 6)]
         assert len(admin.get(path).json()["items"]) == 10
         assert [p["step"] for p in admin.get(path, params={"key": "lr", "after_step": 3}).json()["items"]] == [4, 5]
-        thinned = admin.get(path, params={"key": "loss", "points": 2}).json()["items"]
+        thinned = admin.get(path, params={"key": "loss", "max_points": 2}).json()["items"]
         assert len(thinned) == 2
         assert thinned[-1]["step"] == 5
 
