@@ -7,10 +7,11 @@ Nothing below `server.app` and `worker.app` reads the environment.
 import json
 import os
 import socket
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -68,6 +69,13 @@ class Settings(BaseSettings):
     cache_bytes: int = Field(default=20 * 2**30, gt=0)
     """Bound of a host's cache of fetched artifacts."""
 
+    audit_days: int = Field(default=365, ge=1)
+    """Entries of the audit are kept this long."""
+    webhook_key: SecretStr | None = Field(default=None)
+    """Secrets of webhooks are derived from it; unset: `DATA_DIR/webhook_key`, written on first use when embedded."""
+    webhook_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
+    """Private networks that webhooks may call, separated by commas."""
+
     max_request_bytes: int = Field(default=64 * 2**20, gt=0)
     max_image_pixels: int = Field(default=50_000_000, gt=0)
     max_images: int = Field(default=64, gt=0)
@@ -84,9 +92,9 @@ class Settings(BaseSettings):
     def _split_roots(cls, value: Any) -> Any:
         return _split(value, ":")
 
-    @field_validator("serve_gpus", mode="before")
+    @field_validator("serve_gpus", "webhook_networks", mode="before")
     @classmethod
-    def _split_gpus(cls, value: Any) -> Any:
+    def _split_list(cls, value: Any) -> Any:
         return _split(value, ",")
 
     @field_validator("data_dir", "bootstrap_token_file", mode="after")

@@ -20,10 +20,12 @@ from detco_client.errors import (
 )
 from detco_client.features import FeaturesReply, ImageFeatures
 from detco_client.stream import StreamEvent
+from detco_client.webhooks import BadSignature, verify_webhook
 
 __all__ = [
     "ApiError",
     "BadReply",
+    "BadSignature",
     "Busy",
     "CannotConnect",
     "Changed",
@@ -41,4 +43,5 @@ __all__ = [
     "ServiceFailed",
     "StreamEvent",
     "WaitTimeout",
+    "verify_webhook",
 ]

@@ -14,6 +14,7 @@ from detco_client.resources import Info
 from detco_client.runs import Runs
 from detco_client.tokens import Tokens
 from detco_client.transport import Transport, open_transport
+from detco_client.webhooks import Webhooks
 from detco_client.weights import ForeignWeights
 
 
@@ -43,6 +44,7 @@ class DetcoClient:
         self.models = Models(self._transport)
         self.features = Features(self._transport)
         self.tokens = Tokens(self._transport)
+        self.webhooks = Webhooks(self._transport)
 
     @property
     def url(self) -> str:

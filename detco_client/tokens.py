@@ -14,16 +14,29 @@ class Tokens:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def create(self, name: str, scopes: Sequence[str], models: Sequence[str] | None = None) -> NewToken:
+    def create(
+        self,
+        name: str,
+        scopes: Sequence[str],
+        models: Sequence[str] | None = None,
+        expires_in_seconds: int | None = None,
+    ) -> NewToken:
         """A new token; its secret is in the answer and nowhere else.
 
         Args:
             name: whose or what for.
             scopes: of `read`, `features`, `submit`, `admin`.
             models: limits it to these models; None: all.
+            expires_in_seconds: ends it by itself; None: never.
         """
-        body = {"name": name, "scopes": list(scopes)} | ({"models": list(models)} if models else {})
+        body: dict[str, object] = {"name": name, "scopes": list(scopes)}
+        body |= {"models": list(models)} if models else {}
+        body |= {"expires_in_seconds": expires_in_seconds} if expires_in_seconds else {}
         return cast(NewToken, self._transport.post("/v1/tokens", body))
+
+    def rotate(self, id: str, grace_seconds: int = 3600) -> NewToken:
+        """A new token with the same rights; the old one is taken for `grace_seconds` still."""
+        return cast(NewToken, self._transport.post(f"{_path(id)}/rotate", {"grace_seconds": grace_seconds}))
 
     def get(self, id: str) -> Token:
         return cast(Token, self._transport.get(_path(id)))

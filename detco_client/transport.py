@@ -18,7 +18,8 @@ from detco_client.errors import ApiError, BadReply, Busy, CannotConnect, Service
 PAUSES = (0.2, 0.5, 1.0, 2.0)
 """Seconds before each repetition."""
 TIMEOUT = httpx.Timeout(120.0, connect=10.0)
-_REPEATABLE = frozenset({"GET", "PUT", "DELETE"})
+_REPEATABLE = frozenset({"GET", "PUT", "PATCH", "DELETE"})
+"""A PATCH says what is to be, never what is to be added."""
 Params = Mapping[str, object]
 
 
@@ -53,6 +54,10 @@ class Transport:
     def put(self, path: str, json: object = None, headers: Mapping[str, str] | None = None) -> Any:
         """The JSON body a PUT answers."""
         return body_of(self.send("PUT", path, json=json, headers=headers))
+
+    def patch(self, path: str, json: Mapping[str, object]) -> Any:
+        """The JSON body a PATCH answers."""
+        return body_of(self.send("PATCH", path, json=json))
 
     def delete(self, path: str, params: Params | None = None) -> Any:
         """The JSON body a DELETE answers, None when there is none."""

@@ -28,6 +28,7 @@ from server.api import (
     outputs,
     runs,
     tokens,
+    webhooks,
     weights,
     workers,
 )
@@ -110,6 +111,7 @@ def _api() -> APIRouter:
         models,
         aliases,
         tokens,
+        webhooks,
         workers,
         audit,
     ):

@@ -17,13 +17,14 @@ from sqlalchemy import Engine
 
 from control.db.session import read_only, unit_of_work
 from control.jobs import relay, wake
-from control.records import claims, idempotency, leaders, leases, outbox, workers
+from control.records import audit, claims, deliveries, idempotency, leaders, leases, outbox, workers
 from control.records.leases import Outcome
 from control.records.runs import Queue
 from control.records.workers import NewWorker
 from control.settings import Settings
 from detco_core import __version__
 from worker.attempts import all_folders, attempt_folder, discard, is_occupied, is_old, trim
+from worker.courier import Courier
 from worker.gpus import Gpu, discover, offered, visible
 from worker.launch import log_tail
 from worker.outages import DATABASE_AWAY
@@ -72,6 +73,7 @@ class Upkeep(threading.Thread):
         self._has_gpus = False
         self._ended = threading.Event()
         self._leads = False
+        self._courier = Courier(settings, engine)
         self._passed_over: set[Queue] = set()
         self._suspects: set[Mark] = set()
 
@@ -109,6 +111,7 @@ class Upkeep(threading.Thread):
             _Duty(self.beat, self._settings.heartbeat_seconds),
             _Duty(self.close_the_dead, _OFTEN),
             _Duty(self.lead, _OFTEN),
+            _Duty(self.deliver, _OFTEN),
             _Duty(self.look, self._settings.self_poll_seconds),
             _Duty(self.sweep_outbox, _SELDOM),
             _Duty(self.tidy, _SELDOM),
@@ -154,12 +157,19 @@ class Upkeep(threading.Thread):
         if self._leads:
             relay(self._engine, self._celery)
 
+    def deliver(self) -> None:
+        """As the leader: send what webhooks are owed, in threads of its own."""
+        if self._leads:
+            self._courier.tend()
+
     def sweep_outbox(self) -> None:
         """As the leader: repeat wake-ups nobody followed, and forget what is old."""
         if self._leads:
             with unit_of_work(self._engine) as session:
                 outbox.sweep(session)
                 idempotency.forget_old(session)
+                deliveries.forget_old(session)
+                audit.forget_old(session, self._settings.audit_days)
 
     def close_the_dead(self) -> None:
         """Close attempts of this host whose runner is dead, when that was seen twice: their folder is not locked.

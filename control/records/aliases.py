@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from control.db.models import Alias, AliasMove, Model, ModelVersion
 from control.errors import NotFound, NotReady, StaleVersion
+from control.records import notices
 from control.records.names import check_name, parse_number
 from control.records.registry import get_model, get_version
 
@@ -89,8 +90,8 @@ def _point(session: Session, alias: Alias | None, version: ModelVersion, name: s
         alias = Alias(model=version.model, name=name, created_by=actor)
         session.add(alias)
     alias.model_version_id, alias.number, alias.moved_at = version.id, version.number, datetime.now(UTC)
-    session.add(
-        AliasMove(model=version.model, alias=name, from_number=before, to_number=version.number, created_by=actor)
-    )
+    move = AliasMove(model=version.model, alias=name, from_number=before, to_number=version.number, created_by=actor)
+    session.add(move)
     session.flush()
+    notices.tell_alias(session, move)
     return alias

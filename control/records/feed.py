@@ -12,11 +12,20 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from control.db.models import Artifact, Checkpoint, Run, RunEvent
-from control.records import metrics, monitors
+from control.records import metrics, monitors, notices
 from control.records.history import get_attempt
 from control.records.leases import lock_held
 from control.storage.base import key_of, prefixed
-from detco_core.contract.events import ArtifactSaved, CheckpointSaved, Event, Metrics, Progress, Reported, Started
+from detco_core.contract.events import (
+    ArtifactSaved,
+    CheckpointSaved,
+    Event,
+    Metrics,
+    Progress,
+    Reported,
+    Started,
+    Warned,
+)
 from detco_core.contract.reader import plain
 
 
@@ -73,6 +82,8 @@ def _apply(session: Session, run: Run, event: Event) -> None:
             _keep_artifact(session, run, saved)
         case Reported(report=report):
             run.report = _finite(report)
+        case Warned() as warned:
+            notices.tell_alarm(session, run, _finite(plain(warned)))
         case _:
             pass  # Told by its row alone.
 
@@ -80,6 +91,7 @@ def _apply(session: Session, run: Run, event: Event) -> None:
 def _keep_checkpoint(session: Session, run: Run, saved: CheckpointSaved) -> None:
     same = (Checkpoint.run_id == run.id, Checkpoint.fence == run.fence, Checkpoint.step == saved.step)
     checkpoint = session.scalar(select(Checkpoint).where(*same))
+    is_new = checkpoint is None
     if checkpoint is None:
         checkpoint = Checkpoint(run_id=run.id, fence=run.fence, step=saved.step, created_by=run.created_by)
         session.add(checkpoint)
@@ -88,6 +100,8 @@ def _keep_checkpoint(session: Session, run: Run, saved: CheckpointSaved) -> None
     checkpoint.digest, checkpoint.key = prefixed(saved.sha256), key_of(saved.sha256)
     run.losses = 0
     monitors.note_checkpoint(session, run, checkpoint)
+    if is_new:
+        notices.tell_checkpoint(session, run, checkpoint)
 
 
 def _keep_artifact(session: Session, run: Run, saved: ArtifactSaved) -> None:

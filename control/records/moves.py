@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from control.db.models import DatasetVersion, Run, RunDependency, RunEvent, Weights
 from control.db.session import database_time
-from control.records import outbox, results
+from control.records import notices, outbox, results
 from control.states import TERMINAL, State
 
 SERVICE = "detco"
@@ -31,6 +31,7 @@ def enter(session: Session, run: Run, state: State, reason: str | None, actor: s
     elif state in TERMINAL:
         run.finished_at = database_time(session)
         results.settle(session, run)
+        notices.tell_result(session, run)
         _release(session, run)
 
 
@@ -44,6 +45,7 @@ def announce(session: Session, run: Run, actor: str) -> None:
         "actor": actor,
     }
     session.add(RunEvent(run_id=run.id, fence=run.fence, type="state", payload=payload, time=datetime.now(UTC)))
+    notices.tell_state(session, run)
 
 
 def _call_for_work(session: Session, run: Run) -> None:

@@ -45,20 +45,32 @@ def paginate(
     if not 1 <= page.size <= MAX_PAGE_SIZE:
         raise InvalidRequest("page_size", f"must be between 1 and {MAX_PAGE_SIZE}")
     if page.token is not None:
-        query = query.where(column < _read(page.token, int if isinstance(column.type, Integer) else str))
+        query = query.where(column < _read(page.token, column))
     query = query.order_by(column.desc()).limit(page.size + 1)
     rows = list(session.scalars(query))
     more = len(rows) > page.size
     items = rows[: page.size]
-    return Listing(items, _write(str(getattr(items[-1], column.key))) if more else None)
+    return Listing(items, _write(column, getattr(items[-1], column.key)) if more else None)
 
 
-def _write(last: str) -> str:
-    return base64.urlsafe_b64encode(last.encode()).decode().rstrip("=")
+def _write(column: InstrumentedAttribute[Any], last: object) -> str:
+    return base64.urlsafe_b64encode(f"{column}/{last}".encode()).decode().rstrip("=")
 
 
-def _read(token: str, kind: type[int] | type[str]) -> int | str:
+def _read(token: str, column: InstrumentedAttribute[Any]) -> int | str:
+    """Where the page before ended; a token of another list is refused as well."""
     try:
-        return kind(base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode())
+        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode("ascii")
+        name, _, last = text.partition("/")
+        if name != str(column) or not last.isprintable():
+            raise ValueError
+        return _counter(last) if isinstance(column.type, Integer) else last
     except (binascii.Error, ValueError) as error:
-        raise InvalidRequest("page_token", "is not a token this service gave out") from error
+        raise InvalidRequest("page_token", "is not a token this service gave out for this list") from error
+
+
+def _counter(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise ValueError
+    return number

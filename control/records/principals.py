@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 
 from control.db.models import Token
 from control.db.session import database_time
-from control.errors import Forbidden, InvalidRequest, NotFound, SettingsError, Unauthorized
+from control.errors import Conflict, Forbidden, InvalidRequest, NotFound, SettingsError, Unauthorized
+from control.records.paging import Listing, Page, paginate
 
 Scope = Literal["read", "features", "submit", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -47,7 +48,17 @@ class Principal:
     def require_model(self, model: str) -> None:
         """Raise `Forbidden` when the token is limited to other models."""
         if self.models is not None and model not in self.models:
-            raise Forbidden(f"token {self.name!r} may not use model {model!r}; it may use {', '.join(self.models)}")
+            allowed = ", ".join(sorted(self.models))
+            raise Forbidden(f"token {self.name!r} may not use model {model!r}; it may use {allowed}")
+
+    def require_models(self, models: Iterable[str] | None) -> None:
+        """Raise `Forbidden` unless it may use all of these; None: all there are."""
+        if models is None and self.models is not None:
+            raise Forbidden(
+                f"token {self.name!r} is limited to models, and so must be what it makes: name some of them"
+            )
+        for model in models or ():
+            self.require_model(model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +122,38 @@ def revoke_token(session: Session, token_id: str) -> Token:
     return token
 
 
-def list_tokens(session: Session) -> list[Token]:
+def rotate_token(
+    session: Session, token_id: str, actor: str, grace: timedelta, expires_at: datetime | None = None
+) -> NewToken:
+    """A new token with the rights of an old one, which ends after `grace` at most.
+
+    The new one lasts until `expires_at`; None: for as long as the old one was made to last.
+
+    Raises:
+        NotFound: there is no such token.
+        Conflict: it has ended already, or is the bootstrap token, which its file rules.
+    """
+    old = session.get(Token, token_id, with_for_update=True)
+    if old is None:
+        raise NotFound("token", token_id)
+    now = database_time(session)
+    if old.revoked_at is not None or (old.expires_at is not None and old.expires_at <= now):
+        raise Conflict(f"token {old.name!r} has ended; make a new one instead")
+    if (old.name, old.created_by) == (_BOOTSTRAP_NAME, "detco"):
+        raise Conflict("the bootstrap token is rotated by putting a new secret into its file and starting again")
+    if expires_at is None and old.expires_at is not None:
+        expires_at = now + (old.expires_at - old.created_at)
+    secret = make_secret()
+    new = _store(session, secret, old.name, old.scopes, actor, old.models, expires_at)
+    new.replaces = old.id
+    old.expires_at = min(old.expires_at or now + grace, now + grace)
+    session.flush()
+    return NewToken(new, secret)
+
+
+def list_tokens(session: Session, page: Page | None = None) -> Listing[Token]:
     """All tokens, newest first; without secrets, which nobody has."""
-    return list(session.scalars(select(Token).order_by(Token.id.desc())))
+    return paginate(session, select(Token), Token.id, page or Page())
 
 
 def ensure_bootstrap_token(session: Session, secret: str) -> Token:

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from detco_client.cli import config, datasets, evaluations, models, runs, service, tokens, weights
+from detco_client.cli import config, datasets, evaluations, models, runs, service, tokens, webhooks, weights
 from detco_client.cli.features import features
 from detco_client.cli.output import complain
 from detco_client.cli.session import remember
@@ -29,6 +29,7 @@ def make_app() -> typer.Typer:
         app.add_typer(group.app, name=name, rich_help_panel="Jobs and models")
     app.command(rich_help_panel="Jobs and models")(features)
     app.add_typer(tokens.app, name="tokens", rich_help_panel="Around it")
+    app.add_typer(webhooks.app, name="webhooks", rich_help_panel="Around it")
     app.add_typer(config.app, name="config", rich_help_panel="Around it")
     return app
 

@@ -16,11 +16,13 @@ def create(
     name: Annotated[str, typer.Argument(help="Whose, or what for.")],
     scope: Annotated[list[str], typer.Option(help="read, features, submit or admin; repeat for several.")],
     model: Annotated[list[str] | None, typer.Option(help="Limit it to this model; repeat for several.")] = None,
+    days: Annotated[float | None, typer.Option(help="It ends by itself after so many.", min=0.001)] = None,
     as_json: Json = False,
 ) -> None:
     """Make a token; its secret is shown this once."""
+    seconds = None if days is None else round(days * 86400)
     with connect() as client:
-        _show(client.tokens.create(name, scope, model), as_json)
+        _show(client.tokens.create(name, scope, model, seconds), as_json)
 
 
 @app.command("list")
@@ -31,6 +33,8 @@ def list_(as_json: Json = False) -> None:
         "NAME": lambda t: t["name"],
         "SCOPES": lambda t: t["scopes"],
         "MODELS": lambda t: t.get("models") or "all",
+        "STATE": _state,
+        "USED": lambda t: age(t["last_used_at"]),
         "AGE": lambda t: age(t["created_at"]),
     }
     with connect() as client:
@@ -46,13 +50,20 @@ def revoke(token: TokenId) -> None:
 
 
 @app.command()
-def rotate(token: TokenId, as_json: Json = False) -> None:
-    """Make a new token with the same rights, then end the old one."""
+def rotate(
+    token: TokenId,
+    grace: Annotated[int, typer.Option(help="Seconds the old one is taken still; 0 ends it at once.", min=0)] = 3600,
+    as_json: Json = False,
+) -> None:
+    """Make a new token with the same rights; the old one ends after the grace."""
     with connect() as client:
-        old = client.tokens.get(token)
-        new = client.tokens.create(old["name"], old["scopes"], old.get("models"))
-        client.tokens.revoke(token)
-    _show(new, as_json)
+        _show(client.tokens.rotate(token, grace), as_json)
+
+
+def _state(token: Any) -> str:
+    if token["revoked_at"]:
+        return "revoked"
+    return f"until {token['expires_at']}" if token["expires_at"] else "valid"
 
 
 def _show(token: Any, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from control.db.models.runs import Artifact, Attempt, Checkpoint, Metric, Metric
 from control.db.models.service import AuditEntry, IdempotencyKey, Leader, OutboxEntry, Slot, Token, Worker
 from control.db.models.sources import Dataset, DatasetVersion, Upload, Weights
 from control.db.models.sweeps import MonitorEvaluation, Sweep, SweepRun
+from control.db.models.webhooks import Delivery, Webhook
 
 __all__ = [
     "Alias",
@@ -15,6 +16,7 @@ __all__ = [
     "Checkpoint",
     "Dataset",
     "DatasetVersion",
+    "Delivery",
     "IdempotencyKey",
     "Leader",
     "Metric",
@@ -32,6 +34,7 @@ __all__ = [
     "SweepRun",
     "Token",
     "Upload",
+    "Webhook",
     "Weights",
     "Worker",
 ]

@@ -106,16 +106,18 @@ class Token(Made, Base):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
+    replaces: Mapped[str | None]
+    """The token it was made for by a rotation."""
 
 
 class AuditEntry(Base):
     """Who did what to what."""
 
     __tablename__ = "audit"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (Index("ix_audit_actor_id", "actor", "id"), {"sqlite_autoincrement": True})
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    time: Mapped[datetime] = mapped_column(default=lambda: datetime.now(UTC))
+    time: Mapped[datetime] = mapped_column(default=lambda: datetime.now(UTC), index=True)
     actor: Mapped[str]
     action: Mapped[str]
     target: Mapped[str] = mapped_column(index=True)

@@ -52,6 +52,15 @@ class TokenRequest(Body):
     expires_in_seconds: int | None = Field(default=None, ge=1, le=10 * 366 * 86400)
 
 
+class RotationRequest(Body):
+    """How a token hands over to a new one."""
+
+    grace_seconds: int = Field(default=3600, ge=0, le=30 * 86400)
+    """The old one is taken for this long still."""
+    expires_in_seconds: int | None = Field(default=None, ge=1, le=10 * 366 * 86400)
+    """Of the new one; null: it lasts as long as the old one was made to."""
+
+
 class TokenView(Resource):
     """A token without its secret."""
 
@@ -63,6 +72,8 @@ class TokenView(Resource):
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    replaces: str | None
+    """The token it was made for by a rotation."""
 
 
 class NewTokenView(TokenView):

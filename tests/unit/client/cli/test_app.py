@@ -26,7 +26,7 @@ NEEDED = """
 up serve work migrate features
 datasets:add,list weights:add,list runs:submit,list,show,watch,logs,cancel,pause,resume,finish,fork,download
 evaluations:submit,list,show,compare models:export,versions,promote,pin,download
-tokens:create,revoke,rotate config:explain
+tokens:create,revoke,rotate webhooks:create,list,log,test,redeliver,enable,disable,rotate,delete config:explain
 """
 
 CALLS = {
@@ -73,12 +73,21 @@ CALLS = {
     "tokens list": "ci",
     "tokens revoke tok_1": "tok_1 is revoked",
     "tokens rotate tok_1": "dt_the_secret",
+    "webhooks create https://example.org/ --event run.* --event alias.moved": "whsec_shown",
+    "webhooks list": "it is gone",
+    "webhooks log whk_1 --state failed": "500",
+    "webhooks test whk_1": "dlv_1 is on its way",
+    "webhooks redeliver whk_1 dlv_1": "dlv_1 is on its way",
+    "webhooks enable whk_1": "whk_1 is enabled",
+    "webhooks disable whk_1": "whk_1 is disabled",
+    "webhooks rotate whk_1": "whsec_anew",
+    "webhooks delete whk_1": "whk_1 is deleted",
     "config explain smoke": "train.checkpoint_every",
 }
 WITH_JSON = [
     call
     for call in CALLS
-    if not any(w in call for w in ("watch", "logs", "download", "pin", "revoke", "dry", "delete"))
+    if not any(w in call for w in ("watch", "logs", "download", "pin", "revoke", "dry", "delete", "able"))
 ]
 
 MISTAKES = {
@@ -242,9 +251,13 @@ def test_a_picture_that_fails_fails_the_command_after_the_others(detco: Any, tmp
     assert "[1, 2, 2, 3]" in out
 
 
-def test_rotation_keeps_the_rights_and_ends_the_old_token(detco: Any, service: Any) -> None:
-    detco("tokens rotate tok_1")
-    assert service.state.bodies == [{"name": "ci", "scopes": ["read"], "models": ["detector"]}, "revoked tok_1"]
+def test_rotation_gives_the_old_token_an_end(detco: Any, service: Any) -> None:
+    detco("tokens rotate tok_1 --grace 60")
+    detco("tokens create ci --scope read --days 2")
+    assert service.state.bodies == [
+        {"grace_seconds": 60},
+        {"name": "ci", "scopes": ["read"], "expires_in_seconds": 172800},
+    ]
 
 
 def test_nothing_there_is_said_with_its_remedy(detco: Any) -> None:

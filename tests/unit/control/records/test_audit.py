@@ -3,7 +3,7 @@ from sqlalchemy import Engine
 
 from control.db.session import unit_of_work
 from control.errors import InvalidRequest
-from control.records.audit import list_entries, note
+from control.records.audit import Wanted, list_entries, note
 from control.records.paging import Page
 
 
@@ -17,7 +17,7 @@ def test_acts_are_remembered_newest_first(engine: Engine) -> None:
         rest = list_entries(session, page=Page(2, first.next_page_token))
         assert [entry.details["to"] for entry in first.items + rest.items] == [2, 1, 0]
         assert rest.next_page_token is None
-        assert [entry.actor for entry in list_entries(session, "net@1").items] == ["anna"]
+        assert [entry.actor for entry in list_entries(session, Wanted(target="net@1")).items] == ["anna"]
 
 
 @pytest.mark.parametrize("token", ["x", "!!!!", "YWJj", "\udcff", "MQ==MQ=="])

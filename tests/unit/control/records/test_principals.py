@@ -9,7 +9,7 @@ from sqlalchemy import Engine, select, update
 
 from control.db.models import Token
 from control.db.session import database_time, unit_of_work
-from control.errors import Forbidden, InvalidRequest, NotFound, SettingsError, Unauthorized
+from control.errors import Conflict, Forbidden, InvalidRequest, NotFound, SettingsError, Unauthorized
 from control.records.principals import (
     NewToken,
     authenticate,
@@ -19,6 +19,7 @@ from control.records.principals import (
     list_tokens,
     make_secret,
     revoke_token,
+    rotate_token,
     touch,
 )
 
@@ -32,7 +33,7 @@ def test_a_secret_is_shown_once_and_kept_as_a_hash(engine: Engine) -> None:
     made = make(engine, "read", "submit")
     assert re.fullmatch(r"detco_[A-Za-z0-9_-]{43}", made.secret)
     with unit_of_work(engine) as session:
-        (row,) = list_tokens(session)
+        (row,) = list_tokens(session).items
         stored = " ".join(str(getattr(row, column.key)) for column in Token.__table__.columns)
         assert made.secret not in stored
         assert row.prefix == made.secret[:14]
@@ -95,6 +96,56 @@ def test_scopes_and_models_limit(engine: Engine) -> None:
     admin.require_model("anything")
 
 
+class TestRotation:
+    def test_the_old_one_is_taken_for_a_while_still(self, engine: Engine) -> None:
+        old = make(engine, "read", models=["net"])
+        with unit_of_work(engine) as session:
+            new = rotate_token(session, old.token.id, "bob", timedelta(hours=1))
+            assert new.token.replaces == old.token.id
+        with unit_of_work(engine) as session:
+            was, now = authenticate(session, old.secret), authenticate(session, new.secret)
+            left = (was.expires_at or database_time(session)) - database_time(session)
+        assert timedelta(minutes=59) < left <= timedelta(hours=1)
+        assert (now.name, now.scopes, now.models, now.expires_at) == (was.name, was.scopes, was.models, None)
+
+    def test_without_grace_it_ends_at_once(self, engine: Engine) -> None:
+        old = make(engine)
+        with unit_of_work(engine) as session:
+            rotate_token(session, old.token.id, "bob", timedelta(0))
+        with unit_of_work(engine) as session, pytest.raises(Unauthorized, match="expired"):
+            authenticate(session, old.secret)
+        with unit_of_work(engine) as session, pytest.raises(Conflict, match="has ended"):
+            rotate_token(session, old.token.id, "bob", timedelta(0))
+
+    def test_a_life_as_long_as_the_old_one_was_given(self, engine: Engine) -> None:
+        old = make(engine, expires_at=datetime.now(UTC) + timedelta(days=10))
+        with unit_of_work(engine) as session:
+            session.execute(update(Token).values(created_at=database_time(session) - timedelta(days=20)))
+            new = rotate_token(session, old.token.id, "bob", timedelta(days=99)).token
+            life = (new.expires_at or new.created_at) - database_time(session)
+            before = session.get_one(Token, old.token.id)
+            assert before.expires_at == old.token.expires_at
+        assert timedelta(days=29) < life < timedelta(days=31)
+
+    def test_the_bootstrap_token_is_its_file(self, engine: Engine) -> None:
+        with unit_of_work(engine) as session:
+            token = ensure_bootstrap_token(session, make_secret())
+            with pytest.raises(Conflict, match="its file"):
+                rotate_token(session, token.id, "bob", timedelta(0))
+
+
+def test_who_is_limited_to_models_makes_nothing_wider(engine: Engine) -> None:
+    limited, wide = make(engine, "admin", models=["net"]), make(engine, "admin")
+    with unit_of_work(engine) as session:
+        one, all_of_them = authenticate(session, limited.secret), authenticate(session, wide.secret)
+    one.require_models(["net"])
+    all_of_them.require_models(None)
+    with pytest.raises(Forbidden, match="limited to models"):
+        one.require_models(None)
+    with pytest.raises(Forbidden, match="other"):
+        one.require_models(["net", "other"])
+
+
 @pytest.mark.parametrize("scopes", [[], ["write"], ["read", "root"]])
 def test_unknown_scopes_are_refused(engine: Engine, scopes: list[str]) -> None:
     with unit_of_work(engine) as session, pytest.raises(InvalidRequest, match="scopes: give one or more of"):
@@ -129,7 +180,7 @@ def test_the_bootstrap_token_follows_its_file(engine: Engine, tmp_path: Path) ->
         with unit_of_work(engine) as session:
             ensure_bootstrap_token(session, secret)
     with unit_of_work(engine) as session:
-        assert len(list_tokens(session)) == 1
+        assert len(list_tokens(session).items) == 1
         assert authenticate(session, secret).scopes == {"admin"}
     changed = make_secret()
     with unit_of_work(engine) as session:

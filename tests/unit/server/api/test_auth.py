@@ -11,6 +11,7 @@ SCOPE_OF = {
     "GET": "read",
     "POST": "submit",
     "PUT": "submit",
+    "PATCH": "submit",
     "DELETE": "submit",
 }
 
@@ -21,7 +22,7 @@ def scope_of(method: str, path: str) -> str | None:
         return None
     if path.endswith("/features"):
         return "features"
-    if path.startswith(("/v1/tokens", "/v1/audit")):
+    if path.startswith(("/v1/tokens", "/v1/audit", "/v1/webhooks")):
         return "admin"
     return SCOPE_OF[method]
 
@@ -33,7 +34,7 @@ def operations(client: httpx.Client) -> list[tuple[str, str]]:
 
 def filled(path: str) -> str:
     """The path with something nobody has in every place."""
-    for name in ("job", "name", "checkpoint", "format", "alias", "consumer", "token"):
+    for name in ("job", "name", "checkpoint", "format", "alias", "consumer", "token", "webhook", "delivery"):
         path = path.replace("{" + name + "}", "nothing")
     return path.replace("{number}", "1")
 
@@ -96,6 +97,37 @@ class TestTokens:
         for _ in range(2):
             assert admin.delete(f"/v1/tokens/{made['id']}").status_code == 204
         assert admin.get(f"/v1/tokens/{made['id']}").json()["revoked_at"]
+
+    def test_rotated_with_grace_and_without(self, house: Any, admin: httpx.Client) -> None:
+        old = admin.post("/v1/tokens", json={"name": "camera", "scopes": ["read"]}).json()
+        answer = admin.post(f"/v1/tokens/{old['id']}/rotate", json={})
+        assert (answer.status_code, answer.headers["cache-control"]) == (201, "no-store")
+        new = answer.json()
+        assert (new["replaces"], new["scopes"], new["expires_at"]) == (old["id"], ["read"], None)
+        for secret in (old["token"], new["token"]):
+            assert house.bare(secret).get("/v1/runs").status_code == 200
+        last = admin.post(f"/v1/tokens/{new['id']}/rotate", json={"grace_seconds": 0}).json()
+        assert house.bare(last["token"]).get("/v1/runs").status_code == 200
+        refused = admin.post(f"/v1/tokens/{new['id']}/rotate", json={})
+        assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+        said = admin.get("/v1/audit", params={"action": "token.rotate"})
+        assert [entry["target"] for entry in said.json()["items"]] == [last["id"], new["id"]]
+        assert last["token"] not in said.text
+
+    def test_listed_page_by_page(self, admin: httpx.Client) -> None:
+        for n in range(3):
+            admin.post("/v1/tokens", json={"name": f"paged-{n}", "scopes": ["read"]})
+        first = admin.get("/v1/tokens?page_size=2").json()
+        second = admin.get("/v1/tokens", params={"page_size": 2, "page_token": first["next_page_token"]}).json()
+        assert [token["name"] for token in first["items"] + second["items"]][:3] == ["paged-2", "paged-1", "paged-0"]
+        other = admin.get("/v1/audit", params={"page_token": first["next_page_token"]})
+        assert (other.status_code, other.json()["errors"][0]["path"]) == (422, "page_token")
+
+    def test_an_admin_limited_to_models_makes_nothing_wider(self, house: Any) -> None:
+        limited = house.client("admin", models=["m"])
+        assert limited.post("/v1/tokens", json={"name": "x", "scopes": ["admin"]}).status_code == 403
+        assert limited.post("/v1/tokens", json={"name": "x", "scopes": ["read"], "models": ["n"]}).status_code == 403
+        assert limited.post("/v1/tokens", json={"name": "x", "scopes": ["read"], "models": ["m"]}).status_code == 201
 
     @pytest.mark.parametrize(
         "body",
