@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     host_name: str = Field(default_factory=socket.gethostname, min_length=1)
     """Names this machine in the slot table; workers of one machine must agree on it."""
 
+    node_address: str | None = None
+    """Where other hosts reach this one's training processes; unset: its address on the way to the database."""
+
     default_model: str | None = None
     """Model that `/features` uses when a request names none."""
     serve_gpus: Annotated[tuple[str, ...], NoDecode] = ()

@@ -1,7 +1,8 @@
 """The folder of an attempt on this host: where it lies, whether somebody works in it, and when it goes.
 
-`WORK/RUN/attempt-FENCE/` is locked (flock) from its making until the attempt's runner ends: the kernel takes the lock
-back then, however the runner ended, so whoever can see the folder can tell, also from another container.
+`WORK/RUN/attempt-FENCE/` (`attempt-FENCE-node-N/` where another host leads) is locked (flock) from its making until the
+attempt's runner ends: the kernel takes the lock back then, however the runner ended, so whoever can see the folder can
+tell, also from another container.
 Once its attempt is closed and everything it named is in the store, the folder goes at once. What a dead runner left is
 trimmed to what a person may want to read (`KEPT`), and goes after `KEEP_SECONDS`.
 """
@@ -23,11 +24,11 @@ LOCK_FILE = "lock"
 KEPT = frozenset({JOB_FILE, EVENTS_FILE, LOG_FILE, LOCK_FILE})
 KEEP_SECONDS = 24 * 3600.0
 
-_NAME = re.compile(r"attempt-(\d+)")
+_NAME = re.compile(r"attempt-(\d+)(?:-node-(\d+))?")
 
 
 def attempt_folder(work_dir: Path, mark: Mark) -> Path:
-    return work_dir / mark.run / f"attempt-{mark.fence}"
+    return work_dir / mark.run / mark.name
 
 
 def open_folder(work_dir: Path, mark: Mark) -> Path:
@@ -68,7 +69,7 @@ def all_folders(work_dir: Path) -> Iterator[tuple[Mark, Path]]:
     """Every attempt folder of this host."""
     for folder in work_dir.glob("*/attempt-*"):
         if (match := _NAME.fullmatch(folder.name)) and folder.is_dir():
-            yield Mark(folder.parent.name, int(match[1])), folder
+            yield Mark(folder.parent.name, int(match[1]), int(match[2] or 0)), folder
 
 
 def trim(folder: Path) -> None:

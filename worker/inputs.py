@@ -16,11 +16,12 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
 
-from control.db.models import Attempt, Checkpoint, DatasetVersion, ModelVersion, Run, Weights, Worker
+from control.db.models import Attempt, AttemptNode, Checkpoint, DatasetVersion, ModelVersion, Run, Weights, Worker
 from control.db.session import read_only
 from control.errors import ArtifactMissing, DigestMismatch
-from control.records import workers
+from control.records import shares, workers
 from control.records.history import NEWEST, get_attempt
+from control.records.shares import Meeting
 from control.records.sources import TENSOR_FORMATS
 from detco_core.contract.config import read_config
 from detco_core.contract.datasets import ChannelStatistics, DatasetKind, DatasetRef
@@ -52,6 +53,10 @@ class Prepared:
     """UUIDs."""
     threads: int
     """CPU threads for each process."""
+    nodes: int = 1
+    """Hosts that work on it."""
+    resume_digest: str | None = None
+    """Of the checkpoint it continues from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +86,18 @@ def prepare(engine: Engine, place: Place, mark: Mark, folder: Path) -> Prepared:
     try:
         with read_only(engine) as session:
             run = session.get_one(Run, mark.run)
-            prepared = _prepared(session, run, get_attempt(session, *mark))
+            prepared = _prepared(session, run, mark)
             draft = _Draft(run, folder)
             job = _MAKERS[run.kind](session, draft)
+            meeting = shares.meeting_of(session, mark.run, mark.fence) if mark.node else None
             checkpoints = session.scalars(select(Checkpoint).where(Checkpoint.run_id == run.id).order_by(*NEWEST)).all()
     except NoResultFound as error:
         raise DataError(f"something run {mark.run} refers to was deleted: {error}") from error
     for path, (digest, what) in draft.needed.items():
         _bring(place, path, digest, what)
     if isinstance(job, PretrainJob):
-        job = _resumed(job, place, checkpoints)
+        job = _resumed(job, place, checkpoints) if meeting is None else _resumed_with(job, place, meeting)
+        prepared = replace(prepared, resume_digest=job.resume_sha256)
     (folder / JOB_FILE).write_text(canonical_json(job), "utf-8")
     return prepared
 
@@ -115,15 +122,28 @@ def _resumed(job: PretrainJob, place: Place, checkpoints: Sequence[Checkpoint]) 
     return job
 
 
-def _prepared(session: Session, run: Run, attempt: Attempt) -> Prepared:
-    slots = workers.list_slots(session, attempt.host)
-    given = [slot for slot in slots if slot.uuid in attempt.slots]
+def _resumed_with(job: PretrainJob, place: Place, meeting: Meeting) -> PretrainJob:
+    """Continue from the checkpoint that node 0 continues from, and from no other."""
+    if meeting.resume_digest == job.resume_sha256:
+        return job
+    path = Path(job.folder) / RESUME_FILE
+    _bring(place, path, str(meeting.resume_digest), "the checkpoint that node 0 continues from")
+    return replace(job, resume=str(path), resume_sha256=meeting.resume_digest, extend=False)
+
+
+def _prepared(session: Session, run: Run, mark: Mark) -> Prepared:
+    held: Attempt | AttemptNode = get_attempt(session, mark.run, mark.fence)
+    if mark.node:
+        held = session.get_one(AttemptNode, mark)
+    slots = workers.list_slots(session, held.host)
+    given = [slot for slot in slots if slot.uuid in held.slots]
     sharing = sum(slot.purpose in {own.purpose for own in given} for slot in slots)
     return Prepared(
         verb=run.kind,
-        processes=run.slots_wanted,
+        processes=run.slots_wanted // run.nodes,
         gpus=tuple(slot.uuid for slot in given if slot.is_gpu),
         threads=max(1, len(os.sched_getaffinity(0)) // max(1, sharing)),
+        nodes=run.nodes,
     )
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import worker
 from worker.processes import WORKER_MARK, Leash, Mark, dying_with_parent, start
@@ -14,16 +15,41 @@ LOG_FILE = "log.txt"
 LOG_TAIL_LINES = 60
 _LOG_TAIL_BYTES = 16 * 1024
 
-Command = Callable[[str, int], list[str]]
-"""Makes the command of a job from its verb and its number of processes."""
+
+class Post(NamedTuple):
+    """Which of several hosts this one is, and where the processes of all of them meet."""
+
+    node: int
+    nodes: int
+    endpoint: str
+    """`ADDRESS:PORT`; node 0 listens there."""
+    name: str
+    """Of the attempt, the same on all hosts."""
 
 
-def job_command(verb: str, processes: int = 1) -> list[str]:
+Command = Callable[[str, int, Post | None], list[str]]
+"""Makes the command of a job from its verb, its number of processes here, and its post."""
+
+
+def job_command(verb: str, processes: int = 1, post: Post | None = None) -> list[str]:
     """`python -m detco_core VERB job.json`, under torchrun when the job takes several processes."""
-    if processes == 1:
+    if processes == 1 and post is None:
         return [sys.executable, "-m", "detco_core", verb, JOB_FILE]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", *_where(post), f"--nproc-per-node={processes}"]
     return [*launcher, "-m", "detco_core", verb, JOB_FILE]
+
+
+def _where(post: Post | None) -> list[str]:
+    if post is None:
+        return ["--standalone"]
+    # Static: the one rendezvous over c10d's store that takes our word for who is node 0 (docs/decisions/130).
+    return [
+        "--rdzv-backend=static",
+        f"--rdzv-endpoint={post.endpoint}",
+        f"--rdzv-id={post.name}",
+        f"--nnodes={post.nodes}",
+        f"--node-rank={post.node}",
+    ]
 
 
 def package_environment() -> dict[str, str]:

@@ -13,10 +13,11 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from control.db.session import read_only, unit_of_work
-from control.records import leases
+from control.records.gangs import Trouble
 from control.records.leases import Directive
 from control.settings import Settings
 from control.states import DesiredState
+from worker.holds import hold_of
 from worker.processes import Mark
 
 _log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ class Lease(threading.Thread):
         super().__init__(name="lease", daemon=True)
         self._engine = engine
         self._mark = mark
+        self._hold = hold_of(mark)
         self._settings = settings
         self._held_since = time.monotonic()
         self._to_announce = False
@@ -39,6 +41,8 @@ class Lease(threading.Thread):
         self.wanted: DesiredState = "run"
         self.grace = settings.grace_seconds
         """Seconds between SIGTERM and SIGKILL of this run's job."""
+        self.trouble: Trouble | None = None
+        """What became of another host that works on the run."""
 
     @property
     def is_lapsed(self) -> bool:
@@ -72,21 +76,22 @@ class Lease(threading.Thread):
     def _renew(self) -> Directive | None:
         begun = time.monotonic()
         with unit_of_work(self._engine) as session:
-            directive = leases.renew(session, *self._mark, self._settings.lease_seconds)
+            directive = self._hold.renew(session, self._settings.lease_seconds)
         self._held_since = begun
         return directive
 
     def _look(self) -> Directive | None:
         if self._to_announce:
             with unit_of_work(self._engine) as session:
-                leases.start(session, *self._mark, os.getpid())
+                self._hold.start(session, os.getpid())
             self._to_announce = False
         with read_only(self._engine) as session:
-            return leases.look(session, *self._mark)
+            return self._hold.look(session)
 
     def _obey(self, directive: Directive | None) -> None:
         if directive is None:
             self.is_stale = True
             return
         self.wanted = directive.desired_state
+        self.trouble = self.trouble or directive.trouble
         self.grace = self._settings.grace_seconds if directive.grace_seconds is None else directive.grace_seconds

@@ -8,6 +8,10 @@ from worker.processes import is_let_go
 
 SAVING_SHARE = 0.6
 """Of the seconds a leaving worker has: for its jobs to save. The rest is for storing and for closing the attempt."""
+_LOST_SECONDS = 5.0
+"""A job that has lost one of its hosts cannot save; it may end by itself, and say why."""
+_FAILED_SECONDS = 30.0
+"""A job whose processes failed on another host ends by itself, sooner or later."""
 
 
 class Orders:
@@ -61,6 +65,9 @@ class Orders:
             yield "kill", 0.0
         elif lease.wanted != "run":
             yield lease.wanted, lease.grace
+        elif lease.trouble is not None:
+            patience = {"lost": _LOST_SECONDS, "failed": _FAILED_SECONDS, "left": lease.grace}
+            yield "trouble", min(lease.grace, patience[lease.trouble.kind])
         if lease.is_lapsed:
             yield "lapsed", lease.grace
         if self._dismissed or is_let_go(self._leash):

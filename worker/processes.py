@@ -11,6 +11,7 @@ Linux only (`prctl(2)`).
 """
 
 import ctypes
+import logging
 import os
 import select
 import signal
@@ -26,9 +27,12 @@ import psutil
 
 RUN_MARK = "DETCO_RUN"
 FENCE_MARK = "DETCO_FENCE"
+NODE_MARK = "DETCO_NODE"
 WORKER_MARK = "DETCO_WORKER"
 
 _PR_SET_CHILD_SUBREAPER = 36
+
+_log = logging.getLogger(__name__)
 
 # Run by a fresh interpreter that then becomes the command: setting it between fork and exec (preexec_fn) is not safe in
 # a process that has threads. 1 is PR_SET_PDEATHSIG; a parent that died before the call is seen by its changed id.
@@ -43,9 +47,16 @@ class Mark(NamedTuple):
 
     run: str
     fence: int
+    node: int = 0
+    """Which of the hosts that work on the run; two of them may share a machine."""
+
+    @property
+    def name(self) -> str:
+        """Of the attempt on this host, in a log and as a folder."""
+        return f"attempt-{self.fence}" + (f"-node-{self.node}" if self.node else "")
 
     def environment(self) -> dict[str, str]:
-        return {RUN_MARK: self.run, FENCE_MARK: str(self.fence)}
+        return {RUN_MARK: self.run, FENCE_MARK: str(self.fence), NODE_MARK: str(self.node)}
 
 
 class Leash:
@@ -169,6 +180,13 @@ def sweep(find: Callable[[], Sequence[psutil.Process]] = descendants, timeout: f
         signal_all(found, signal.SIGKILL)
         psutil.wait_procs(found, timeout=0.2)
     return []
+
+
+def clean_up(run: str) -> None:
+    """Leave no descendant of this process, wherever in the tree it is."""
+    for survivor in sweep(descendants):
+        _log.error("%s: process %d cannot be ended", run, survivor.pid)
+    reap_orphans()
 
 
 def reap_orphans() -> None:

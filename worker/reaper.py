@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 from celery import Celery
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from control.db.session import read_only, unit_of_work
 from control.jobs import relay, wake
-from control.records import audit, claims, deliveries, idempotency, leaders, leases, outbox, workers
+from control.records import audit, claims, deliveries, idempotency, leaders, leases, outbox, shares, workers
 from control.records.leases import Outcome
 from control.records.runs import Queue
 from control.records.workers import NewWorker
@@ -26,6 +27,7 @@ from detco_core import __version__
 from worker.attempts import all_folders, attempt_folder, discard, is_occupied, is_old, trim
 from worker.courier import Courier
 from worker.gpus import Gpu, discover, offered, visible
+from worker.holds import hold_of
 from worker.launch import log_tail
 from worker.outages import DATABASE_AWAY
 from worker.processes import Mark, marked, sweep
@@ -38,6 +40,8 @@ DUTY = "upkeep"
 _TICK = 0.2
 _OFTEN = 1.0
 _SELDOM = 60.0
+_CALL_AGAIN = 10.0
+"""Seconds after which a share that was not taken up is seen to again."""
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +80,7 @@ class Upkeep(threading.Thread):
         self._courier = Courier(settings, engine)
         self._passed_over: set[Queue] = set()
         self._suspects: set[Mark] = set()
+        self._called: dict[tuple[str, int], float] = {}
 
     def register(self) -> int:
         """Announce this worker and the slots of its host; returns how many slots there are.
@@ -112,6 +117,7 @@ class Upkeep(threading.Thread):
             _Duty(self.close_the_dead, _OFTEN),
             _Duty(self.lead, _OFTEN),
             _Duty(self.deliver, _OFTEN),
+            _Duty(self.join_others, _OFTEN),
             _Duty(self.look, self._settings.self_poll_seconds),
             _Duty(self.sweep_outbox, _SELDOM),
             _Duty(self.tidy, _SELDOM),
@@ -141,17 +147,31 @@ class Upkeep(threading.Thread):
         identity = self._shared.identity()
         for queue in QUEUES:
             with read_only(self._engine) as session:
-                waits = not self._shared.is_stopping() and claims.work_waits(session, identity, queue)
+                waits = not self._shared.is_stopping() and claims.next_for(session, identity, queue) is not None
             if waits and (queue in self._passed_over or not wake(self._celery, queue)):
                 _log.warning("the broker is silent: work on %s is taken without it", queue)
                 self._stand_ins.start(queue, identity)
             self._passed_over = self._passed_over | {queue} if waits else self._passed_over - {queue}
 
+    def join_others(self) -> None:
+        """See to shares of runs that another host leads: a wake-up could not say which host it is for."""
+        if self._shared.is_stopping():
+            return
+        identity = self._shared.identity()
+        with read_only(self._engine) as session:
+            waiting = shares.waiting_on(session, identity.host)
+        now = time.monotonic()
+        self._called = {share: called for share, called in self._called.items() if share in waiting}
+        for share in waiting:
+            if now - self._called.get(share, -_CALL_AGAIN) >= _CALL_AGAIN:
+                self._called[share] = now
+                self._stand_ins.start("gpu", identity)
+
     def lead(self) -> None:
         """As the leader: take back what nobody holds any more, and send the wake-ups that are owed."""
         with unit_of_work(self._engine) as session:
             self._leads = leaders.lead(session, DUTY, self._shared.identity().id)
-            reaped = leases.reap(session, self._settings.grace_seconds) if self._leads else []
+            reaped = self._take_back(session) if self._leads else []
         for run_id in reaped:
             _log.warning("%s was taken back: its lease had ended", run_id)
         if self._leads:
@@ -177,8 +197,10 @@ class Upkeep(threading.Thread):
         Usually whoever stayed with the runner does so; this is for when that process was killed too.
         """
         with read_only(self._engine) as session:
-            held = leases.held_on(session, self._settings.host_name)
-        suspects = {mark for mark in (Mark(run.run_id, run.fence) for run in held) if self._is_deserted(mark)}
+            host = self._settings.host_name
+            held = [*leases.held_on(session, host), *shares.held_on(session, host)]
+        marks = (Mark(run.run_id, run.fence, run.node) for run in held)
+        suspects = {mark for mark in marks if self._is_deserted(mark)}
         for mark in suspects & self._suspects:
             self._close(mark)
         self._suspects = suspects
@@ -189,7 +211,7 @@ class Upkeep(threading.Thread):
             if is_occupied(folder):
                 continue
             with read_only(self._engine) as session:
-                held = leases.look(session, *mark) is not None
+                held = hold_of(mark).look(session) is not None
             if not held:
                 sweep(lambda mark=mark: marked(mark))  # type: ignore[misc]  # mypy cannot infer a lambda's default
                 trim(folder)
@@ -198,6 +220,10 @@ class Upkeep(threading.Thread):
 
     def _gpus(self) -> list[Gpu]:
         return visible(discover(), self._visible_devices)
+
+    def _take_back(self, session: Session) -> list[str]:
+        grace = self._settings.grace_seconds
+        return [*leases.reap(session, grace), *shares.reap(session, grace)]
 
     def _is_deserted(self, mark: Mark) -> bool:
         # No folder: it is another data folder's attempt, or not begun.
@@ -209,9 +235,9 @@ class Upkeep(threading.Thread):
         folder = attempt_folder(self._settings.work_dir, mark)
         outcome = Outcome(kind="lost", message="its runner and worker were killed", log_tail=log_tail(folder))
         with unit_of_work(self._engine) as session:
-            closed = leases.close(session, *mark, outcome)
+            closed = hold_of(mark).close(session, outcome)
         if closed:
-            _log.warning("%s attempt-%d: lost, its runner and worker were killed", *mark)
+            _log.warning("%s %s: lost, its runner and worker were killed", mark.run, mark.name)
             trim(folder)
 
 

@@ -1,4 +1,4 @@
-"""`python -m worker.runner RUN FENCE LEASH`: one attempt of one run, in a process of its own.
+"""`python -m worker.runner RUN FENCE NODE LEASH`: one attempt of one run, in a process of its own.
 
 It prepares the attempt's folder, starts the job there as its only child, and stays with it: reads what it says, keeps
 its lease, stops it when told, and when it has ended sweeps every descendant and closes the attempt. The main thread
@@ -12,30 +12,29 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-from sqlalchemy import Engine
-
-from control.bus import Bus, open_bus, run_topic
-from control.db.session import open_engine, unit_of_work
+from control.bus import run_topic
+from control.db.session import unit_of_work
 from control.errors import StoreError
 from control.log import configure
-from control.records import leases
+from control.records import shares
 from control.records.leases import Outcome
-from control.settings import Settings, load_settings
-from control.storage.base import Store, key_of
-from control.storage.cache import Cache
-from control.storage.open import open_store
+from control.records.shares import Meeting
+from control.settings import load_settings
 from detco_core.contract.errors import DetcoError
 from detco_core.contract.events import Failed, Finished, Stopped
+from worker.addresses import free_endpoint, interface_environment, own_address
 from worker.attempts import discard, open_folder
 from worker.background import in_background
-from worker.inputs import Place, Prepared, prepare
-from worker.launch import LOG_FILE, Command, job_command, job_environment, launch, log_tail
+from worker.follower import Follower
+from worker.holds import hold_of
+from worker.inputs import Prepared, prepare
+from worker.launch import LOG_FILE, Command, Post, job_command, job_environment, launch, log_tail
 from worker.lease import Lease
 from worker.orders import Orders
 from worker.outages import DATABASE_AWAY, RETRY_SECONDS
-from worker.processes import Leash, Mark, ask_to_leave, become_subreaper, descendants, end, reap_orphans, sweep
+from worker.processes import Leash, Mark, ask_to_leave, become_subreaper, clean_up, end
+from worker.services import Services, open_services
 from worker.sink import Feed, Sink
 
 EXIT_CLOSED = 0
@@ -48,22 +47,6 @@ _CLOSING_SECONDS = 5.0
 """For storing and closing after a job that had to go, even when it used all of its time."""
 
 _log = logging.getLogger(__name__)
-
-
-class Services(NamedTuple):
-    """What a runner works with."""
-
-    settings: Settings
-    engine: Engine
-    store: Store
-    bus: Bus
-
-    @property
-    def place(self) -> Place:
-        """Brings artifacts; those of a remote store by way of this host's cache."""
-        if self.settings.store_url is not None:
-            return Cache(self.settings.data_dir / "cache", self.settings.cache_bytes, self.store).place
-        return lambda path, digest: self.store.fetch(key_of(digest), path, digest)
 
 
 class Runner:
@@ -79,6 +62,7 @@ class Runner:
         self._lease = Lease(services.engine, mark, services.settings)
         self._sink = Sink(services.engine, services.store, services.bus, mark, folder)
         self._feed = Feed(self._sink)
+        self._post: Post | None = None
         self.orders = Orders(self._lease, leash, services.settings.shutdown_seconds)
 
     def run(self) -> int:
@@ -107,23 +91,34 @@ class Runner:
     def _bring_inputs(self) -> Prepared:
         while True:
             try:
-                return prepare(self._services.engine, self._services.place, self._mark, self._folder)
+                prepared = prepare(self._services.engine, self._services.place, self._mark, self._folder)
+                self._post = self._meet(prepared) if prepared.nodes > 1 else None
+                return prepared
             except (StoreError, *DATABASE_AWAY) as error:
                 _log.warning("%s waits for its inputs: %s", self._mark.run, error)
                 time.sleep(RETRY_SECONDS)
+
+    def _meet(self, prepared: Prepared) -> Post:
+        """Say to the other hosts where their processes find those of this one, and what all continue from."""
+        endpoint = free_endpoint(own_address(self._services.settings))
+        with unit_of_work(self._services.engine) as session:
+            shares.publish(session, self._mark.run, self._mark.fence, Meeting(endpoint, prepared.resume_digest))
+        return Post(0, prepared.nodes, endpoint, f"{self._mark.run}-{self._mark.fence}")
 
     def _work(self, prepared: Prepared) -> int | None:
         """Run the job to its end and leave no process of it; its exit code, None when the kernel could not end it."""
         leash = Leash()
         environment = job_environment(self._mark, prepared.gpus, prepared.threads)
-        job = launch(self._command(prepared.verb, prepared.processes), self._folder, environment, leash)
+        if self._post is not None:
+            environment |= interface_environment(own_address(self._services.settings))
+        job = launch(self._command(prepared.verb, prepared.processes, self._post), self._folder, environment, leash)
         self._lease.announce()
         self._feed.start()
         try:
-            self._supervise(job, launcher=prepared.processes > 1)
+            self._supervise(job, launcher=prepared.processes * prepared.nodes > 1)
         finally:
             leash.let_go()
-            clean_up(self._mark)
+            clean_up(self._mark.run)
         return job.returncode
 
     def _supervise(self, job: "subprocess.Popen[bytes]", *, launcher: bool) -> None:
@@ -164,6 +159,8 @@ class Runner:
         has_saved = isinstance(ending, Stopped) and all_taken
         if (has_saved and wanted != "run") or (exit_code is None and wanted in ("pause", "cancel", "kill")):
             return outcome(kind="stopped")
+        if (trouble := self._lease.trouble) is not None and not has_saved:
+            return outcome(kind="preempted" if trouble.kind == "left" else "lost", message=trouble.message)
         if has_saved or self.orders.is_leaving:
             return outcome(kind="preempted", message="it had to leave its worker")
         return outcome(kind="lost", message=self._why_lost(exit_code))
@@ -182,7 +179,7 @@ class Runner:
         while not (self._lease.is_stale or self._sink.is_stale):
             try:
                 with unit_of_work(self._services.engine) as session:
-                    closed = leases.close(session, *self._mark, outcome)
+                    closed = hold_of(self._mark).close(session, outcome)
             except DATABASE_AWAY as error:
                 _log.warning("%s waits to be closed as %s: %s", self._mark.run, outcome.kind, error)
                 if self._is_out_of_time():
@@ -191,36 +188,29 @@ class Runner:
                 continue
             self._lease.leave()
             if closed:
-                _log.info("%s attempt-%d: %s %s", *self._mark, outcome.kind, outcome.message or "")
+                _log.info("%s %s: %s %s", self._mark.run, self._mark.name, outcome.kind, outcome.message or "")
                 self._services.bus.publish(run_topic(self._mark.run))
                 discard(self._folder)
                 return EXIT_CLOSED
             break
-        _log.warning("%s attempt-%d is not ours any more: nothing was written", *self._mark)
+        _log.warning("%s %s is not ours any more: nothing was written", self._mark.run, self._mark.name)
         return EXIT_CLOSED
 
 
-def clean_up(mark: Mark) -> None:
-    """Leave no descendant of this process, wherever in the tree it is."""
-    for survivor in sweep(descendants):
-        _log.error("%s: process %d cannot be ended", mark.run, survivor.pid)
-    reap_orphans()
-
-
 def main(arguments: list[str], command: Command = job_command) -> int:
-    """Run the attempt that `arguments` (run, fence, file descriptor of the leash) name."""
-    mark, leash = Mark(arguments[0], int(arguments[1])), int(arguments[2])
+    """Run the attempt, or one host's share of it, that `arguments` name: run, fence, node, the leash's descriptor."""
+    mark, leash = Mark(arguments[0], int(arguments[1]), int(arguments[2])), int(arguments[3])
     settings = load_settings()
     configure(settings.log_level)
     become_subreaper()
     folder = open_folder(settings.work_dir, mark)
-    services = Services(settings, open_engine(settings.resolved_database_url), open_store(settings), open_bus(settings))
-    runner = Runner(services, mark, folder, leash, command)
+    services = open_services(settings)
+    runner = (Follower if mark.node else Runner)(services, mark, folder, leash, command)
     signal.signal(signal.SIGTERM, lambda *_: runner.orders.dismiss())
     try:
         return runner.run()
     finally:
-        clean_up(mark)
+        clean_up(mark.run)
 
 
 def _is_running(job: "subprocess.Popen[bytes]") -> bool:

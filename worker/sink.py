@@ -117,7 +117,7 @@ class Sink:
         if not events or self.is_stale:
             return
         with unit_of_work(self._engine) as session:
-            self.is_stale = not feed.ingest(session, *self._mark, events, offset)
+            self.is_stale = not feed.ingest(session, self._mark.run, self._mark.fence, events, offset)
         self._bus.publish(run_topic(self._mark.run))
 
     def _first_stored(self) -> _NamedFile | None:

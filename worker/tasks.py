@@ -18,13 +18,14 @@ from sqlalchemy import Engine
 
 from control.db.session import open_engine, unit_of_work
 from control.log import configure
-from control.records import claims, leases
+from control.records import claims, shares
 from control.records.claims import Claim
 from control.records.leases import Outcome
 from control.records.runs import Queue
 from control.records.workers import WorkerIdentity
 from control.settings import Settings, load_settings
 from worker.attempts import attempt_folder, occupy, open_folder, trim
+from worker.holds import hold_of
 from worker.launch import log_tail, package_environment
 from worker.outages import DATABASE_AWAY, RETRY_SECONDS
 from worker.processes import (
@@ -79,14 +80,16 @@ class Attendant:
     def _claim(self, queue: Queue) -> Claim | None:
         try:
             with unit_of_work(self.engine) as session:
-                return claims.claim(session, self._identity(), queue, self._settings.lease_seconds)
+                worker, seconds = self._identity(), self._settings.lease_seconds
+                share = shares.take_share(session, worker, seconds) if queue == "gpu" else None
+                return share or claims.claim(session, worker, queue, seconds)
         except DATABASE_AWAY as error:
             _log.warning("cannot look for work: the database does not answer: %s", error)
             return None
 
     def _attend(self, claim: Claim) -> None:
-        mark = Mark(claim.run_id, claim.fence)
-        _log.info("%s attempt-%d begins on %s", *mark, ", ".join(claim.slots))
+        mark = Mark(claim.run_id, claim.fence, claim.node)
+        _log.info("%s %s begins on %s", mark.run, mark.name, ", ".join(claim.slots))
         try:
             runner, leash = self._start(mark)
         except OSError as error:
@@ -103,7 +106,7 @@ class Attendant:
         folder = open_folder(self._settings.work_dir, mark)
         leash, lock = Leash(), occupy(folder)
         environment = package_environment() | mark.environment()
-        command = [*self._runner, mark.run, str(mark.fence), str(leash.fd)]
+        command = [*self._runner, *map(str, mark), str(leash.fd)]
         try:
             return start(command, folder=folder, environment=environment, leash=leash, keep=[lock]), leash
         finally:
@@ -130,14 +133,14 @@ class Attendant:
         while True:
             try:
                 with unit_of_work(self.engine) as session:
-                    leases.close(session, *mark, outcome)
+                    hold_of(mark).close(session, outcome)
             except DATABASE_AWAY as error:
                 _log.warning("%s waits to be closed as %s: %s", mark.run, kind, error)
                 if self._is_stopping() or time.monotonic() > give_up:
                     return
                 time.sleep(RETRY_SECONDS)
             else:
-                _log.warning("%s attempt-%d: %s, %s", *mark, kind, why)
+                _log.warning("%s %s: %s, %s", mark.run, mark.name, kind, why)
                 trim(folder)
                 return
 

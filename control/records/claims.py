@@ -7,6 +7,7 @@ lock from its beginning, and on both the row's version must be the one that was 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, SQLColumnExpression, exists, func, literal, or_, select, update
@@ -14,12 +15,16 @@ from sqlalchemy.orm import Session, aliased
 
 from control.db.models import Attempt, DatasetVersion, Run, RunDependency, Slot, Worker
 from control.db.session import database_time
+from control.records.gangs import found, gather
 from control.records.moves import announce
 from control.records.runs import Queue
+from control.records.slots import free_slots
 from control.records.workers import Purpose, WorkerIdentity
 
 PURPOSES: dict[str, Purpose] = {"gpu": "train", "cpu": "light"}
 """The slots each queue's runs need."""
+_PATIENCE = 8
+"""Runs that could not be placed after which only those of one host are looked at, and after as many again none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,13 +43,16 @@ class Claim:
     """UUIDs of those slots that are GPUs."""
     grace_seconds: float | None
     """Of this run; None: the service's setting."""
+    node: int = 0
+    """Which of the run's hosts this is; 0 leads."""
 
 
 def claim(session: Session, worker: WorkerIdentity, queue: Queue, lease_seconds: float = 60.0) -> Claim | None:
     """Take the most urgent, then oldest eligible run of `queue`; None when there is none.
 
     Eligible: queued, not backing off, data set ready, what is read in place under a root the worker reads, dependencies
-    completed, and enough free slots on the host. One that cannot be placed holds up none behind it.
+    completed, and enough free slots on the host, or on as many hosts as it has nodes. One that cannot be placed holds
+    up none behind it.
     """
     registered = session.get(Worker, worker.id)
     if registered is None or registered.state != "active":
@@ -55,36 +63,39 @@ def claim(session: Session, worker: WorkerIdentity, queue: Queue, lease_seconds:
     return taken
 
 
-def work_waits(session: Session, worker: WorkerIdentity, queue: Queue) -> bool:
-    """Whether a claim would find something now; takes nothing and holds nothing."""
+def next_for(session: Session, worker: WorkerIdentity, queue: Queue) -> str | None:
+    """The run that a claim would take now; takes nothing and holds nothing."""
     registered = session.get(Worker, worker.id)
     if registered is None or registered.state != "active":
-        return False
-    free = free_slots(session, registered.host, PURPOSES[queue])
-    return session.scalars(_candidates(registered, queue, database_time(session), free)).first() is not None
-
-
-def sees(roots: Sequence[str], folder: str) -> bool:
-    """Whether `folder` lies in one of the roots; all are resolved absolute paths."""
-    return any(f"{folder}/".startswith(f"{root.rstrip('/')}/") for root in roots)
-
-
-def free_slots(session: Session, host: str, purpose: Purpose) -> int:
-    return session.scalar(select(func.count()).select_from(Slot).where(*_free(host, purpose))) or 0
+        return None
+    best = _best(session, registered, queue, database_time(session), take=False)
+    return None if best is None else best[0].id
 
 
 def _take_best(session: Session, worker: Worker, queue: Queue, now: datetime, lease: timedelta) -> Claim | None:
+    best = _best(session, worker, queue, now, take=True)
+    return None if best is None else _take(session, *best, worker, now, lease)
+
+
+def _best(
+    session: Session, worker: Worker, queue: Queue, now: datetime, *, take: bool
+) -> tuple[Run, list[Sequence[Slot]]] | None:
+    """The best run that can be placed now, and the slots of each of its nodes; `take` locks them all."""
     purpose = PURPOSES[queue]
-    best = _candidates(worker, queue, now, free_slots(session, worker.host, purpose))
-    locked = best.with_for_update(of=Run, skip_locked=True).execution_options(populate_existing=True)
-    run = session.scalars(locked).first()
-    if run is None:
-        return None
-    chosen = select(Slot).where(*_free(worker.host, purpose)).order_by(Slot.uuid).limit(run.slots_wanted)
-    slots = session.scalars(chosen.with_for_update(skip_locked=True)).all()
-    if len(slots) < run.slots_wanted:
-        return None
-    return _take(session, run, worker, slots, now, lease)
+    candidates = _candidates(worker, queue, now, free_slots(session, worker.host, purpose))
+    if take:
+        candidates = candidates.with_for_update(of=Run, skip_locked=True).execution_options(populate_existing=True)
+    passed_over: list[str] = []
+    while (run := session.scalars(candidates.where(Run.id.not_in(passed_over))).first()) is not None:
+        slots = gather(session, run, worker.host, purpose, take=take)
+        if slots is not None:
+            return run, slots
+        passed_over.append(run.id)
+        if len(passed_over) >= _PATIENCE:
+            candidates = candidates.where(Run.nodes == 1)
+        if len(passed_over) >= 2 * _PATIENCE:
+            return None
+    return None
 
 
 def _candidates(worker: Worker, queue: Queue, now: datetime, free: int) -> Select[Run]:
@@ -101,7 +112,7 @@ def _candidates(worker: Worker, queue: Queue, now: datetime, free: int) -> Selec
         .where(
             Run.state == "queued",
             Run.queue == queue,
-            Run.slots_wanted <= free,
+            Run.slots_wanted <= free * Run.nodes,
             or_(Run.not_before.is_(None), Run.not_before <= now),
             or_(Run.dataset_version_id.is_(None), Run.kind == "check", DatasetVersion.state == "ready"),
             or_(Run.dataset_version_id.is_(None), *(_under(root, DatasetVersion.root) for root in worker.roots)),
@@ -119,19 +130,19 @@ def _under(root: str, place: SQLColumnExpression[str]) -> ColumnElement[bool]:
     return func.substr(place + "/", 1, len(folder)) == folder
 
 
-def _free(host: str, purpose: Purpose) -> tuple[ColumnElement[bool], ...]:
-    return Slot.host == host, Slot.purpose == purpose, Slot.run_id.is_(None)
-
-
-def _take(session: Session, run: Run, worker: Worker, slots: Sequence[Slot], now: datetime, lease: timedelta) -> Claim:
+def _take(
+    session: Session, run: Run, nodes: list[Sequence[Slot]], worker: Worker, now: datetime, lease: timedelta
+) -> Claim:
     run.fence += 1
     run.attempt += 1
     run.state, run.reason, run.not_before = "starting", None, None
     run.lease_owner, run.lease_host, run.lease_expires_at = worker.id, worker.host, now + lease
-    for slot in slots:
+    for slot in chain(*nodes):
         slot.run_id, slot.fence, slot.leased_at = run.id, run.fence, now
-    uuids = [slot.uuid for slot in slots]
-    gpus = [slot.uuid for slot in slots if slot.is_gpu]
+    if run.nodes > 1:
+        found(session, run, nodes, now, lease)
+    uuids = [slot.uuid for slot in nodes[0]]
+    gpus = [slot.uuid for slot in nodes[0] if slot.is_gpu]
     actor = f"worker:{worker.host}"
     session.add(
         Attempt(
@@ -141,7 +152,7 @@ def _take(session: Session, run: Run, worker: Worker, slots: Sequence[Slot], now
             worker_id=worker.id,
             host=worker.host,
             slots=uuids,
-            gpus=len(gpus),
+            gpus=sum(slot.is_gpu for slot in chain(*nodes)),
             created_at=now,
             created_by=actor,
         )

@@ -4,6 +4,7 @@ Every call carries (run, fence); a stale one changes nothing and says so, and it
 Promised: at-least-once start, at most one writer, exactly one terminal state.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session
 from control.db.models import Attempt, Run, Slot
 from control.db.session import database_time
 from control.records import monitors, outbox
+from control.records.gangs import Trouble, disband, trouble
 from control.records.history import get_attempt
 from control.records.moves import announce, enter, lock
 from control.states import HELD, OWN_FAULTS, DesiredState, Ending, Tally, after_attempt
@@ -27,6 +29,8 @@ class Directive:
     desired_state: DesiredState
     grace_seconds: float | None
     """Of this run, between SIGTERM and SIGKILL; None: the service's setting."""
+    trouble: Trouble | None = None
+    """What became of another host that works on it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,18 +57,20 @@ class Held:
     worker_id: str
     pid: int | None
     """Of the runner."""
+    node: int = 0
+    """Which of the run's hosts this is; 0 leads."""
 
 
 def look(session: Session, run_id: str, fence: int) -> Directive | None:
     """What is wanted now, without renewing; None: stale."""
-    return _directive(session.execute(select(*_WANTED).where(*_held(run_id, fence))).first())
+    return _directive(session, session.execute(select(*_WANTED).where(*_held(run_id, fence))).first())
 
 
 def renew(session: Session, run_id: str, fence: int, lease_seconds: float = 60.0) -> Directive | None:
     """Hold the run for another `lease_seconds` by the database's clock; None: stale."""
     expires = database_time(session) + timedelta(seconds=lease_seconds)
     query = update(Run).where(*_held(run_id, fence)).values(lease_expires_at=expires).returning(*_WANTED)
-    return _directive(session.execute(query.execution_options(synchronize_session=False)).first())
+    return _directive(session, session.execute(query.execution_options(synchronize_session=False)).first())
 
 
 def start(session: Session, run_id: str, fence: int, pid: int) -> bool:
@@ -124,15 +130,18 @@ def lock_held(session: Session, run_id: str, fence: int) -> Run | None:
     return run if run is not None and run.fence == fence and run.state in HELD else None
 
 
-_WANTED = (Run.desired_state, Run.grace_seconds)
+_WANTED = (Run.id, Run.fence, Run.nodes, Run.desired_state, Run.grace_seconds)
 
 
 def _held(run_id: str, fence: int) -> tuple[ColumnElement[bool], ...]:
     return Run.id == run_id, Run.fence == fence, Run.state.in_(HELD)
 
 
-def _directive(row: Any) -> Directive | None:
-    return None if row is None else Directive(row.desired_state, row.grace_seconds)
+def _directive(session: Session, row: Any) -> Directive | None:
+    if row is None:
+        return None
+    found = trouble(session, row.id, row.fence) if row.nodes > 1 else None
+    return Directive(row.desired_state, row.grace_seconds, found)
 
 
 def _end(session: Session, run: Run, outcome: Outcome, now: datetime) -> None:
@@ -140,7 +149,7 @@ def _end(session: Session, run: Run, outcome: Outcome, now: datetime) -> None:
     attempt = get_attempt(session, run.id, run.fence)
     _record(attempt, ending, outcome, now)
     run.gpu_seconds += attempt.gpus * (now - attempt.created_at).total_seconds()
-    _free(session, run)
+    _free(session, run, disband(session, run, ending, now))
     following = after_attempt(
         ending, run.desired_state, Tally(run.failures, run.max_attempts, run.losses), outcome.message
     )
@@ -166,9 +175,9 @@ def _record(attempt: Attempt, ending: Ending, outcome: Outcome, now: datetime) -
     attempt.exit_code, attempt.log_tail = outcome.exit_code, outcome.log_tail
 
 
-def _free(session: Session, run: Run) -> None:
-    """Give back slots and lease, and wake the queue if somebody waits for them."""
-    released = update(Slot).where(Slot.run_id == run.id, Slot.fence == run.fence)
+def _free(session: Session, run: Run, busy: Collection[str]) -> None:
+    """Give back the lease, and the slots of all hosts but the busy ones; wake the queue if somebody waits for them."""
+    released = update(Slot).where(Slot.run_id == run.id, Slot.fence == run.fence, Slot.host.not_in(busy))
     session.execute(released.values(run_id=None, fence=None, leased_at=None))
     run.lease_owner = run.lease_host = run.lease_expires_at = None
     waiting = select(Run.id).where(Run.queue == run.queue, Run.state == "queued").limit(1)

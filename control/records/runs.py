@@ -40,7 +40,9 @@ class NewRun:
     group: str | None = None
     priority: int = 0
     gpus: int = 1
-    """Training slots a `gpu` run needs (processes, on a worker without GPUs); light runs take one light slot."""
+    """Training slots a `gpu` run needs on each node (processes, on a worker without GPUs); light runs take one."""
+    nodes: int = 1
+    """Hosts that work on it together."""
     max_attempts: int = 3
     after: tuple[str, ...] = ()
     """Runs of any kind that must be completed first."""
@@ -74,7 +76,8 @@ def create_run(session: Session, new: NewRun) -> Run:
         dataset_version_id=new.dataset_version_id,
         dataset=version.ref if version else None,
         forked_from=new.forked_from,
-        slots_wanted=max(1, new.gpus) if QUEUES[new.kind] == "gpu" else 1,
+        slots_wanted=max(1, new.gpus) * new.nodes if QUEUES[new.kind] == "gpu" else 1,
+        nodes=new.nodes,
         max_attempts=new.max_attempts,
         grace_seconds=new.grace_seconds,
         desired_state="run",

@@ -6,9 +6,10 @@ from typing import Literal
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from control.db.models import DatasetVersion, Run, RunDependency, Worker
+from control.db.models import DatasetVersion, Run, RunDependency, Slot, Worker
 from control.db.session import database_time
-from control.records.claims import PURPOSES, free_slots, sees
+from control.records.claims import PURPOSES
+from control.records.gangs import sees
 from control.records.workers import ALIVE_SECONDS
 
 WaitingReason = Literal[
@@ -19,6 +20,8 @@ WaitingReason = Literal[
     "no_worker",
     "dataset_out_of_reach",
     "weights_out_of_reach",
+    "too_few_slots",
+    "slots_set_aside",
     "no_free_slot",
     "wake_up",
 ]
@@ -53,10 +56,24 @@ def waiting_reason(session: Session, run: Run) -> WaitingReason | None:
     able = [worker for worker in workers if place is None or sees(worker.roots, place)]
     if not able:
         return "dataset_out_of_reach" if version is not None else "weights_out_of_reach"
-    purpose = PURPOSES[run.queue]
-    if all(free_slots(session, host, purpose) < run.slots_wanted for host in {worker.host for worker in able}):
-        return "no_free_slot"
-    return "wake_up"
+    return _short_of_slots(session, run, {worker.host for worker in able}) or "wake_up"
+
+
+def _short_of_slots(session: Session, run: Run, hosts: set[str]) -> WaitingReason | None:
+    """too_few_slots: no host, or not as many hosts as it has nodes, will ever have enough of them."""
+    each = run.slots_wanted // run.nodes
+    query = select(Slot).where(Slot.purpose == PURPOSES[run.queue], Slot.host.in_(hosts))
+    slots = list(session.scalars(query))
+
+    def suffice(given: list[Slot]) -> bool:
+        return sum(sum(slot.host == host for slot in given) >= each for host in hosts) >= run.nodes
+
+    usable = [slot for slot in slots if slot.set_aside is None]
+    if not suffice(slots):
+        return "too_few_slots"
+    if not suffice(usable):
+        return "slots_set_aside"
+    return None if suffice([slot for slot in usable if slot.run_id is None]) else "no_free_slot"
 
 
 def _unfinished_dependencies(session: Session, run: Run) -> set[str]:

@@ -1,5 +1,6 @@
 """Every table, from the first migration on."""
 
+from control.db.models.nodes import AttemptNode
 from control.db.models.registry import Alias, AliasMove, Model, ModelVersion, Pin
 from control.db.models.runs import Artifact, Attempt, Checkpoint, Metric, MetricLatest, Run, RunDependency, RunEvent
 from control.db.models.service import AuditEntry, IdempotencyKey, Leader, OutboxEntry, Slot, Token, Worker
@@ -12,6 +13,7 @@ __all__ = [
     "AliasMove",
     "Artifact",
     "Attempt",
+    "AttemptNode",
     "AuditEntry",
     "Checkpoint",
     "Dataset",

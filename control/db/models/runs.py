@@ -41,6 +41,9 @@ class Run(Made, Base):
     forked_from: Mapped[str | None] = mapped_column(index=True)
     """The run whose checkpoint this one goes on from; kept when that run is deleted."""
     slots_wanted: Mapped[int] = mapped_column(default=1)
+    """Of all its nodes together, shared out evenly."""
+    nodes: Mapped[int] = mapped_column(default=1, server_default="1")
+    """Hosts that work on it together."""
     max_attempts: Mapped[int] = mapped_column(default=3)
     grace_seconds: Mapped[float | None] = mapped_column(Float)
     """Of this run, between SIGTERM and SIGKILL; None: the service's setting."""

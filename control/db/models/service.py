@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index
+from sqlalchemy import BigInteger, ForeignKey, Index, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control.db.base import Base, BigId, Made
@@ -29,6 +29,8 @@ class Worker(Made, Base):
     """Last heartbeat, by the database's clock."""
     looked_at: Mapped[datetime | None]
     """Last look at the queue."""
+    preempting: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """While it drains: its runs are to save and go elsewhere."""
 
 
 class Slot(Base):
@@ -48,6 +50,12 @@ class Slot(Base):
     run_id: Mapped[str | None] = mapped_column(ForeignKey("runs.id"), index=True)
     fence: Mapped[int | None] = mapped_column(BigInteger)
     leased_at: Mapped[datetime | None]
+    set_aside: Mapped[str | None]
+    """Why it is given to nobody for now: a stranger uses the GPU."""
+    holder: Mapped[str | None]
+    """Of a `serve` slot: the server process that has it."""
+    expires_at: Mapped[datetime | None]
+    """When a `serve` slot is free again unless its holder says otherwise."""
 
 
 class Leader(Base):

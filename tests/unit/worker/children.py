@@ -35,6 +35,7 @@ from detco_core.contract.events import (
     encode,
 )
 from detco_core.runtime.parent import watch_parent
+from worker.launch import Post
 
 GRANDCHILD = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 stop = threading.Event()
@@ -189,10 +190,10 @@ def check(job: dict[str, Any], reporter: Reporter) -> int:
     return 0
 
 
-def job(verb: str) -> int:
+def job(verb: str, node: str = "0") -> int:
     watch_parent()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    if os.environ.get("RANK", "0") != "0":  # under torchrun, the others only keep the first company
+    if os.environ.get("RANK", "0") != "0" or node != "0":  # the others only keep the first company
         while not (stop.wait(0.05) or Path("weights").exists()):
             pass
         return EXIT_STOPPED if stop.is_set() else 0
@@ -201,8 +202,10 @@ def job(verb: str) -> int:
     return check(document, reporter) if verb == "check" else Pretraining(document, reporter).run()
 
 
-def fake_command(verb: str, processes: int = 1) -> list[str]:
-    """What `worker.launch.job_command` is for the real job."""
+def fake_command(verb: str, processes: int = 1, post: Post | None = None) -> list[str]:
+    """What `worker.launch.job_command` is for the real job; on several hosts without a launcher."""
+    if post is not None:
+        return [sys.executable, __file__, verb, str(post.node)]
     if processes == 1:
         return [sys.executable, __file__, verb]
     launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}")
@@ -231,4 +234,4 @@ def worker(arguments: list[str]) -> int:
 if __name__ == "__main__":
     verb, *arguments = sys.argv[1:]
     doors = {"runner": runner, "stand_in": stand_in, "worker": worker}
-    sys.exit(doors[verb](arguments) if verb in doors else job(verb))
+    sys.exit(doors[verb](arguments) if verb in doors else job(verb, *arguments))

@@ -18,7 +18,7 @@ from control.storage.local import LocalStore
 from tests.unit.worker.house import House
 from worker.attempts import all_folders
 from worker.processes import marked, sweep
-from worker.runner import Services
+from worker.services import Services
 
 
 @pytest.fixture

@@ -215,7 +215,7 @@ class TestTidy:
         mark = scene.desert()
         folder = attempt_folder(scene.house.settings.work_dir, mark)
         with unit_of_work(scene.house.engine) as session:
-            leases.close(session, *mark, leases.Outcome(kind="lost"))
+            leases.close(session, mark.run, mark.fence, leases.Outcome(kind="lost"))
         scene.upkeep.tidy()
         assert {path.name for path in folder.iterdir()} == {"log.txt", "lock"}
         past = time.time() - KEEP_SECONDS - 60

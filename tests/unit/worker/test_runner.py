@@ -315,7 +315,9 @@ class TestAStaleRunner:
         attempt = Attempt(house)
         attempt.wait_for_step(2)
         with unit_of_work(house.engine) as session:
-            assert leases.close(session, *attempt.mark, Outcome(kind="lost", message="taken away"))
+            assert leases.close(
+                session, attempt.mark.run, attempt.mark.fence, Outcome(kind="lost", message="taken away")
+            )
         before = house.run(run_id)
         events = len(house.events(run_id, "progress"))
         assert attempt.wait() == EXIT_CLOSED

@@ -3,12 +3,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
-import pytest
 from sqlalchemy import Engine, select, update
 
 from control.db.models import DatasetVersion, Run, Slot
 from control.db.session import read_only, unit_of_work
-from control.records.claims import Claim, claim, sees, work_waits
+from control.records.claims import Claim, claim, next_for
 from control.records.datasets import Scan
 from control.records.history import list_attempts
 from control.records.leases import Outcome, close
@@ -113,20 +112,6 @@ def test_only_workers_that_see_the_root_claim(
     assert claim_run(make_worker(host="b", roots=("/elsewhere", root))) is not None
 
 
-@pytest.mark.parametrize(
-    ("roots", "folder", "expected"),
-    [
-        (["/"], "/data", True),
-        (["/data"], "/data", True),
-        (["/data/"], "/data/x", True),
-        (["/data"], "/database", False),
-        ([], "/data", False),
-    ],
-)
-def test_sees(roots: list[str], folder: str, expected: bool) -> None:
-    assert sees(roots, folder) is expected
-
-
 def test_a_run_waits_for_those_before_it(
     engine: Engine, make_worker: Worker, make_run: Callable[..., str], claim_run: Taking
 ) -> None:
@@ -167,17 +152,17 @@ def test_looking_whether_work_waits_takes_nothing(
 ) -> None:
     worker = make_worker()
 
-    def waits() -> bool:
+    def waiting() -> str | None:
         with read_only(engine) as session:
-            return work_waits(session, worker, "gpu")
+            return next_for(session, worker, "gpu")
 
-    assert not waits()
-    make_run()
-    assert waits()
-    assert waits()
+    assert waiting() is None
+    run_id = make_run()
+    assert waiting() == run_id
+    assert waiting() == run_id
     assert claim_run(worker) is not None
     make_run()
-    assert not waits(), "no slot is free"
+    assert waiting() is None, "no slot is free"
 
 
 def test_each_run_is_claimed_exactly_once_by_many_threads(
