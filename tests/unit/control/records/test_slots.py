@@ -16,12 +16,9 @@ def test_what_is_leased_set_aside_or_for_serving_is_not_free(
     make_worker(host="a", train=5, light=1)
     run_id = make_run()
     with unit_of_work(engine) as session:
-        for uuid, values in {
-            "cpu:0": {"run_id": run_id, "fence": 1},
-            "cpu:1": {"set_aside": "a stranger uses it"},
-            "cpu:2": {"purpose": "serve"},
-        }.items():
-            session.execute(update(Slot).where(Slot.uuid == uuid).values(values))
+        session.execute(update(Slot).where(Slot.uuid == "cpu:0").values(run_id=run_id, fence=1))
+        session.execute(update(Slot).where(Slot.uuid == "cpu:1").values(set_aside="a stranger uses it"))
+        session.execute(update(Slot).where(Slot.uuid == "cpu:2").values(purpose="serve"))
         assert free_slots(session, "a", "train") == 2
         assert free_slots(session, "b", "train") == 0
         found = choose(session, "a", "train", 2, take=True)
