@@ -7,6 +7,7 @@ Torch and the rest are imported inside the verb that needs them; `check` needs n
 """
 
 import argparse
+import hashlib
 import logging
 import os
 import sys
@@ -108,14 +109,21 @@ def _export(job: ExportJob, reporter: Reporter, stop: StopRequest) -> None:
 
 
 def _check(job: CheckJob, reporter: Reporter, stop: StopRequest) -> None:
-    from detco_core.data.scan import MANIFEST, scan
+    from detco_core.data.scan import BROKEN, MANIFEST, scan
 
     reporter.emit(Started(environment={"version": __version__}))
     with stop.interrupting():
         report = scan(job, lambda done, total: reporter.emit(Progress(step=done, steps=total)))
-    size = (Path(job.folder) / MANIFEST).stat().st_size
-    reporter.emit(ArtifactSaved(name=MANIFEST, path=MANIFEST, bytes=size, sha256=report.digest))
+    for name in (MANIFEST, BROKEN):
+        path = Path(job.folder) / name
+        if path.is_file():
+            reporter.emit(ArtifactSaved(name=name, path=name, bytes=path.stat().st_size, sha256=_digest(path)))
     reporter.emit(Reported(report=plain(report)))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _import(job: ImportJob, reporter: Reporter, stop: StopRequest) -> None:

@@ -215,13 +215,12 @@ def _exported(session: Session, draft: _Draft, spec: dict[str, Any]) -> dict[str
 
 def _check(session: Session, draft: _Draft) -> Job:
     version = session.get_one(DatasetVersion, draft.run.spec["dataset_version_id"])
-    worker = session.get_one(Worker, get_attempt(session, draft.run.id, draft.run.fence).worker_id)
     return CheckJob(
         folder=str(draft.folder),
         root=version.root,
         kind=cast(DatasetKind, version.kind),
         exclude=tuple(version.exclude),
-        allowed_roots=tuple(worker.roots),
+        allowed_roots=_roots(session, draft),
         run=draft.run.id,
     )
 
@@ -249,6 +248,12 @@ _MAKERS: dict[str, Callable[[Session, _Draft], Job]] = {
 }
 
 
+def _roots(session: Session, draft: _Draft) -> tuple[str, ...]:
+    """The folders that the worker of this attempt reads data from."""
+    worker = session.get_one(Worker, get_attempt(session, draft.run.id, draft.run.fence).worker_id)
+    return tuple(worker.roots)
+
+
 def _dataset(session: Session, draft: _Draft) -> DatasetRef:
     version = session.get_one(DatasetVersion, draft.run.dataset_version_id)
     if version.digest is None:
@@ -259,6 +264,8 @@ def _dataset(session: Session, draft: _Draft) -> DatasetRef:
         root=version.root,
         manifest=draft.need(DATASET_FILE, version.digest, f"the file manifest of {version.ref}"),
         digest=version.digest,
+        scanned_at=version.created_at.timestamp(),
+        allowed_roots=_roots(session, draft),
         statistics=read(dict[str, ChannelStatistics], version.statistics or {}, f"statistics of {version.ref}"),
     )
 

@@ -84,6 +84,10 @@ class DatasetRef:
     """`sha256:...` of the manifest; checked on opening when set."""
     statistics: dict[str, ChannelStatistics] = field(default_factory=dict)
     """By channel count, as the scan measured them; empty for a root that was not scanned."""
+    scanned_at: float | None = None
+    """Unix time at which the scan was asked for: files written to since are not what it saw. None: not scanned."""
+    allowed_roots: tuple[str, ...] | None = None
+    """Folders that the lines of a file list may lead into, besides the list's own; None: anywhere, as by hand."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,4 +110,6 @@ class ScanReport:
     statistics: dict[str, ChannelStatistics] = field(default_factory=dict)
     """Mean, standard deviation and depth of the pixels, by channel count."""
     broken: tuple[BrokenFile, ...] = field(default_factory=tuple)
-    """Every broken file."""
+    """Broken files by path: all, or the first thousand, and then all in the artifact `broken.jsonl`."""
+    broken_count: int | None = None
+    """How many files are broken; None in a report from before this was counted: `broken` has them all."""

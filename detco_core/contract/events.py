@@ -20,6 +20,7 @@ TRAINING_WARNINGS = {
     "broken_images": "files that cannot be read; other images were taken in their place",
     "collapse": "embeddings that are all alike, or a term that stays at chance",
     "data_starvation": "the loaders are too slow: much of the time goes into waiting for data",
+    "dataset_changed": "files have changed since their data set was scanned",
     "init_keys": "what the run started from, and which keys were taken over",
     "monitor_failed": "an evaluation of the run's monitor gave no score; said by the service",
     "queue_exceeds_dataset": "the queue is longer than the data set: images are negatives of themselves",

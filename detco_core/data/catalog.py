@@ -72,11 +72,11 @@ def find_source(
     return layout, replace(source, allowed=allowed) if isinstance(source, FileList) else source
 
 
-def source_of(root: Path, table: FileTable) -> Source:
+def source_of(root: Path, table: FileTable, allowed: tuple[str, ...] | None = None) -> Source:
     """The source that the files of a manifest are read from: all of one data set lie in the same way."""
     container = table.member(0).container if len(table) else None
     if container is None:
-        return FileList(root) if root.is_file() else Folder(root)
+        return FileList(root, allowed) if root.is_file() else Folder(root)
     return Shards(root) if container.endswith(SHARD_SUFFIX) else Rows(root)
 
 

@@ -1,29 +1,25 @@
-"""The file manifest of a data set version: written once by the scan, read by every job, held lean in memory.
+"""The files of a data set version as columns: what every process of a job reads, as lean as it can be.
 
-Its format is in `detco_core.contract.datasets`.
+It is built file by file (`TableBuilder`, `tabulate`). A long one lies in unnamed files that are mapped into memory, so
+that its pages come and go as they are needed and loader processes map the same ones instead of copies.
 """
 
-import hashlib
-import json
-import operator
-import os
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
+import struct
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detco_core.contract.datasets import DatasetFile
-from detco_core.contract.errors import DataError
-from detco_core.contract.reader import canonical_json, plain
+from detco_core.data.mapped import Growing, Span
 
-MAX_LINE = 16_384
-"""Bytes of one line; longer ones are no manifest of ours."""
 LABEL, SPLIT = 4, 5
 """Columns of `FileTable.facts`."""
+_NUMBERS = struct.Struct("=7q")
+_SPOT = struct.Struct("=2q")
 
 
 class Member(NamedTuple):
@@ -39,37 +35,51 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FileTable:
-    """The files of a manifest as columns: about 60 bytes a file and 16 more in a container; no Python object for each.
-
-    A million files cost as little in each loader process, and pages shared with a parent process stay shared, since
-    reading them touches no reference count.
+    """The files of a manifest as columns: 56 bytes a file and its path, and 16 more in a container; no Python object
+    for each.
     """
 
-    names: bytes
+    names: Span
     """All paths, UTF-8, one after the other."""
-    ends: NDArray[np.int64]
-    """[n]: where each path ends in `names`."""
-    facts: NDArray[np.int64]
-    """[n, 6]: bytes, width, height, channels, and where in `words` the label and the split are."""
+    numbers: Span
+    """int64 [n, 7]: where the path ends in `names`, then `facts`."""
     words: tuple[str | None, ...]
     """None, then every label, split and container there is."""
-    spots: NDArray[np.int64] | None = None
-    """[n, 2]: where in `words` the container is, and the position in it; None when every image is a file of its own."""
+    containers: Span | None = None
+    """int64 [n, 2], as `spots`."""
 
     def __len__(self) -> int:
-        return len(self.ends)
+        return len(self.numbers.view) // _NUMBERS.size
+
+    @property
+    def ends(self) -> NDArray[np.int64]:
+        """[n]: where each path ends in `names`."""
+        return _columns(self.numbers, 7)[:, 0]
+
+    @property
+    def facts(self) -> NDArray[np.int64]:
+        """[n, 6]: bytes, width, height, channels, and where in `words` the label and the split are."""
+        return _columns(self.numbers, 7)[:, 1:]
+
+    @property
+    def spots(self) -> NDArray[np.int64] | None:
+        """[n, 2]: where in `words` the container is, and the position in it; None when every image is a file of its
+        own.
+        """
+        return None if self.containers is None else _columns(self.containers, 2)
 
     def path(self, index: int) -> str:
         """Relative path of file `index`."""
-        start = int(self.ends[index - 1]) if index else 0
-        return self.names[start : int(self.ends[index])].decode("utf-8")
+        ends = self.ends
+        start = int(ends[index - 1]) if index else 0
+        return bytes(self.names.view[start : int(ends[index])]).decode("utf-8")
 
     def member(self, index: int) -> Member:
         """Where the bytes of file `index` are."""
         path, size = self.path(index), int(self.facts[index, 0])
-        if self.spots is None:
+        if (spots := self.spots) is None:
             return Member(path, bytes=size)
-        container, position = self.spots[index].tolist()
+        container, position = spots[index].tolist()
         return Member(path, self.words[container], position, size)
 
     def file(self, index: int) -> DatasetFile:
@@ -95,8 +105,12 @@ class FileTable:
 
     def labels(self) -> tuple[str, ...]:
         """Every label there is, sorted."""
-        used = (self.words[word] for word in np.unique(self.facts[:, LABEL]).tolist())
-        return tuple(sorted(label for label in used if label is not None))
+        return tuple(sorted(label for label in self.count(LABEL) if label is not None))
+
+    def count(self, column: int) -> dict[str | None, int]:
+        """How many files have each word of a column, `LABEL` or `SPLIT`."""
+        numbers = np.bincount(self.facts[:, column], minlength=len(self.words)).tolist()
+        return {word: number for word, number in zip(self.words, numbers, strict=True) if number}
 
     def classes(self, places: NDArray[np.int64], labels: Sequence[str]) -> NDArray[np.int64]:
         """For the labelled files at `places`, where in `labels` each one's label is."""
@@ -106,99 +120,51 @@ class FileTable:
         return found
 
 
-def tabulate(files: Iterable[DatasetFile]) -> FileTable:
-    """Put files into a table, in their order."""
-    names, ends, facts, spots = bytearray(), array("q"), array("q"), array("q")
-    words: dict[str | None, int] = {None: 0}
+class TableBuilder:
+    """A table to which files are added one by one; in memory as long as it is short, then in unnamed files."""
 
-    def word(text: str | None) -> int:
-        return words.setdefault(text, len(words))
+    def __init__(self, folder: Path | None = None) -> None:
+        """`folder` is where those files lie; None: where temporary files do."""
+        self._names, self._numbers, self._spots = (Growing(folder) for _ in range(3))
+        self._words: dict[str | None, int] = {None: 0}
+        self._count = self._end = 0
+        self._has_spots = False
 
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, file: DatasetFile) -> None:
+        """Append a file."""
+        name = file.path.encode("utf-8")
+        self._end += len(name)
+        self._names.add(name)
+        label, split = self._word(file.label), self._word(file.split)
+        self._numbers.add(
+            _NUMBERS.pack(self._end, file.bytes, file.width, file.height, file.channels, label, split),
+        )
+        if file.container is not None and not self._has_spots:
+            self._has_spots = True
+            self._spots.skip(self._count * _SPOT.size)
+        if self._has_spots:
+            self._spots.add(_SPOT.pack(self._word(file.container), file.position or 0))
+        self._count += 1
+
+    def table(self) -> FileTable:
+        """What was added; to be called once."""
+        spots = self._spots.whole() if self._has_spots else None
+        return FileTable(self._names.whole(), self._numbers.whole(), tuple(self._words), spots)
+
+    def _word(self, text: str | None) -> int:
+        return self._words.setdefault(text, len(self._words))
+
+
+def tabulate(files: Iterable[DatasetFile], folder: Path | None = None) -> FileTable:
+    """Put files into a table, in their order; `folder` as `TableBuilder`."""
+    builder = TableBuilder(folder)
     for file in files:
-        names += file.path.encode("utf-8")
-        ends.append(len(names))
-        facts.extend((file.bytes, file.width, file.height, file.channels, word(file.label), word(file.split)))
-        if file.container is not None and not spots:
-            spots.extend((0, 0) * (len(ends) - 1))
-        if file.container is not None or spots:
-            spots.extend((word(file.container), file.position or 0))
-    where = _columns(spots, 2) if spots else None
-    return FileTable(bytes(names), _columns(ends, 1)[:, 0], _columns(facts, 6), tuple(words), where)
+        builder.add(file)
+    return builder.table()
 
 
-def _columns(values: "array[int]", count: int) -> NDArray[np.int64]:
-    return np.array(values, dtype=np.int64).reshape(-1, count)
-
-
-def write_manifest(path: Path, files: Iterable[DatasetFile]) -> str:
-    """Write the manifest, sorted by path, in one move; returns its digest `sha256:...`."""
-    digest = hashlib.sha256()
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as out:
-        for file in sorted(files, key=lambda file: file.path):
-            line = _line(file)
-            digest.update(line)
-            out.write(line)
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(path)
-    return f"sha256:{digest.hexdigest()}"
-
-
-def _line(file: DatasetFile) -> bytes:
-    keys = plain(file)
-    if file.container is None:
-        del keys["container"], keys["position"]
-    return canonical_json(keys).encode() + b"\n"
-
-
-def read_manifest(path: Path, digest: str | None) -> FileTable:
-    """Read a manifest whose digest is `digest` (None: not checked).
-
-    Raises:
-        DataError: when it cannot be read, was changed, or holds a line that is not one of ours.
-    """
-    try:
-        with path.open("rb") as file:
-            found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-            if digest is not None and found != digest:
-                raise DataError(
-                    f"{path} was changed: its digest is {found}, expected {digest}; scan the data set again"
-                )
-            file.seek(0)
-            return tabulate(_read_lines(path, iter(lambda: file.readline(MAX_LINE), b"")))
-    except OSError as error:
-        raise DataError(f"the file manifest {path} cannot be read: {error.strerror}") from error
-
-
-def _read_lines(path: Path, lines: Iterator[bytes]) -> Iterator[DatasetFile]:
-    for number, line in enumerate(lines, start=1):
-        try:
-            file = DatasetFile(**json.loads(line))
-            _check(file)
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{path}, line {number} is not a line of a file manifest: {error}") from error
-        yield file
-
-
-def _check(file: DatasetFile) -> None:
-    # By hand, not by `contract.reader`: a million lines must not take a minute.
-    for count in map(operator.index, (file.bytes, file.width, file.height, file.channels, file.position or 0)):
-        if not 0 <= count < 2**63:
-            raise ValueError(f"{count!r} is out of range")
-    if not isinstance(file.path, str):
-        raise ValueError("path must be text")
-    if not all(word is None or isinstance(word, str) for word in (file.label, file.split, file.container)):
-        raise ValueError("label, split and container must be text or null")
-    if (file.container is None) != (file.position is None):
-        raise ValueError("container and position go together")
-    # An absolute path is a line of a file list, and followed there only: joined to a folder it stays below it.
-    inside = stays_inside(file.path.lstrip("/") if file.container is None else file.path)
-    if not inside or (file.container is not None and not stays_inside(file.container, ".")):
-        raise ValueError(f"path {file.path!r} leaves the data set's root")
-
-
-def stays_inside(path: str, *also: str) -> bool:
-    """Whether a relative path names something below its root (or is one of `also`), whatever links may do."""
-    parts = PurePosixPath(path).parts
-    return path in also or (bool(parts) and parts[0] != "/" and ".." not in parts)
+def _columns(span: Span, count: int) -> NDArray[np.int64]:
+    return np.frombuffer(span.view, dtype=np.int64).reshape(-1, count)

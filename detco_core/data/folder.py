@@ -1,14 +1,16 @@
 """Image files in a folder at any depth, and image files named by a list."""
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from detco_core.contract.datasets import IMAGE_SUFFIXES, BrokenFile
+from detco_core.contract.datasets import IMAGE_SUFFIXES
 from detco_core.contract.errors import DataError
 from detco_core.data.file_table import Member
 from detco_core.data.sources import Bytes, Listing, as_text, excluded, unnamed
+from detco_core.data.spill import BrokenFiles, in_order
 
 MAX_LINE = 4096
 """Bytes of a line of a list; longer ones are no path."""
@@ -22,11 +24,16 @@ class Folder:
 
     def listing(self, exclude: Sequence[str] = ()) -> Listing:
         """As `Source`. Hidden files and folders are left out, so are links to folders and to files outside the root."""
-        paths, unusable = _walk(self.root, exclude)
-        return Listing(map(unnamed, sorted(paths)), tuple(sorted(unusable, key=lambda file: file.path)))
+        unusable = BrokenFiles()
+        walk = _Walk(str(self.root.resolve()), exclude, unusable)
+        try:
+            walk.enter("")
+        except OSError as error:
+            raise DataError(f"{self.root} cannot be read: {error.strerror}") from error
+        return Listing(map(unnamed, walk.paths()), unusable)
 
     def open(self, member: Member) -> Bytes:
-        return f"{self.root}/{member.path}"
+        return file_at(f"{self.root}/{member.path}", member, (os.path.realpath(self.root),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +50,35 @@ class FileList:
         Whatever a line names is taken for an image, whatever its suffix. Paths are relative to the text's folder, those
         outside it absolute.
         """
-        first_named: dict[str, int] = {}
-        unusable: list[BrokenFile] = []
-        for number, line in self._lines():
-            path, reason = self._path(line)
-            if reason is None and path in first_named:
-                reason = f"{path} was named by line {first_named[path]} already"
-            if reason is not None:
-                unusable.append(BrokenFile(path=f"{self.root.name}:{number}", reason=reason))
-            else:
-                first_named[path] = number
-        paths = sorted(path for path in first_named if not excluded(path, exclude))
-        return Listing(map(unnamed, paths), tuple(unusable))
+        unusable = BrokenFiles()
+        named = in_order(self._named(unusable))
+        return Listing(map(unnamed, self._once(named, exclude, unusable)), unusable)
 
     def open(self, member: Member) -> Bytes:
-        return str(self.root.parent / member.path)
+        base = self.root.parent
+        roots = None if self.allowed is None else (os.path.realpath(base), *self.allowed)
+        return file_at(str(base / member.path), member, roots)
+
+    def _named(self, unusable: BrokenFiles) -> Iterator[tuple[str, int]]:
+        """The path and the number of every line that names a file."""
+        base = self.root.parent.resolve()
+        for number, line in self._lines():
+            path, reason = self._path(line, base)
+            if reason is None:
+                yield path, number
+            else:
+                unusable.append(f"{self.root.name}:{number}", reason)
+
+    def _once(self, named: Iterator[tuple[str, int]], exclude: Sequence[str], unusable: BrokenFiles) -> Iterator[str]:
+        last, first_line = "", 0
+        for path, number in named:
+            if path == last:
+                reason = f"{path} was named by line {first_line} already"
+                unusable.append(f"{self.root.name}:{number}", reason)
+                continue
+            last, first_line = path, number
+            if not excluded(path, exclude):
+                yield path
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
         try:
@@ -70,7 +91,7 @@ class FileList:
         except OSError as error:
             raise DataError(f"{self.root} cannot be read: {error.strerror}") from error
 
-    def _path(self, line: bytes) -> tuple[str, str | None]:
+    def _path(self, line: bytes, base: Path) -> tuple[str, str | None]:
         """The relative path a line names, or why it names none."""
         try:
             text = line.decode("utf-8")
@@ -79,12 +100,11 @@ class FileList:
         if "\0" in text:
             return "", "the line holds a NUL character"
         try:
-            return self._follow(text)
+            return self._follow(text, base)
         except (OSError, RuntimeError) as error:  # a name too long, a folder that may not be entered, a loop of links
             return "", f"{text[:200]!r} cannot be followed: {error}"
 
-    def _follow(self, text: str) -> tuple[str, str | None]:
-        base = self.root.parent.resolve()
+    def _follow(self, text: str, base: Path) -> tuple[str, str | None]:
         named, real = Path(os.path.normpath(base / text)), (base / text).resolve()
         roots = None if self.allowed is None else dict.fromkeys((str(base), *self.allowed))
         if roots is not None and not any(real.is_relative_to(root) for root in roots):
@@ -97,27 +117,82 @@ class FileList:
         return (path, None) if path == as_text(path) else ("", f"{text!r} leads to a name that is not UTF-8")
 
 
-def _walk(root: Path, exclude: Sequence[str]) -> tuple[list[str], list[BrokenFile]]:
-    real_root = root.resolve()
-    paths: list[str] = []
-    unusable: list[BrokenFile] = []
+class _Walk:
+    """Goes through a folder in the order of the paths in it; of a folder with millions of files most names wait on
+    disk.
+    """
 
-    def note(error: OSError) -> None:
-        if error.filename == str(real_root):
-            raise DataError(f"{root} cannot be read: {error.strerror}") from error
-        folder = Path(error.filename).relative_to(real_root).as_posix()
-        unusable.append(BrokenFile(path=as_text(folder), reason=str(error.strerror)))
+    def __init__(self, root: str, exclude: Sequence[str], unusable: BrokenFiles) -> None:
+        self._root = root
+        self._real = Path(root)
+        self._exclude = exclude
+        self._unusable = unusable
+        self._open: list[Iterator[tuple[str, bool]]] = []
+        """The folders that are under way, each with what it holds: `NAME/` and True for a folder in it."""
 
-    for folder, folders, names in os.walk(real_root, onerror=note):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for path in files_in(folder, names, real_root, IMAGE_SUFFIXES):
-            if excluded(path, exclude):
-                continue
-            if path == as_text(path):
-                paths.append(path)
-            else:
-                unusable.append(BrokenFile(path=as_text(path), reason="the file name is not UTF-8: rename it"))
-    return paths, unusable
+    def enter(self, folder: str) -> None:
+        """Go on with a folder, relative and ending in a slash; raises `OSError` when it cannot be read."""
+        # A folder sorts as what is in it does: by its name and a slash.
+        with os.scandir(f"{self._root}/{folder}") as entries:
+            self._open.append(in_order((folder + name, name.endswith("/")) for name in map(_name, entries)))
+
+    def paths(self) -> Iterator[str]:
+        while self._open:
+            found = next(self._open[-1], None)
+            if found is None:
+                self._open.pop()
+            elif found[1]:
+                self._descend(found[0])
+            elif self._is_wanted(found[0]):
+                yield found[0]
+
+    def _descend(self, folder: str) -> None:
+        name = folder[:-1]
+        if name.rpartition("/")[2].startswith(".") or Path(self._root, name).is_symlink():
+            return
+        try:
+            self.enter(folder)
+        except OSError as error:
+            self._unusable.append(as_text(name), str(error.strerror))
+
+    def _is_wanted(self, path: str) -> bool:
+        folder, _, name = path.rpartition("/")
+        if not any(True for _ in files_in(f"{self._root}/{folder}", [name], self._real, IMAGE_SUFFIXES)):
+            return False
+        if excluded(path, self._exclude):
+            return False
+        if path != as_text(path):
+            self._unusable.append(as_text(path), "the file name is not UTF-8: rename it")
+            return False
+        return True
+
+
+def _name(entry: "os.DirEntry[str]") -> str:
+    try:
+        return f"{entry.name}/" if entry.is_dir() else entry.name
+    except OSError:  # a loop of links
+        return entry.name
+
+
+def file_at(path: str, member: Member, roots: Sequence[str] | None) -> str:
+    """`path`, if what lies there now may be read: a file below one of the `roots` (None: anywhere), links followed, of
+    as many bytes as the scan saw.
+
+    Raises:
+        DataError: with the reason alone.
+    """
+    real = os.path.realpath(path)
+    if roots is not None and not any(f"{real}/".startswith(f"{root.rstrip('/')}/") for root in roots):
+        raise DataError("it leads out of the data set's root")
+    try:
+        found = Path(real).stat()
+    except OSError as error:
+        raise DataError(error.strerror or str(error)) from error
+    if not stat.S_ISREG(found.st_mode):
+        raise DataError("it is not a file")
+    if member.bytes and found.st_size != member.bytes:
+        raise DataError(f"it has {found.st_size} bytes, and had {member.bytes} when it was scanned")
+    return path
 
 
 def files_in(folder: str, names: Sequence[str], root: Path, suffixes: tuple[str, ...]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import overload
 
@@ -17,13 +18,17 @@ from detco_core.contract.datasets import DatasetFile, DatasetRef
 from detco_core.contract.errors import DataError
 from detco_core.data.arrays import MAX_PIXELS, array_format, read_npy
 from detco_core.data.catalog import find_source, source_of
-from detco_core.data.file_table import FileTable, read_manifest, tabulate
+from detco_core.data.file_table import FileTable, tabulate
+from detco_core.data.manifest import read_manifest
 from detco_core.data.sources import Bytes, Source
 
 log = logging.getLogger(__name__)
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 """Pillow's decoders that may see a file, whatever its name says; the others are never tried."""
+
+NAMED_FILES = 100
+"""Files of a listed root that the log names as left out."""
 
 Transpose = Image.Transpose
 UPRIGHT = {
@@ -66,7 +71,7 @@ class ImageFiles(Sequence[DatasetFile]):
             raise DataError(f"the manifest of {ref.name} names no images: scan {root} again")
         if not root.exists():
             raise DataError(f"{root} is not there, or this machine does not see it")
-        return cls(ref.name, str(root), source_of(root, table), table)
+        return cls(ref.name, str(root), source_of(root, table, ref.allowed_roots), table)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -89,7 +94,7 @@ def _listed(ref: DatasetRef, root: Path) -> ImageFiles:
     layout, source = find_source(ref.kind, root)
     listing = source.listing()
     table = tabulate(layout.placed(listing.files))
-    for file in listing.unusable:
+    for file in islice(listing.unusable, NAMED_FILES):
         log.warning("left out %s: %s", file.path, file.reason)
     if not len(table):
         raise DataError(f"no images in {root}: expected {layout.expected}")

@@ -14,6 +14,7 @@ from detco_core.contract.config import ViewsConfig
 from detco_core.contract.errors import DataError
 from detco_core.data.channels import open_pixels
 from detco_core.data.images import ImageFiles
+from detco_core.data.sources import Bytes
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class LabelledImages(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """Raises `DataError` when the file cannot be read: an evaluation leaves none out silently."""
         member = int(self.members[index])
-        where = self.files.bytes(member)
+        where: Bytes = self.files.table.path(member)
         try:
+            where = self.files.bytes(member)
             image = open_pixels(where, self.short_side, self.read_as)
         except DataError as error:
             raise DataError(f"{where}: {error}" if isinstance(where, str) else str(error)) from error

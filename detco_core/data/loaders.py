@@ -117,11 +117,15 @@ def _as_is(item: object) -> object:
 
 
 @lru_cache(maxsize=2)
-def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of the images in one epoch: a permutation of `count`, int64, read-only."""
+def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.uint32]:
+    """The order of the images in one epoch: a permutation of `count`, uint32, read-only.
+
+    It is what each loader process holds of a data set whose table is mapped: four bytes an image.
+    """
     order = np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 1, 0])).permutation(count)
-    order.flags.writeable = False
-    return order
+    lean = order.astype(np.uint32)
+    lean.flags.writeable = False
+    return lean
 
 
 @dataclass(frozen=True, kw_only=True)

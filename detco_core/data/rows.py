@@ -10,7 +10,8 @@ from typing import Any
 
 from detco_core.contract.datasets import DatasetFile
 from detco_core.contract.errors import DataError
-from detco_core.data.file_table import Member, stays_inside
+from detco_core.data.file_table import Member
+from detco_core.data.manifest import stays_inside
 from detco_core.data.sources import MAX_BYTES, Bytes, Listing, excluded, not_installed, unnamed
 
 SPLITS_FILE = "dataset_dict.json"

@@ -3,28 +3,38 @@
 Imports no torch: the job runs where none may be installed, and starts in a moment.
 """
 
+import json
 import os
-import statistics
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from io import BytesIO
+from itertools import chain, islice
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from detco_core.contract.datasets import BrokenFile, ChannelStatistics, DatasetFile, ScanReport
 from detco_core.contract.errors import DataError
 from detco_core.contract.jobs import CheckJob
 from detco_core.data.catalog import find_source
 from detco_core.data.channels import inspect
-from detco_core.data.file_table import FileTable, tabulate, write_manifest
+from detco_core.data.file_table import LABEL, SPLIT, FileTable, TableBuilder, tabulate
 from detco_core.data.images import quiet
+from detco_core.data.manifest import write_manifest
 from detco_core.data.sources import Source
+from detco_core.data.spill import BrokenFiles
 from detco_core.data.statistics import scan_statistics
 
 MANIFEST = "manifest.jsonl"
+BROKEN = "broken.jsonl"
+"""Every broken file, where there are more than a report names."""
+NAMED_FILES = 1000
+"""Broken files a report names."""
 REPORT_SECONDS = 0.5
 MAX_THREADS = 16
 
@@ -42,30 +52,50 @@ class Probed(NamedTuple):
 def scan(job: CheckJob, on_progress: Progress = lambda done, total: None) -> ScanReport:
     """Decode every image of `job.root`, write `job.folder`/manifest.jsonl, and report.
 
-    A file that cannot be decoded is left out and listed, never fatal.
+    A file that cannot be decoded is left out and listed, never fatal; where more are broken than a report names, all
+    are in `job.folder`/broken.jsonl. Memory does not grow with the number of files: lists are on disk, in the job's
+    folder.
 
     Raises:
         DataError: a kind that is not supported, a root that does not fit it, or no readable image in it.
     """
-    root = Path(job.root)
+    root, folder = Path(job.root), Path(job.folder)
     layout, source = find_source(job.kind, root, job.exclude, job.allowed_roots)
     listing = source.listing(job.exclude)
-    wanted = tabulate(layout.placed(listing.files))
-    files: list[DatasetFile] = []
-    broken = list(listing.unusable)
-    deep: set[int] = set()
+    wanted = tabulate(layout.placed(listing.files), folder)
+    findings = _Findings(table=TableBuilder(folder))
+    for file in listing.unusable:
+        findings.broken.append(file.path, file.reason)
     with quiet():
-        for found in _with_progress(_probe_all(source, wanted), len(wanted), on_progress):
-            if isinstance(found, BrokenFile):
-                broken.append(found)
+        found = findings.readable(_with_progress(_probe_all(source, wanted), len(wanted), on_progress))
+        first = next(found, None)
+        if first is None:
+            raise DataError(_nothing_readable(root, layout.expected, findings.broken))
+        digest = write_manifest(folder / MANIFEST, chain([first], found))
+    table = findings.table.table()
+    measured = scan_statistics(source, table, frozenset(findings.deep))
+    return _report(table, _name_broken(folder, findings.broken), len(findings.broken), measured, digest)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Findings:
+    """What has been found so far."""
+
+    table: TableBuilder
+    broken: BrokenFiles = field(default_factory=BrokenFiles)
+    deep: set[int] = field(default_factory=set)
+    """Channel counts of which some image is stored with 16 bits."""
+
+    def readable(self, found: Iterable[Probed | BrokenFile]) -> Iterator[DatasetFile]:
+        """The images among what was probed, all noted."""
+        for item in found:
+            if isinstance(item, BrokenFile):
+                self.broken.append(item.path, item.reason)
                 continue
-            files.append(found.file)
-            if found.bit_depth == 16:
-                deep.add(found.file.channels)
-    if not files:
-        raise DataError(_nothing_readable(root, layout.expected, broken))
-    measured = scan_statistics(source, tabulate(files), frozenset(deep))
-    return _report(files, broken, measured, write_manifest(Path(job.folder) / MANIFEST, files))
+            self.table.add(item.file)
+            if item.bit_depth == 16:
+                self.deep.add(item.file.channels)
+            yield item.file
 
 
 def _probe_all(source: Source, wanted: FileTable) -> Iterator[Probed | BrokenFile]:
@@ -110,28 +140,48 @@ def _with_progress(
     on_progress(total, total)
 
 
-def _nothing_readable(root: Path, expected: str, broken: list[BrokenFile]) -> str:
-    if not broken:
+def _nothing_readable(root: Path, expected: str, broken: BrokenFiles) -> str:
+    if not len(broken):
         return f"no image files in {root}: expected {expected}"
-    return f"no readable image in {root}: all {len(broken)} are broken, e.g. {broken[0].path}: {broken[0].reason}"
+    first = next(iter(broken))
+    return f"no readable image in {root}: all {len(broken)} are broken, e.g. {first.path}: {first.reason}"
+
+
+def _name_broken(folder: Path, broken: BrokenFiles) -> tuple[BrokenFile, ...]:
+    """Those a report names, by path; when they are not all, the whole list is written to the folder."""
+    if len(broken) > NAMED_FILES:
+        with (folder / BROKEN).open("w", encoding="utf-8") as out:
+            for file in broken.by_path():
+                out.write(json.dumps({"path": file.path, "reason": file.reason}, ensure_ascii=False) + "\n")
+    return tuple(islice(broken.by_path(), NAMED_FILES))
 
 
 def _report(
-    files: Sequence[DatasetFile], broken: Sequence[BrokenFile], measured: dict[str, ChannelStatistics], digest: str
+    table: FileTable,
+    broken: tuple[BrokenFile, ...],
+    broken_count: int,
+    measured: dict[str, ChannelStatistics],
+    digest: str,
 ) -> ScanReport:
+    facts = table.facts
+    counts, numbers = np.unique(facts[:, 3], return_counts=True)
+    channels = {str(count): number for count, number in zip(counts.tolist(), numbers.tolist(), strict=True)}
+    labels = {label: number for label, number in table.count(LABEL).items() if label is not None}
     return ScanReport(
         digest=digest,
-        images=len(files),
-        bytes=sum(file.bytes for file in files),
-        splits=dict(sorted(Counter(file.split or "" for file in files).items())),
-        labels=dict(sorted(Counter(file.label for file in files if file.label is not None).items())),
-        channels=dict(sorted(Counter(str(file.channels) for file in files).items())),
-        width=_spread([file.width for file in files]),
-        height=_spread([file.height for file in files]),
+        images=len(table),
+        bytes=int(facts[:, 0].sum()),
+        splits=dict(sorted((split or "", number) for split, number in table.count(SPLIT).items())),
+        labels=dict(sorted(labels.items())),
+        channels=dict(sorted(channels.items())),
+        width=_spread(facts[:, 1]),
+        height=_spread(facts[:, 2]),
         statistics=measured,
-        broken=tuple(sorted(broken, key=lambda file: file.path)),
+        broken=broken,
+        broken_count=broken_count,
     )
 
 
-def _spread(values: list[int]) -> tuple[int, int, int]:
-    return min(values), statistics.median_low(values), max(values)
+def _spread(values: NDArray[np.int64]) -> tuple[int, int, int]:
+    middle = (len(values) - 1) // 2
+    return int(values.min()), int(np.partition(values, middle)[middle]), int(values.max())

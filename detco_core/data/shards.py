@@ -12,11 +12,13 @@ from io import BytesIO
 from os import scandir
 from pathlib import Path, PurePosixPath
 
-from detco_core.contract.datasets import IMAGE_SUFFIXES, SHARD_SUFFIX, BrokenFile, DatasetFile
+from detco_core.contract.datasets import IMAGE_SUFFIXES, SHARD_SUFFIX, DatasetFile
 from detco_core.contract.errors import DataError
-from detco_core.data.file_table import Member, stays_inside
+from detco_core.data.file_table import Member
 from detco_core.data.folder import files_in
+from detco_core.data.manifest import stays_inside
 from detco_core.data.sources import MAX_BYTES, Bytes, Listing, as_text, excluded, not_installed, unnamed
+from detco_core.data.spill import BrokenFiles, in_order
 
 META = re.compile(r"__[^/]*__($|/)")
 """Members that describe the shard itself; WebDataset skips them."""
@@ -30,7 +32,7 @@ class Shards:
 
     def listing(self, exclude: Sequence[str] = ()) -> Listing:
         """As `Source`; `bytes` are known from the shard. An image's path is the shard's and its name in the shard."""
-        unusable: list[BrokenFile] = []
+        unusable = BrokenFiles()
         return Listing(self._members(exclude, unusable), unusable)
 
     def open(self, member: Member) -> Bytes:
@@ -62,13 +64,15 @@ class Shards:
         found = files_in(str(real), names, real, (SHARD_SUFFIX,))
         return sorted((name for name in found if not excluded(name, exclude)), key=lambda name: f"{name}/")
 
-    def _members(self, exclude: Sequence[str], unusable: list[BrokenFile]) -> Iterator[DatasetFile]:
+    def _members(self, exclude: Sequence[str], unusable: BrokenFiles) -> Iterator[DatasetFile]:
         for shard in self.names(exclude):
             found = index_shard(self._base / shard, shard, unusable)
-            yield from sorted((file for file in found if not excluded(file.path, exclude)), key=lambda file: file.path)
+            wanted = ((file.path, file.position, file.bytes) for file in found if not excluded(file.path, exclude))
+            for path, position, size in in_order(wanted):
+                yield replace(unnamed(path), container=shard, position=position, bytes=size)
 
 
-def index_shard(path: Path, name: str, unusable: list[BrokenFile]) -> Iterator[DatasetFile]:
+def index_shard(path: Path, name: str, unusable: BrokenFiles) -> Iterator[DatasetFile]:
     """Where each image of a shard is; `name` is the shard's path in the data set.
 
     Samples are those `webdataset` makes: neighbours whose names agree up to the first dot of the file name. Of a sample
@@ -80,7 +84,7 @@ def index_shard(path: Path, name: str, unusable: list[BrokenFile]) -> Iterator[D
         raise not_installed("tar shards", "webdataset", "core") from error
 
     def note(error: Exception) -> bool:
-        unusable.append(BrokenFile(path=name, reason=str(error.args[0])))
+        unusable.append(name, str(error.args[0]))
         return True
 
     members = ({"fname": info.name, "data": info, "__url__": name} for info in _headers(path, name, unusable))
@@ -100,7 +104,7 @@ def _images_of(sample: dict[str, object]) -> list[tarfile.TarInfo]:
     return plain[:1] or list(images.values())
 
 
-def _headers(path: Path, name: str, unusable: list[BrokenFile]) -> Iterator[tarfile.TarInfo]:
+def _headers(path: Path, name: str, unusable: BrokenFiles) -> Iterator[tarfile.TarInfo]:
     try:
         with tarfile.open(path, "r:") as shard:
             for info in shard:
@@ -111,14 +115,14 @@ def _headers(path: Path, name: str, unusable: list[BrokenFile]) -> Iterator[tarf
                     if reason is None:
                         yield info
                     else:
-                        unusable.append(BrokenFile(path=as_text(f"{name}/{info.name}"), reason=reason))
+                        unusable.append(as_text(f"{name}/{info.name}"), reason)
             if not _ended(path, shard.offset):
-                unusable.append(BrokenFile(path=name, reason="cut short or damaged: what follows is not read"))
+                unusable.append(name, "cut short or damaged: what follows is not read")
     except tarfile.TarError as error:
         reason = f"not a whole plain tar ({error}); a compressed one cannot be read in place: unpack it"
-        unusable.append(BrokenFile(path=name, reason=reason))
+        unusable.append(name, reason)
     except OSError as error:
-        unusable.append(BrokenFile(path=name, reason=error.strerror or str(error)))
+        unusable.append(name, error.strerror or str(error))
 
 
 def _ended(path: Path, offset: int) -> bool:

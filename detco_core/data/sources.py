@@ -24,7 +24,7 @@ class Listing(NamedTuple):
 
     files: Iterable[DatasetFile]
     """Sorted by path; what only decoding tells is 0."""
-    unusable: Sequence[BrokenFile]
+    unusable: Iterable[BrokenFile]
     """What cannot be listed, and why: folders that may not be read, lines that name no file, shards cut short. Complete
     once `files` has been gone through."""
 

@@ -17,6 +17,7 @@ from detco_core.contract.errors import Fault, InvalidDocument
 from detco_core.contract.events import Finished, Started, Stopped, Warned
 from detco_core.contract.jobs import PretrainJob
 from detco_core.contract.reader import plain
+from detco_core.data.freshness import changed_files
 from detco_core.data.images import ImageFiles
 from detco_core.data.loaders import make_loader, steps_per_epoch
 from detco_core.data.statistics import resolve_statistics
@@ -80,8 +81,10 @@ def make_trainer(job: PretrainJob, reporter: Reporter, stop: StopRequest, device
             resumed_from=start.done or None,
         )
     )
-    for warning in (*start.warnings, *(Warned(**plain(found)) for found in advice(config, len(files)))):
-        narrator.warn(warning)
+    changed = changed_files(files, job.dataset)
+    for warning in (*start.warnings, *(Warned(**plain(found)) for found in advice(config, len(files))), changed):
+        if warning is not None:
+            narrator.warn(warning)
     batches = make_loader(
         files,
         ViewPipeline(config.views, stateful.method.uses_patches),

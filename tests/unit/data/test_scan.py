@@ -11,7 +11,8 @@ from PIL import Image
 from detco_core.contract.datasets import ScanReport
 from detco_core.contract.errors import DataError
 from detco_core.contract.jobs import CheckJob
-from detco_core.data.scan import MANIFEST, scan
+from detco_core.data import scan as scan_module
+from detco_core.data.scan import BROKEN, MANIFEST, scan
 from detco_core.data.synthetic import broken_files, photo
 
 
@@ -60,6 +61,19 @@ def test_broken_files_are_listed_with_a_reason_and_left_out(tmp_path: Path) -> N
     sizes = {line["path"]: (line["width"], line["height"]) for line in lines(tmp_path / "job")}
     assert sizes["rotated.jpg"] == (64, 96)  # as stored
     assert sizes["one-by-20000.png"] == (1, 20_000)
+
+
+def test_of_many_broken_files_the_first_are_reported_and_all_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan_module, "NAMED_FILES", 2)
+    odd = broken_files(tmp_path / "root")
+    report = check(tmp_path / "root", tmp_path / "job")
+    assert [file.path for file in report.broken] == sorted(odd.broken)[:2]
+    assert report.broken_count == len(odd.broken)
+    written = [json.loads(line) for line in (tmp_path / "job" / BROKEN).read_text().splitlines()]
+    assert [line["path"] for line in written] == sorted(odd.broken)
+    assert all(line["reason"] for line in written)
 
 
 @pytest.mark.parametrize("tail", [1, 40, 400])

@@ -1,0 +1,56 @@
+"""Files that changed since the scan are noticed: those of a sample before the run, each by its size when it is read."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from detco_core.contract.datasets import DatasetRef
+from detco_core.contract.errors import DataError
+from detco_core.contract.jobs import CheckJob
+from detco_core.data.freshness import changed_files
+from detco_core.data.images import ImageFiles
+from detco_core.data.scan import MANIFEST, scan
+from detco_core.data.synthetic import write_photos
+
+
+@pytest.fixture
+def scanned(tmp_path: Path) -> DatasetRef:
+    """Five photos, an hour old when they were scanned."""
+    root = tmp_path / "root"
+    for path in write_photos(root, 5, (16, 16)):
+        os.utime(path, (time.time() - 3600,) * 2)
+    (tmp_path / "job").mkdir()
+    report = scan(CheckJob(folder=str(tmp_path / "job"), root=str(root)))
+    manifest = str(tmp_path / "job" / MANIFEST)
+    return DatasetRef(
+        name="p@1", kind="images", root=str(root), manifest=manifest, digest=report.digest, scanned_at=time.time() - 60
+    )
+
+
+def test_nothing_changed_is_no_warning(scanned: DatasetRef) -> None:
+    assert changed_files(ImageFiles.open(scanned), scanned) is None
+
+
+def test_what_was_written_to_replaced_or_removed_is_named(scanned: DatasetRef) -> None:
+    root = Path(scanned.root)
+    paths = sorted(root.iterdir())
+    os.utime(paths[0])
+    paths[1].write_bytes(paths[1].read_bytes() + b"\0")
+    os.utime(paths[1], (0, 0))
+    paths[2].unlink()
+    files = ImageFiles.open(scanned)
+    warning = changed_files(files, scanned)
+    assert warning is not None
+    assert (warning.code, warning.details["count"]) == ("dataset_changed", 3)
+    assert warning.details["files"] == [path.name for path in paths[:3]]
+    assert "p@1 was scanned" in warning.message
+    with pytest.raises(DataError, match="when it was scanned"):
+        files.bytes(1)
+
+
+def test_a_root_that_was_listed_is_as_it_is(scanned: DatasetRef) -> None:
+    listed = DatasetRef(name="p", kind="images", root=scanned.root)
+    os.utime(next(Path(listed.root).iterdir()))
+    assert changed_files(ImageFiles.open(listed), listed) is None
