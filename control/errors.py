@@ -8,6 +8,7 @@
     │   ├── IllegalMove      an action that is not lawful in the run's state; names those that are
     │   ├── AlreadyExists    the name is taken
     │   ├── NotReady         the thing exists but cannot be used (yet): still scanning, exporting, no checkpoint
+    │   ├── InProgress       the same request is being answered at this moment
     │   └── InUse            others depend on it; names them
     ├── InvalidRequest       the request itself is wrong (every fault, with its path)
     │   ├── ForbiddenRoot    a data set outside the allowed roots
@@ -75,6 +76,12 @@ class NotReady(Conflict):
     """The thing exists but cannot be used (yet)."""
 
     code = "not_ready"
+
+
+class InProgress(Conflict):
+    """A request with the same Idempotency-Key is being answered; ask again in a moment."""
+
+    code = "request_in_progress"
 
 
 class InUse(Conflict):

@@ -101,7 +101,7 @@ class Refused(ApiError):
 
 
 class Busy(ApiError):
-    """429: the service has as much to do as it takes; `retry_after` is in seconds."""
+    """429, or the same request is being answered: to be sent again in `retry_after` seconds."""
 
     def __init__(self, status: int, problem: Mapping[str, Any], retry_after: float = 1.0) -> None:
         super().__init__(status, problem)
@@ -161,7 +161,7 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
 
 def api_error(status: int, problem: Mapping[str, Any], retry_after: str | None = None) -> ApiError:
     """The error for a refused request; `retry_after` is the header's value."""
-    if status == 429:
+    if status == 429 or problem.get("code") == "request_in_progress":
         seconds = float(retry_after) if retry_after and retry_after.isdecimal() else 1.0
         return Busy(status, problem, seconds)
     kind = ServiceFailed if status >= 500 else _BY_STATUS.get(status, ApiError)

@@ -35,6 +35,7 @@ from server.api import (
 from server.features.open import open_features
 from server.http import handlers
 from server.http.auth import Doorman
+from server.http.conditional import Conditional
 from server.http.deps import Services
 from server.http.job_kinds import EVALUATION, EXPORT, RUN
 from server.http.known_tokens import KnownTokens
@@ -72,6 +73,7 @@ def make_app(settings: Settings, parts: Iterable[Part] = ("api", "features")) ->
         app.include_router(features.router)
         app.include_router(features.router, prefix="/v1")
     watch(services)
+    app.add_middleware(Conditional)
     app.add_middleware(BodyLimit, limit_of=_limit_of(settings))
     app.add_middleware(RequestContext, telemetry=services.telemetry)
     return app

@@ -25,10 +25,10 @@ def open_engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         timeout = {"connect_timeout": 5}
-        return create_engine(parsed, json_serializer=_to_json, pool_pre_ping=True, connect_args=timeout)
+        return create_engine(parsed, pool_pre_ping=True, connect_args=timeout, **_QUIETLY)
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, json_serializer=_to_json)
+    engine = create_engine(parsed, **_QUIETLY)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -58,6 +58,10 @@ def database_time(session: Session) -> datetime:
 
 def _to_json(document: object) -> str:
     return json.dumps(_storable(document), allow_nan=False)
+
+
+_QUIETLY: dict[str, Any] = {"json_serializer": _to_json, "hide_parameters": True}
+"""An error names its statement and never the values in it, which go to logs."""
 
 
 def _storable(document: object) -> object:

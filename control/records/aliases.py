@@ -9,6 +9,7 @@ from control.db.models import Alias, AliasMove, Model, ModelVersion
 from control.errors import NotFound, NotReady, StaleVersion
 from control.records import notices
 from control.records.names import check_name, parse_number
+from control.records.paging import Listing, Page, paginate
 from control.records.registry import get_model, get_version
 
 PRODUCTION = "production"
@@ -55,11 +56,11 @@ def set_alias(session: Session, model: str, name: str, number: int, actor: str, 
     return _point(session, alias, version, name, actor)
 
 
-def history(session: Session, model: str, name: str) -> list[AliasMove]:
+def history(session: Session, model: str, name: str, page: Page | None = None) -> Listing[AliasMove]:
     """Every move of an alias, newest first; raises `NotFound`."""
     get_alias(session, model, name)
-    where = (AliasMove.model == model, AliasMove.alias == name)
-    return list(session.scalars(select(AliasMove).where(*where).order_by(AliasMove.id.desc())))
+    query = select(AliasMove).where(AliasMove.model == model, AliasMove.alias == name)
+    return paginate(session, query, AliasMove.id, page or Page())
 
 
 def resolve(session: Session, ref: str) -> ModelVersion:

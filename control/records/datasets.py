@@ -83,6 +83,13 @@ def list_versions(session: Session, name: str) -> list[DatasetVersion]:
     return list(session.scalars(query))
 
 
+def page_versions(session: Session, name: str, page: Page | None = None) -> Listing[DatasetVersion]:
+    """Versions of a data set, newest first, page by page; raises `NotFound`."""
+    get_dataset(session, name)
+    query = select(DatasetVersion).where(DatasetVersion.dataset == name)
+    return paginate(session, query, DatasetVersion.number, page or Page())
+
+
 def get_version(session: Session, name: str, number: int) -> DatasetVersion:
     """One version; raises `NotFound`."""
     where = (DatasetVersion.dataset == name, DatasetVersion.number == number)

@@ -83,11 +83,12 @@ def get_version(session: Session, name: str, number: int) -> ModelVersion:
     return version
 
 
-def list_versions(session: Session, name: str) -> list[ModelVersion]:
-    """All versions of a model, newest first; raises `NotFound`."""
+def list_versions(session: Session, name: str, page: Page | None = None) -> Listing[ModelVersion]:
+    """Versions of a model, newest first; raises `NotFound`."""
     get_model(session, name)
-    query = select(ModelVersion).where(ModelVersion.model == name).order_by(ModelVersion.number.desc())
-    return list(session.scalars(query))
+    return paginate(
+        session, select(ModelVersion).where(ModelVersion.model == name), ModelVersion.number, page or Page()
+    )
 
 
 def list_pins(session: Session, version: ModelVersion) -> list[Pin]:

@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request, Response
 from control.db.models import Alias
 from control.records import aliases, audit, registry
 from control.records.principals import Principal
-from server.http.deps import Named, Number, Reader, Services, Shared, Submitter
+from server.http.deps import Named, Number, Reader, Services, Shared, Submitter, WantedPage
 from server.http.etags import IfMatch, etag, expected_version
 from server.http.problems import request_id
 from server.http.schemas.base import Page
@@ -63,10 +63,11 @@ def promote(
 
 
 @router.get("/aliases/{alias}/history", summary="Every move of an alias, newest first")
-def history(name: Named, alias: Named, _: Reader, services: Shared) -> Page[AliasMoveView]:
+def history(name: Named, alias: Named, _: Reader, services: Shared, page: WantedPage) -> Page[AliasMoveView]:
     """Who moved it when, from which version to which."""
     with services.look() as session:
-        return Page(items=[move_view(row) for row in aliases.history(session, name, alias)])
+        found = aliases.history(session, name, alias, page)
+        return Page(items=[move_view(row) for row in found.items], next_page_token=found.next_page_token)
 
 
 @router.get("/versions/{number}/pins", summary="Who needs a version to stay")

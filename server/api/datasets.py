@@ -79,9 +79,10 @@ def rescan(
 
 
 @router.get("/{name}/versions", summary="List the versions of a data set, newest first")
-def versions(name: Named, _: Reader, services: Shared) -> Page[VersionView]:
+def versions(name: Named, _: Reader, services: Shared, page: WantedPage) -> Page[VersionView]:
     with services.look() as session:
-        return Page(items=[version_view(row) for row in datasets.list_versions(session, name)])
+        found = datasets.page_versions(session, name, page)
+        return Page(items=[version_view(row) for row in found.items], next_page_token=found.next_page_token)
 
 
 @router.get("/{name}/versions/{number}", summary="Show a version of a data set")

@@ -8,6 +8,7 @@ from fastapi.responses import PlainTextResponse
 from control.records.history import get_artifact, list_artifacts, list_attempts, list_events
 from control.states import Action
 from server.http.deps import Reader, Shared, Submitter
+from server.http.etags import IfMatch, expected_version
 from server.http.files import BINARY, StoredFile, send_file
 from server.http.follow import LastEventId, follow, look_at_events
 from server.http.jobs import JobKind, require_model_of, send_word, steer
@@ -52,9 +53,11 @@ def _add_action(router: APIRouter, kind: JobKind, action: Action) -> None:
         services: Shared,
         request: Request,
         tasks: BackgroundTasks,
+        if_match: IfMatch = None,
     ) -> Any:
+        expected = expected_version(if_match)
         tasks.add_task(send_word, services, job)
-        return steer(services, who, request, job, action, kind)
+        return steer(services, who, request, job, action, kind, expected)
 
     router.add_api_route(
         f"/{action}",

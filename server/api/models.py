@@ -68,10 +68,12 @@ def show(name: Named, _: Reader, services: Shared) -> ModelView:
 
 
 @router.get("/{name}/versions", summary="List the versions of a model, newest first")
-def versions(name: Named, _: Reader, services: Shared) -> Page[ModelVersionView]:
+def versions(name: Named, _: Reader, services: Shared, page: WantedPage) -> Page[ModelVersionView]:
     """All of them, failed ones too."""
     with services.look() as session:
-        return Page(items=[shown_model_version(session, row) for row in registry.list_versions(session, name)])
+        found = registry.list_versions(session, name, page)
+        items = [shown_model_version(session, row) for row in found.items]
+        return Page(items=items, next_page_token=found.next_page_token)
 
 
 @router.get("/{name}/versions/{number}", summary="Show a version of a model")

@@ -10,6 +10,7 @@ import logging
 import time
 from collections import OrderedDict
 from datetime import UTC, datetime
+from ipaddress import IPv4Address, ip_address, ip_network
 
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Engine
@@ -108,6 +109,7 @@ class Doorman:
     def _note_mistake(self, address: str) -> None:
         """Remember an unknown token; raises `Problem` (429) when the address has shown too many lately."""
         now = time.monotonic()
+        address = neighbourhood(address)
         moments = self._mistakes.setdefault(address, [])
         moments.append(now)
         del moments[: -_MISTAKES - 1]
@@ -119,6 +121,17 @@ class Doorman:
             detail = f"too many unknown tokens came from {address}; wait, then use a valid one"
             headers = {"Retry-After": str(int(_WINDOW))}
             raise Problem("too_many_requests", detail, code="too_many_unknown_tokens", headers=headers)
+
+
+def neighbourhood(address: str) -> str:
+    """An IPv4 address, or the network of an IPv6 one: whoever has one address there has 2^64."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped or ip_network((int(found) >> 64 << 64, 64)))
 
 
 def _bearer(authorization: str | None) -> str:

@@ -1,4 +1,4 @@
-"""ETags of rows and the conditions that go with them (RFC 9110, section 13)."""
+"""ETags of rows and the conditions that go with them (RFC 9110, section 13); those of answers: `conditional`."""
 
 import re
 from typing import Annotated
@@ -7,7 +7,7 @@ from fastapi import Header
 
 from server.http.problems import Problem
 
-_TAG = re.compile(r'(?:W/)?"(\d{1,18})"|(\d{1,18})')
+_TAG = re.compile(r'(?:W/)?"(\d{1,18})(?:-[0-9a-f]+)?"|(\d{1,18})')
 
 IfMatch = Annotated[str | None, Header(alias="If-Match", max_length=100)]
 """Change it only if it is still what the ETag names."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -42,6 +42,12 @@ def _database_away(error: SQLAlchemyError, _: Request) -> Problem:
     return Problem("unavailable", detail, code="database_unavailable", headers={"Retry-After": "2"})
 
 
+def _unstorable(error: Exception, _: Request) -> Problem:
+    """A net below the bounds of the schemas: SQLite's driver and PostgreSQL refuse what no column can hold."""
+    log.warning("a value could not be stored: %s", error)
+    return Problem("invalid_request", "a number or a text is larger than the service can keep", code="value_too_large")
+
+
 _TRANSLATIONS: Mapping[type[Exception], Translate] = {
     Problem: lambda error, _: error,
     ControlError: lambda error, _: from_control(error),
@@ -50,6 +56,8 @@ _TRANSLATIONS: Mapping[type[Exception], Translate] = {
     InvalidDocument: lambda error, _: from_document(error),
     HTTPException: from_http,
     RequestValidationError: from_validation,
+    DataError: _unstorable,
+    OverflowError: _unstorable,
     OperationalError: _database_away,
     InterfaceError: _database_away,
     PoolTimeout: _database_away,

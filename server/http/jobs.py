@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from control import jobs
 from control.bus import run_topic
 from control.db.models import ModelVersion, Run
-from control.errors import IllegalMove
+from control.errors import IllegalMove, StaleVersion
 from control.records import audit
 from control.records.principals import Principal
 from control.records.runs import get_run, request_action
@@ -39,11 +39,24 @@ class JobKind:
 
 
 def steer(
-    services: Services, who: Principal, request: Request, run_id: str, action: Action, kind: JobKind
+    services: Services,
+    who: Principal,
+    request: Request,
+    run_id: str,
+    action: Action,
+    kind: JobKind,
+    expected: int | None = None,
 ) -> BaseModel:
-    """Ask something of a job and show what became of it; raises `IllegalMove`."""
+    """Ask something of a job and show what became of it; `expected` is the version the caller saw.
+
+    Raises:
+        IllegalMove: naming what is lawful.
+        StaleVersion: the job has moved on since.
+    """
     with services.work() as session:
         run = get_run(session, run_id)
+        if expected is not None and run.version != expected:
+            raise StaleVersion(f"{kind.noun} {run.id}", expected, run.version)
         if action == "finish" and run.kind != "pretrain":
             raise IllegalMove(action, run.state, actions_of(run))
         run = request_action(session, run, action, who.name)

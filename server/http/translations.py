@@ -78,6 +78,7 @@ def from_control(error: control.ControlError) -> Problem:
     family = next((family for kind, family in _CONTROL.items() if isinstance(error, kind)), "internal")
     faults = error.faults if isinstance(error, control.InvalidRequest) else ()
     headers = {"WWW-Authenticate": "Bearer"} if family == "unauthorized" else {}
+    headers |= {"Retry-After": "1"} if isinstance(error, control.InProgress) else {}
     extra: dict[str, Any] = {}
     if isinstance(error, control.IllegalMove):
         extra["available_actions"] = error.available

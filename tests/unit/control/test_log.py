@@ -36,3 +36,37 @@ def test_configuring_again_does_not_double(capsys: pytest.CaptureFixture[str]) -
     logging.getLogger("control").error("once")
     logging.getLogger("control").warning("not heard")
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+SECRET = "detco_" + "aB3-" * 10 + "xyz"
+
+
+@pytest.mark.parametrize(
+    ("said", "written"),
+    [
+        (f"token {SECRET} was shown", "token detco_aB3-*** was shown"),
+        (f"Authorization: Bearer {'q' * 40}", "Authorization: Bearer qqqq***"),
+        (f"{{'authorization': 'Bearer {SECRET}'}}", "{'authorization': 'Bearer detc***'}"),
+        ("whsec_" + "Ab/+" * 11, "whsec_Ab/+***"),
+        ("postgresql://detco:pa55@db/detco", "postgresql://detco:***@db/detco"),
+        ("redis://:pa55@cache:6379/0", "redis://:***@cache:6379/0"),
+        ("connect failed: host=db password=pa55 user=d", "connect failed: host=db password=*** user=d"),
+        ("s3://bucket?secret_key=AKIA1&x=2", "s3://bucket?secret_key=***&x=2"),
+        ("DETCO_WEBHOOK_KEY is too short; set detco_client", "DETCO_WEBHOOK_KEY is too short; set detco_client"),
+        ("https://example.org/a:b see user@example.org", "https://example.org/a:b see user@example.org"),
+        ("the secret is wrong, run_01kq: 3", "the secret is wrong, run_01kq: 3"),
+    ],
+)
+def test_secrets_are_blotted_out(said: str, written: str) -> None:
+    assert log.redact(said) == written
+
+
+def test_they_are_in_tracebacks_too(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("INFO")
+    try:
+        raise RuntimeError(f"no such token: {SECRET}")
+    except RuntimeError:
+        logging.getLogger("server").exception("refused %s", SECRET)
+    said = capsys.readouterr().err
+    assert SECRET not in said
+    assert said.count("detco_aB3-***") >= 2

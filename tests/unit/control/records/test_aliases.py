@@ -28,7 +28,7 @@ def move(engine: Engine, number: int, expected: int | None = None, alias: str = 
 def test_an_alias_moves_and_remembers(engine: Engine) -> None:
     assert [move(engine, number) for number in (1, 2, 2, 1)] == [1, 2, 2, 3]
     with unit_of_work(engine) as session:
-        assert [(moved.from_number, moved.to_number) for moved in history(session, "net", "production")] == [
+        assert [(moved.from_number, moved.to_number) for moved in history(session, "net", "production").items] == [
             (2, 1),
             (1, 2),
             (None, 1),
@@ -62,7 +62,7 @@ def test_of_many_who_saw_the_same_one_wins(engine: Engine, expected: int) -> Non
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(attempt, range(8))) == 1
     with unit_of_work(engine) as session:
-        assert len(history(session, "net", "production")) == 1 + expected
+        assert len(history(session, "net", "production").items) == 1 + expected
 
 
 def test_only_a_ready_version_is_promoted(engine: Engine) -> None:

@@ -5,11 +5,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Engine, select, text, update
 
 from control.db.models import IdempotencyKey, Run
 from control.db.session import database_time, unit_of_work
-from control.errors import InvalidRequest, KeyReused
+from control.errors import InProgress, InvalidRequest, KeyReused
+from control.records import idempotency
 from control.records.idempotency import Answer, Slip, forget_old, recall, remember
 from control.records.runs import NewRun, create_run
 
@@ -49,6 +50,21 @@ def test_at_the_same_time_too(engine: Engine, submit: Callable[..., str]) -> Non
         answers = set(pool.map(lambda _: submit(), range(6)))
     assert len(answers) == 1
     assert count(engine) == 1
+
+
+def test_a_first_request_that_takes_long_is_not_waited_for_for_ever(
+    postgresql_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "PATIENCE_SECONDS", 0.05)
+    slow = replace(SLIP, key="slow")
+    with unit_of_work(postgresql_engine) as first:
+        assert recall(first, slow) is None
+        with pytest.raises(InProgress, match="ask again"), unit_of_work(postgresql_engine) as second:
+            recall(second, slow)
+        remember(first, slow, Answer(202, None, {}))
+    with unit_of_work(postgresql_engine) as third:
+        assert recall(third, slow) == Answer(202, None, {})
+        assert third.execute(text("SHOW lock_timeout")).scalar_one() == "0"
 
 
 def test_another_body_is_refused(submit: Callable[..., str]) -> None:

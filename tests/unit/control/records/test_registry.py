@@ -57,7 +57,7 @@ def test_a_model_is_made_on_first_use_and_counts_on(engine: Engine, export: Expo
             "license": "MIT",
         }
         assert get_version(session, "net", 1).run_id == run.id
-        assert [version.number for version in list_versions(session, "net")] == [2, 1]
+        assert [version.number for version in list_versions(session, "net").items] == [2, 1]
         assert {model.name for model in list_models(session).items} == {"net", "other"}
 
 

@@ -108,6 +108,24 @@ def test_many_unknown_tokens_slow_down_only_the_unknown(doorman: Doorman, token:
     assert admit(doorman, token.secret).name == "someone"
 
 
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        *[("10.0.0.1", "10.0.0.1"), ("::ffff:10.0.0.1", "10.0.0.1"), ("unknown", "unknown")],
+        *[("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("fe80::1%eth0", "fe80::/64")],
+    ],
+)
+def test_who_has_a_network_is_counted_once(address: str, counted: str) -> None:
+    assert auth.neighbourhood(address) == counted
+
+
+def test_what_is_remembered_of_strangers_is_bounded(doorman: Doorman, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "_MOST", 3)
+    for n in range(10):
+        doorman._note_mistake(f"10.0.0.{n}")
+    assert len(doorman._mistakes) == 3
+
+
 class TestAway:
     def test_a_known_token_passes_where_the_last_good_is_asked_for(
         self, doorman: Doorman, token: NewToken, tmp_path: Path
