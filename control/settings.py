@@ -83,6 +83,8 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(default=50_000_000, gt=0)
     max_images: int = Field(default=64, gt=0)
     """Images in one request to `/features`."""
+    max_boxes: int = Field(default=1000, gt=0)
+    """Boxes in one request to `/features`."""
     max_images_under_way: int = Field(default=64, gt=0)
     """Images in the feature server at once; more are refused with 429."""
     max_loaded_models: int = Field(default=4, gt=0)

@@ -24,11 +24,14 @@ class ImageFeatures:
     """The features of one image."""
 
     levels: dict[str, NDArray[Any]]
-    """By level: `[1, C, H, W]`, or `[1, C]` pooled; empty when the image failed."""
+    """By level: `[1, C, H, W]`, or `[1, C]` pooled; with K boxes `[K, C, S, S]`, or `[K, C]` pooled; empty when the
+    image failed."""
     geometry: dict[str, Any]
     """Original, oriented and network size, scale and padding, as the service reports them."""
     strides: dict[str, int]
-    """Pixels of the network input between two cells of a level."""
+    """Pixels of the network input between two cells of a level; 0 for regions of several levels."""
+    scales: dict[str, float] = field(default_factory=dict)
+    """By level, of int8: a number stands for itself times this."""
     error: dict[str, Any] | None = None
     """The problem document of an image that could not be used; its neighbours are unharmed."""
 
@@ -53,8 +56,8 @@ class Features:
 
         Args:
             images: bytes or paths; they are decoded by the service.
-            parameters: `model`, `levels`, `pool`, `dtype`, `resize`, `normalize`, `orientation`, `expect_digest`,
-                `timeout_ms`, ... as the API takes them; lists and mappings are passed as such.
+            parameters: `model`, `levels`, `boxes`, `roi_size`, `pool`, `dtype`, `resize`, `normalize`, `orientation`,
+                `expect_digest`, `timeout_ms`, ... as the API takes them; lists and mappings are passed as such.
 
         Raises:
             Refused: when no image could be used, or a parameter is wrong.
@@ -96,7 +99,9 @@ def _image(index: int, described: dict[str, Any], tensors: Sequence[Tensor]) -> 
     }
     strides = {level: int(tensor.parameters.get("stride") or 0) for level, tensor in own.items()}
     geometry = {key: value for key, value in described.items() if key != "error"}
-    return ImageFeatures({level: t.array for level, t in own.items()}, geometry, strides, described.get("error"))
+    scales = {level: float(t.parameters["scale"]) for level, t in own.items() if "scale" in t.parameters}
+    arrays = {level: tensor.array for level, tensor in own.items()}
+    return ImageFeatures(arrays, geometry, strides, scales, described.get("error"))
 
 
 def _part(index: int, image: Image) -> tuple[str, bytes, str]:

@@ -16,7 +16,7 @@ def features(
     model: Annotated[str | None, typer.Option(help="NAME, NAME@ALIAS or NAME:VERSION.")] = None,
     levels: Annotated[str, typer.Option(help="Comma-separated levels, e.g. res3,res5.")] = "res5",
     pool: Annotated[str, typer.Option(help="none (maps) or avg (one vector).")] = "none",
-    dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
+    dtype: Annotated[str, typer.Option(help="float32, float16 or int8.")] = "float32",
     normalize: Annotated[str, typer.Option(help="none or l2.")] = "none",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The .npz file to write.")] = None,
     as_json: Json = False,
@@ -24,6 +24,7 @@ def features(
     """Ask the service for the features of pictures.
 
     The file holds one array by level; with several pictures they are named INDEX/LEVEL, in the order given.
+    An int8 array stands for itself times LEVEL.scale.
     """
     asked: dict[str, Any] = {"model": model, "pool": pool, "dtype": dtype, "normalize": normalize}
     with connect() as client:
@@ -40,11 +41,11 @@ def features(
 
 def _save(reply: FeaturesReply, output: Path) -> None:
     single = len(reply.images) == 1
-    arrays = {
-        level if single else f"{index}/{level}": array
-        for index, image in enumerate(reply.images)
-        for level, array in image.levels.items()
-    }
+    arrays: dict[str, Any] = {}
+    for index, image in enumerate(reply.images):
+        before = "" if single else f"{index}/"
+        arrays |= {f"{before}{level}": array for level, array in image.levels.items()}
+        arrays |= {f"{before}{level}.scale": scale for level, scale in image.scales.items()}
     # Through an open file, or NumPy would append a suffix of its own.
     with output.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)

@@ -2,7 +2,7 @@
 
 from detco_core.inference import Backbone
 
-backbone = Backbone.open(Path("bundle"))
+backbone = Backbone(Path("bundle"))
 result = backbone.features(Path("photo.jpg"), levels=("res4", "res5"))
 result.tensors["res5"].shape  # (1, 2048, h, w)
 """

@@ -1,4 +1,4 @@
-"""Turns the bytes of one image file into pixels, bounded before anything is decoded.
+"""Turns the bytes of one image file, or an array, into pixels, bounded before anything is decoded.
 
 The header is read first; bytes and pixels over the limits are refused without decoding. What only the model can judge
 (channels, bits per channel) is reported here and decided in `preprocess`.
@@ -7,15 +7,21 @@ The header is read first; bytes and pixels over the limits are refused without d
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
+from detco_core.contract.config.views import MAX_CHANNELS
 from detco_core.contract.errors import ImageError
+from detco_core.runtime.arrays import MAGIC, read_npy
 
 Orientation = Literal["exif", "ignore"]
 
 FORMATS = ("JPEG", "PNG", "WebP", "TIFF")
+Planes = tuple[Image.Image, ...]
+"""One picture of mode `L` or `I;16` a channel, of images that Pillow has no colour mode for."""
 
 _ORIENTATION_TAG = 274
 _Flip = Image.Transpose
@@ -52,7 +58,7 @@ class Limits:
 class DecodedImage:
     """Pixels of one image, upright when asked, in the colour mode of the file."""
 
-    picture: Image.Image
+    picture: Image.Image | Planes
     format: str
     stored: Size
     """Before orientation."""
@@ -66,11 +72,17 @@ class DecodedImage:
     @property
     def size(self) -> Size:
         """Of `picture`: after orientation when it was asked for."""
-        return Size(*self.picture.size)
+        first = self.picture[0] if isinstance(self.picture, tuple) else self.picture
+        return Size(*first.size)
+
+    @property
+    def channels(self) -> int:
+        """Of `picture`."""
+        return len(self.picture if isinstance(self.picture, tuple) else self.picture.getbands())
 
 
 def decode(data: bytes, limits: Limits | None = None, orientation: Orientation = "exif") -> DecodedImage:
-    """Decode one JPEG, PNG, WebP or TIFF file.
+    """Decode one JPEG, PNG, WebP or TIFF file, or `.npy` array, which has no orientation.
 
     Raises:
         ImageError: `too_large` (bytes or pixels), `unsupported` (none of the formats) or `unreadable` (damaged).
@@ -78,6 +90,8 @@ def decode(data: bytes, limits: Limits | None = None, orientation: Orientation =
     limits = limits or Limits()
     if len(data) > limits.bytes:
         raise ImageError("too_large", f"the file has {len(data)} bytes; at most {limits.bytes} are taken")
+    if data.startswith(MAGIC):
+        return _from_npy(data, limits)
     reader = _reader(data)
     try:
         image = reader(io.BytesIO(data))
@@ -101,6 +115,52 @@ def decode(data: bytes, limits: Limits | None = None, orientation: Orientation =
     return DecodedImage(picture, str(image.format), stored, found, bits, animated)
 
 
+def from_array(pixels: NDArray[Any], format: str = "array") -> DecodedImage:
+    """Pixels `[H, W]` or `[H, W, C]`, uint8 or uint16, as they are.
+
+    Raises:
+        ImageError: `unsupported` for another shape or type.
+    """
+    _check_array(pixels.shape, pixels.dtype)
+    native = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
+    channels = 1 if native.ndim == 2 else native.shape[2]
+    bits = 8 * native.dtype.itemsize
+    picture: Image.Image | Planes
+    if channels == 1:
+        picture = Image.fromarray(native.reshape(native.shape[:2]))
+    elif channels == 3 and bits == 8:
+        picture = Image.fromarray(native)
+    else:
+        picture = tuple(Image.fromarray(np.ascontiguousarray(native[..., channel])) for channel in range(channels))
+    return DecodedImage(picture, format, Size(native.shape[1], native.shape[0]), bits=bits)
+
+
+def _from_npy(data: bytes, limits: Limits) -> DecodedImage:
+    def check(shape: tuple[int, ...], dtype: "np.dtype[Any]") -> None:
+        _check_array(shape, dtype)
+        if shape[0] * shape[1] > limits.pixels:
+            raise ImageError(
+                "too_large", f"the array is {shape[1]}x{shape[0]} pixels; at most {limits.pixels} pixels are taken"
+            )
+
+    try:
+        return from_array(read_npy(io.BytesIO(data), check), "NPY")
+    except ImageError:
+        raise
+    # NumPy's parser raises nearly anything (SyntaxError, tokenize's, UnicodeDecodeError, ...) for hostile headers.
+    except Exception as error:
+        raise _unreadable(error) from error
+
+
+def _check_array(shape: tuple[int, ...], dtype: "np.dtype[Any]") -> None:
+    if dtype.kind != "u" or dtype.itemsize > 2:
+        message = f"an array of {dtype} has no known range: send uint8, or uint16 where the model takes 16 bits"
+        raise ImageError("unsupported", message)
+    if len(shape) not in (2, 3) or 0 in shape or shape[2:] > (MAX_CHANNELS,):
+        expected = f"height, width and at most {MAX_CHANNELS} channels"
+        raise ImageError("unsupported", f"an array of shape {list(shape)} is no image: expected {expected}")
+
+
 def _reader(data: bytes) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
     """Pillow's plugin by the first bytes.
 
@@ -116,7 +176,7 @@ def _reader(data: bytes) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
         return TiffImagePlugin.TiffImageFile
     if not data:
         raise ImageError("unreadable", "the file is empty")
-    listed = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+    listed = f"{', '.join(FORMATS)} or a NumPy array (.npy)"
     raise ImageError("unsupported", f"the bytes are no image that is read here: send {listed}")
 
 

@@ -1,23 +1,28 @@
-"""What is asked of a network's levels, and how its raw maps become the answer: pooled, normalised, cast.
+"""What is asked of a network's levels, and how its raw maps become the answer: regions, pooled, normalised, cast.
 
-Shapes: N images, C channels, h x w cells of a level's map.
+Shapes: N images, C channels, h x w cells of a level's map, K boxes, S the side of a region's grid.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import Level, Manifest
 from detco_core.contract.reader import require
+from detco_core.inference.numbers import Cast, DType, cast
 from detco_core.inference.preprocess import Geometry
+from detco_core.inference.roi import DEFAULT_SIZE, MAX_SIZE, Regions, RoiLevels, assign, roi_align
 from detco_core.inference.session import POOLED
 
 Pool = Literal["none", "avg"]
-DType = Literal["float32", "float16"]
 Normalize = Literal["none", "l2"]
+
+ASSIGNED = "assigned"
+"""Name of the tensor of regions that come from several levels."""
 
 _EPSILON = 1e-12
 """As torch.nn.functional.normalize: a zero vector stays zero."""
@@ -30,64 +35,94 @@ class Selection:
     levels: tuple[str, ...] | None = None
     """None: `res5`, or the last the model has."""
     pool: Pool = "none"
-    """`avg`: mean over the cells that padding did not make."""
+    """`avg`: mean over the cells that padding did not make, or over a region's grid."""
     normalize: Normalize = "none"
     """`l2`: each vector (of a cell, or pooled) to length 1, before the cast."""
     dtype: DType = "float32"
+    roi_size: int = DEFAULT_SIZE
+    """Side of a region's grid."""
+    roi_levels: RoiLevels = "each"
+    """`assign`: every region from the one level its size asks for, as in an FPN; `each`: from all of them."""
 
     def __post_init__(self) -> None:
         require(self.levels is None or bool(self.levels), "levels", "must name at least one level")
         unique = self.levels is None or len(set(self.levels)) == len(self.levels)
         require(unique, "levels", "names a level twice")
+        require(1 <= self.roi_size <= MAX_SIZE, "roi_size", f"must be 1..{MAX_SIZE}")
 
     def levels_of(self, manifest: Manifest) -> tuple[Level, ...]:
-        """The levels asked for; raises `BundleError` naming those there are."""
-        if self.levels is not None:
-            return tuple(manifest.level(name) for name in self.levels)
-        return (next((level for level in manifest.levels if level.name == "res5"), manifest.levels[-1]),)
+        """The levels asked for.
 
-    def size_of(self, manifest: Manifest, geometry: Geometry) -> int:
-        """Bytes of one image's tensors."""
-        width = np.dtype(self.dtype).itemsize
-        return width * sum(int(np.prod(self._shape(level, geometry))) for level in self.levels_of(manifest))
+        Raises:
+            BundleError: naming those there are, or those that regions cannot be assigned to together.
+        """
+        if self.levels is None:
+            return (next((level for level in manifest.levels if level.name == "res5"), manifest.levels[-1]),)
+        levels = tuple(manifest.level(name) for name in self.levels)
+        if self.roi_levels == "assign" and len({level.channels for level in levels}) > 1:
+            widths = ", ".join(f"{level.name} has {level.channels}" for level in levels)
+            raise BundleError(f"roi_levels=assign needs levels of equal channels, and {widths}: name those of an FPN")
+        return levels
 
-    def _shape(self, level: Level, geometry: Geometry) -> tuple[int, ...]:
+    def size_of(self, manifest: Manifest, geometry: Geometry, regions: int | None = None) -> int:
+        """Bytes of one image's tensors; `regions`: how many boxes it has, None where none were given."""
+        levels = self.levels_of(manifest)
+        shapes = [self._shape(level, geometry, regions) for level in levels]
+        if regions is not None and self.roi_levels == "assign":
+            shapes = shapes[:1]
+        return np.dtype(self.dtype).itemsize * sum(int(np.prod(shape)) for shape in shapes)
+
+    def _shape(self, level: Level, geometry: Geometry, regions: int | None) -> tuple[int, ...]:
+        count = 1 if regions is None else regions
         if self.pool == "avg":
-            return (1, level.channels)
+            return (count, level.channels)
+        if regions is not None:
+            return (count, level.channels, self.roi_size, self.roi_size)
         height, width = -(-geometry.network.height // level.stride), -(-geometry.network.width // level.stride)
-        return (1, level.channels, height, width)
+        return (count, level.channels, height, width)
 
 
 class Finished(NamedTuple):
-    """One level's answer for one image."""
+    """One level's answer for one image, or that of all its regions."""
 
-    level: Level
+    level: str
+    """`assigned` for regions of several levels."""
+    stride: int | None
+    """None for `assigned`."""
     array: NDArray[Any]
-    """`[1, C, h, w]`, or `[1, C]` pooled, of the dtype asked for."""
-    overflow: int
-    """Values too large for float16, which became infinite."""
+    """`[1, C, h, w]`, or `[K, C, S, S]` of regions, or `[1, C]` and `[K, C]` pooled; of the dtype asked for."""
+    cast: Cast
+    levels: tuple[str, ...] = ()
+    """Of `assigned`: each region's level."""
 
 
-def needed(selection: Selection, manifest: Manifest, geometry: Geometry) -> tuple[str, ...]:
+def needed(
+    selection: Selection, manifest: Manifest, geometry: Geometry, regions: Regions | None = None
+) -> tuple[str, ...]:
     """The ONNX outputs to compute for one image."""
-    return tuple(_source(selection, level, manifest, geometry) for level in selection.levels_of(manifest))
+    levels = selection.levels_of(manifest)
+    if regions is not None:
+        return tuple(level.name for level in levels)
+    return tuple(_source(selection, level, manifest, geometry) for level in levels)
 
 
 def finish(
-    selection: Selection, manifest: Manifest, geometry: Geometry, maps: Mapping[str, NDArray[np.float32]]
+    selection: Selection,
+    manifest: Manifest,
+    geometry: Geometry,
+    maps: Mapping[str, NDArray[np.float32]],
+    regions: Regions | None = None,
 ) -> list[Finished]:
     """The raw maps of one image as they were asked for."""
-    finished = []
-    for level in selection.levels_of(manifest):
-        source = _source(selection, level, manifest, geometry)
-        feature = maps[source]
-        if selection.pool == "avg" and source != POOLED:
-            cells = geometry.cells(level.stride)
-            feature = feature[:, :, : cells.height, : cells.width].mean(axis=(2, 3), dtype=np.float32)
-        if selection.normalize == "l2":
-            feature = l2(feature)
-        finished.append(Finished(level, *_cast(feature, selection.dtype)))
-    return finished
+    levels = selection.levels_of(manifest)
+    if regions is None:
+        features = [_whole(selection, level, manifest, geometry, maps) for level in levels]
+    elif selection.roi_levels == "each":
+        features = [_aligned(selection, level, maps, regions) for level in levels]
+    else:
+        return [_assigned(selection, levels, maps, regions)]
+    pairs = zip(levels, features, strict=True)
+    return [_finished(selection, level.name, level.stride, feature) for level, feature in pairs]
 
 
 def l2(feature: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -97,16 +132,57 @@ def l2(feature: NDArray[np.float32]) -> NDArray[np.float32]:
     return unit
 
 
+def _whole(
+    selection: Selection,
+    level: Level,
+    manifest: Manifest,
+    geometry: Geometry,
+    maps: Mapping[str, NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    source = _source(selection, level, manifest, geometry)
+    feature = maps[source]
+    if selection.pool == "avg" and source != POOLED:
+        cells = geometry.cells(level.stride)
+        mean: NDArray[np.float32] = feature[:, :, : cells.height, : cells.width].mean(axis=(2, 3), dtype=np.float32)
+        return mean
+    return feature
+
+
+def _aligned(
+    selection: Selection, level: Level, maps: Mapping[str, NDArray[np.float32]], regions: Regions
+) -> NDArray[np.float32]:
+    grids = roi_align(maps[level.name], regions, level.stride, selection.roi_size)
+    return grids.mean(axis=(2, 3)) if selection.pool == "avg" else grids
+
+
+def _assigned(
+    selection: Selection, levels: Sequence[Level], maps: Mapping[str, NDArray[np.float32]], regions: Regions
+) -> Finished:
+    """Every region from its own level."""
+    chosen = assign(regions, levels)
+    shape = (len(regions), levels[0].channels)
+    grid = () if selection.pool == "avg" else (selection.roi_size, selection.roi_size)
+    feature = np.empty(shape + grid, np.float32)
+    for place, level in enumerate(levels):
+        mine = chosen == place
+        feature[mine] = _aligned(selection, level, maps, Regions(regions.boxes[mine]))
+    return _finished(selection, ASSIGNED, None, feature, tuple(levels[place].name for place in chosen))
+
+
 def _source(selection: Selection, level: Level, manifest: Manifest, geometry: Geometry) -> str:
     """`pooled` is the last level's mean over all cells: the same as ours unless there is padding, and far smaller."""
     last = level.name == manifest.levels[-1].name
     return POOLED if selection.pool == "avg" and last and geometry.padding == (0, 0) else level.name
 
 
-def _cast(feature: NDArray[np.float32], dtype: DType) -> tuple[NDArray[Any], int]:
-    if dtype == "float32":
-        return np.ascontiguousarray(feature), 0
-    with np.errstate(over="ignore"):
-        cast = np.ascontiguousarray(feature, np.float16)
-    # Only what was finite overflows; infinities of the network's own are its answer.
-    return cast, int(np.count_nonzero(np.isinf(cast) & np.isfinite(feature)))
+def _finished(
+    selection: Selection,
+    level: str,
+    stride: int | None,
+    feature: NDArray[np.float32],
+    levels: tuple[str, ...] = (),
+) -> Finished:
+    if selection.normalize == "l2":
+        feature = l2(feature)
+    array, made = cast(feature, selection.dtype)
+    return Finished(level, stride, array, made, levels)

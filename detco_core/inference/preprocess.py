@@ -13,7 +13,7 @@ from PIL import Image
 from detco_core.contract.errors import ImageError
 from detco_core.contract.manifest import InputSpec
 from detco_core.contract.reader import require
-from detco_core.inference.images import DecodedImage, Size
+from detco_core.inference.images import DecodedImage, Planes, Size
 
 MAX_NETWORK_PIXELS = 4096 * 2048
 """Default bound on H x W: the maps of a ResNet-50 at this size are 1 GB."""
@@ -130,18 +130,15 @@ def plan(decoded: DecodedImage, spec: InputSpec, resize: Resize | None = None) -
     return Geometry(decoded.stored, decoded.size, resized, network)
 
 
-def in_colors_of(decoded: DecodedImage, spec: InputSpec) -> tuple[Image.Image, str | None]:
+def in_colors_of(decoded: DecodedImage, spec: InputSpec) -> tuple[Image.Image | Planes, str | None]:
     """The picture in the model's colours, and the mode it was converted from if that is another.
 
     Grey, palette and CMYK become RGB, and alpha is dropped, as in training; bits per channel are never changed.
     """
     picture = decoded.picture
     _check_depth(decoded, spec)
-    if spec.color == "raw" or spec.bit_depth != 8:
-        if len(picture.getbands()) != spec.channels or picture.mode in ("P", "1"):
-            raise ImageError(
-                "channels", f"the model takes {spec.channels} channels as they are, the image is {picture.mode}"
-            )
+    if isinstance(picture, tuple) or spec.color == "raw" or spec.bit_depth != 8:
+        _check_channels(decoded, spec)
         return picture, None
     wanted = "RGB" if spec.color == "rgb" else "L"
     if picture.mode == wanted:
@@ -156,11 +153,21 @@ def in_colors_of(decoded: DecodedImage, spec: InputSpec) -> tuple[Image.Image, s
         ) from error
 
 
+def _check_channels(decoded: DecodedImage, spec: InputSpec) -> None:
+    """Where nothing is converted."""
+    picture = decoded.picture
+    mode = f"{len(picture)} channels" if isinstance(picture, tuple) else picture.mode
+    if decoded.channels != spec.channels or mode in ("P", "1"):
+        raise ImageError("channels", f"the model takes {spec.channels} channels as they are, the image has {mode}")
+
+
 def _check_depth(decoded: DecodedImage, spec: InputSpec) -> None:
-    if decoded.bits == spec.bit_depth and (decoded.bits == 8 or decoded.picture.mode.startswith("I;16")):
+    picture = decoded.picture[0] if isinstance(decoded.picture, tuple) else decoded.picture
+    if decoded.bits == spec.bit_depth and (decoded.bits == 8 or picture.mode.startswith("I;16")):
         return
     if decoded.bits == spec.bit_depth:
-        raise ImageError("bit_depth", "16-bit images are read with one channel only; send a 16-bit grey PNG or TIFF")
+        message = "16-bit colour is read from arrays only: send a 16-bit grey PNG or TIFF, or application/x-npy"
+        raise ImageError("bit_depth", message)
     raise ImageError(
         "bit_depth",
         f"the image has {decoded.bits} bits per channel and the model takes {spec.bit_depth}: which part of the range "
@@ -180,8 +187,10 @@ def _target(size: Size, resize: Resize) -> Size:
     return size
 
 
-def _resized(picture: Image.Image, size: Size) -> list[NDArray[np.generic]]:
+def _resized(picture: Image.Image | Planes, size: Size) -> list[NDArray[np.generic]]:
     """One `[h, w]` plane a channel, antialiased bilinear."""
+    if isinstance(picture, tuple):
+        return [plane for band in picture for plane in _resized(band, size)]
     if picture.size != size and picture.mode not in ("L", "RGB"):
         # Plane by plane: Pillow would weigh the colours of RGBA by its fourth channel.
         return [np.asarray(band.resize(size, Image.Resampling.BILINEAR)) for band in picture.split()]

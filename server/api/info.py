@@ -29,7 +29,7 @@ def info(_: Caller, services: Shared) -> Info:
             document_bytes=DOCUMENT_BYTES,
             pixels=settings.max_image_pixels,
             images=settings.max_images,
-            boxes=0,
+            boxes=settings.max_boxes,
         ),
         formats=list(EXPORT_FORMATS),
         presets=list(PRESETS),

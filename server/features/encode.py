@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save as save_safetensors
 
 from server.features.errors import ReplyTooLarge
-from server.features.schemas import FeatureReply, ImageReply, Tensor, Timings
+from server.features.schemas import FeatureReply, ImageFacts, ImageReply, Tensor, Timings
 
 MediaType = Literal["application/octet-stream", "application/x-npz", "application/x-safetensors", "application/json"]
 MEDIA_TYPES: tuple[MediaType, ...] = (
@@ -32,7 +32,7 @@ LENGTH_HEADER = "Inference-Header-Content-Length"
 JSON_VALUES = 2**17
 """The most values JSON gives: about 1.5 MB of text."""
 
-_DATATYPES = {"float32": "FP32", "float16": "FP16"}
+_DATATYPES = {"float32": "FP32", "float16": "FP16", "int8": "INT8"}
 
 DescribeError = Callable[[Exception], Mapping[str, Any]]
 """Turns the error of one image into the object that stands for it."""
@@ -95,17 +95,33 @@ def _image(image: ImageReply, describe_error: DescribeError) -> dict[str, Any]:
         "padding": {"right": geometry.padding[0], "bottom": geometry.padding[1]},
         "converted_from": facts.converted_from,
         "animated": facts.animated,
+        **_boxes(facts),
         "timings_ms": _milliseconds(image.timings),
     }
 
 
+def _boxes(facts: ImageFacts) -> dict[str, Any]:
+    if facts.regions is None:
+        return {}
+    return {"boxes": {"count": len(facts.regions), "clipped": list(facts.regions.clipped)}}
+
+
 def _output(tensor: Tensor, images: int) -> dict[str, Any]:
-    overflow = {"overflow": tensor.overflow} if tensor.overflow else {}
     return {
         "name": name_of(tensor, images),
         "datatype": _DATATYPES[tensor.array.dtype.name],
         "shape": list(tensor.array.shape),
-        "parameters": {"level": tensor.level, "image": tensor.image, "stride": tensor.stride, **overflow},
+        "parameters": {"level": tensor.level, "image": tensor.image, "stride": tensor.stride, **_special(tensor)},
+    }
+
+
+def _special(tensor: Tensor) -> dict[str, Any]:
+    """What only some tensors have."""
+    scale, overflow = tensor.cast.scale, tensor.cast.overflow
+    return {
+        **({"levels": list(tensor.levels)} if tensor.levels else {}),
+        **({"scale": scale} if scale is not None else {}),
+        **({"overflow": overflow} if overflow else {}),
     }
 
 

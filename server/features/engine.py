@@ -7,7 +7,7 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from detco_core.contract.errors import BundleError
+from detco_core.contract.errors import BundleError, Fault, InvalidDocument
 from server.features.admission import Admission, ReplyBytes, Reservation
 from server.features.batcher import Computed
 from server.features.errors import DeadlineExceeded, OtherWeights, UnknownLevel
@@ -43,10 +43,12 @@ class FeatureEngine:
         """Answer one request; cancel it to leave. Call `release` of the reply once it is sent.
 
         Raises:
+            InvalidDocument: boxes that do not go with the images, or too many.
             FeatureError: see `server.features.errors`.
             ImageError: the request's only image cannot be turned into features.
             control.errors.Forbidden: the token is not for this model.
         """
+        check_boxes(request, self.limits.boxes)
         arrived = time.monotonic()
         seconds = request.options.timeout_ms / 1000
         try:
@@ -74,6 +76,20 @@ class FeatureEngine:
                 memory.release()
                 raise
             return FeatureReply(loaded.identity, images, time.monotonic() - arrived, memory.release)
+
+
+def check_boxes(request: FeatureRequest, most: int) -> None:
+    """Raise `InvalidDocument` unless there is one list of boxes an image, and not more boxes than `most` in all."""
+    boxes, images = request.options.boxes, len(request.images)
+    if boxes is None:
+        return
+    if len(boxes) != images:
+        why = f"holds the boxes of {len(boxes)} images, the request has {images}: give one list an image"
+        raise InvalidDocument("request", (Fault("boxes", why),))
+    if (count := sum(map(len, boxes))) > most:
+        raise InvalidDocument(
+            "request", (Fault("boxes", f"holds {count} boxes; at most {most} are taken: send several"),)
+        )
 
 
 def _check(loaded: Loaded, request: FeatureRequest) -> None:

@@ -16,7 +16,8 @@ import numpy as np
 from detco_core.contract.errors import ImageError
 from detco_core.inference.images import Limits, decode
 from detco_core.inference.outputs import finish, needed
-from detco_core.inference.preprocess import MAX_NETWORK_PIXELS, Geometry, Prepared, prepare
+from detco_core.inference.preprocess import MAX_NETWORK_PIXELS, Prepared, prepare
+from detco_core.inference.roi import place
 from server.features.admission import Reservation
 from server.features.batcher import Computed
 from server.features.errors import ComputeFailed, FeatureError, NoneReadable, ReplyTooLarge
@@ -36,6 +37,8 @@ class EngineLimits:
     network_pixels: int = MAX_NETWORK_PIXELS
     """Of one image after resizing."""
     images: int = 64
+    """In one request."""
+    boxes: int = 1000
     """In one request."""
     under_way: int = 64
     """Images in the house, over all requests; more are refused."""
@@ -93,18 +96,20 @@ class Job:
     async def _features(self, index: int, part: ImagePart, timings: Timings) -> tuple[ImageFacts, tuple[Tensor, ...]]:
         arrived = time.monotonic()
         async with self._loaded.ahead:
-            facts, prepared = await self._in_thread(self._prepare, part, timings)
-            self._reserve(facts.geometry)
-            outputs = needed(self._request.options.selection, self._loaded.manifest, facts.geometry)
+            facts, prepared = await self._in_thread(self._prepare, index, part, timings)
+            self._reserve(facts)
+            selection, manifest = self._request.options.selection, self._loaded.manifest
+            outputs = needed(selection, manifest, facts.geometry, facts.regions)
             computed = await asyncio.wrap_future(self._loaded.owner.submit(prepared.array, outputs, self._deadline))
         timings.compute = computed.seconds
         timings.queue = time.monotonic() - arrived - timings.decode - timings.compute
-        return facts, await self._in_thread(self._finish, index, facts.geometry, computed, timings)
+        return facts, await self._in_thread(self._finish, index, facts, computed, timings)
 
-    def _reserve(self, geometry: Geometry) -> None:
+    def _reserve(self, facts: ImageFacts) -> None:
         """Account for the image's tensors before they cost compute."""
         selection = self._request.options.selection
-        size = selection.size_of(self._loaded.manifest, geometry)
+        regions = None if facts.regions is None else len(facts.regions)
+        size = selection.size_of(self._loaded.manifest, facts.geometry, regions)
         values = (self._memory.bytes + size) // np.dtype(selection.dtype).itemsize
         most = self._request.max_values
         if most is not None and values > most:
@@ -116,27 +121,29 @@ class Job:
         if self._memory.bytes + size > self._limits.reply_bytes:
             raise ReplyTooLarge(
                 f"the answer would have more than {self._limits.reply_bytes} bytes; ask for fewer images or levels, "
-                "dtype=float16, pool=avg or a smaller size",
+                "fewer boxes, dtype=float16 or int8, pool=avg or a smaller size",
                 format_only=False,
             )
         self._memory.take(size)
 
-    def _prepare(self, part: ImagePart, timings: Timings) -> tuple[ImageFacts, Prepared]:
+    def _prepare(self, index: int, part: ImagePart, timings: Timings) -> tuple[ImageFacts, Prepared]:
         began = time.monotonic()
         options, spec = self._request.options, self._loaded.manifest.input
         decoded = decode(part.data, self._limits.image, options.orientation)
         prepared = prepare(decoded, spec, options.resize, self._limits.network_pixels)
+        regions = None if options.boxes is None else place(options.boxes[index], prepared.geometry)
         timings.decode = time.monotonic() - began
         facts = ImageFacts(
-            decoded.format, decoded.orientation, prepared.geometry, prepared.converted_from, decoded.animated
+            decoded.format, decoded.orientation, prepared.geometry, prepared.converted_from, decoded.animated, regions
         )
         return facts, prepared
 
-    def _finish(self, index: int, geometry: Geometry, computed: Computed, timings: Timings) -> tuple[Tensor, ...]:
+    def _finish(self, index: int, facts: ImageFacts, computed: Computed, timings: Timings) -> tuple[Tensor, ...]:
         began = time.monotonic()
-        finished = finish(self._request.options.selection, self._loaded.manifest, geometry, computed.maps)
+        selection, manifest = self._request.options.selection, self._loaded.manifest
+        finished = finish(selection, manifest, facts.geometry, computed.maps, facts.regions)
         timings.encode = time.monotonic() - began
-        return tuple(Tensor(index, item.level.name, item.level.stride, item.array, item.overflow) for item in finished)
+        return tuple(Tensor(index, *item) for item in finished)
 
     async def _in_thread(self, work: Callable[[*Ts], T], *arguments: *Ts) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)

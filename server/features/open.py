@@ -29,6 +29,7 @@ def open_features(settings: Settings, engine: Engine, store: Store) -> FeatureEn
     limits = EngineLimits(
         image=Limits(bytes=settings.max_request_bytes, pixels=settings.max_image_pixels),
         images=settings.max_images,
+        boxes=settings.max_boxes,
         under_way=max(settings.max_images_under_way, settings.max_images),
         decoders=decoders,
     )

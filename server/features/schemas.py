@@ -10,16 +10,15 @@ from numpy.typing import NDArray
 from detco_core.contract.errors import Fault, InvalidDocument
 from detco_core.contract.reader import read, require
 from detco_core.inference.images import Orientation
-from detco_core.inference.outputs import DType, Normalize, Pool, Selection
+from detco_core.inference.numbers import Cast, DType
+from detco_core.inference.outputs import Normalize, Pool, Selection
 from detco_core.inference.preprocess import Geometry, Resize
+from detco_core.inference.roi import DEFAULT_SIZE, Box, Regions, RoiLevels
 
 MAX_TIMEOUT_MS = 600_000
 
-_NOT_YET = {
-    "boxes": "regions are not implemented yet: ask for the whole level and align on your side",
-    "roi_size": "regions are not implemented yet: ask for the whole level and align on your side",
-}
-_NO_INT8 = "int8 is not implemented yet: ask for float16 or float32"
+BoxLists = tuple[tuple[Box, ...], ...]
+"""The boxes of every image, in the order of the images."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +33,12 @@ class FeatureOptions:
     pool: Pool = "none"
     dtype: DType = "float32"
     normalize: Normalize = "none"
+    boxes: BoxLists | None = None
+    """In pixels of each image after orientation; None: the whole maps."""
+    roi_size: int | None = None
+    """Side of a region's grid; None: 7."""
+    roi_levels: RoiLevels | None = None
+    """None: `each`."""
     resize: Resize | None = None
     """None: as the manifest says."""
     orientation: Orientation = "exif"
@@ -43,27 +48,39 @@ class FeatureOptions:
         require(1 <= self.timeout_ms <= MAX_TIMEOUT_MS, "timeout_ms", f"must be 1..{MAX_TIMEOUT_MS}")
         few = self.levels is None or len(self.levels) <= 32
         require(few, "levels", "names more levels than any model has")
+        for key in ("roi_size", "roi_levels"):
+            require(self.boxes is not None or getattr(self, key) is None, key, "says how boxes are taken: give boxes")
         _ = self.selection
 
     @property
     def selection(self) -> Selection:
         """What is asked of the network's levels."""
-        return Selection(levels=self.levels, pool=self.pool, dtype=self.dtype, normalize=self.normalize)
+        return Selection(
+            levels=self.levels,
+            pool=self.pool,
+            dtype=self.dtype,
+            normalize=self.normalize,
+            roi_size=self.roi_size or DEFAULT_SIZE,
+            roi_levels=self.roi_levels or "each",
+        )
 
 
 def read_options(document: object) -> FeatureOptions:
-    """Read parsed JSON; raises `InvalidDocument` with every fault, what is promised but not built yet among them."""
-    if isinstance(document, Mapping):
-        faults = [Fault(key, why) for key, why in _NOT_YET.items() if key in document]
-        if document.get("dtype") == "int8":
-            faults.append(Fault("dtype", _NO_INT8))
-        if faults:
-            raise InvalidDocument("request", tuple(faults))
+    """Read parsed JSON; raises `InvalidDocument` with every fault."""
+    if isinstance(document, Mapping) and isinstance(boxes := document.get("boxes"), list) and not _is_nested(boxes):
+        # One image's boxes need no list around them.
+        document = {**document, "boxes": [boxes]}
     return read(FeatureOptions, document, "request")
 
 
+def _is_nested(boxes: list[object]) -> bool:
+    """Whether these are lists of boxes, one an image, and not boxes: the first of anything that holds something."""
+    inner = next((item[0] for item in boxes if isinstance(item, list) and item), None)
+    return isinstance(inner, list) or (inner is None and len(boxes) > 0)
+
+
 def query_document(items: Iterable[tuple[str, str]]) -> dict[str, object]:
-    """The parameters of a query as the JSON object they stand for: lists are comma-separated, `resize` is JSON."""
+    """The parameters of a query as the JSON object they stand for: lists comma-separated, `boxes` and `resize` JSON."""
     document: dict[str, object] = {}
     faults = []
     for key, text in items:
@@ -83,12 +100,18 @@ def _levels(text: str) -> list[str]:
 
 
 def _resize(text: str) -> object:
-    if text == "none":
-        return text
+    return text if text == "none" else _json(text, '"none" or JSON, for example {"short_side": 800, "max_side": 1333}')
+
+
+def _boxes(text: str) -> object:
+    return _json(text, "JSON, for example [[10, 20, 110, 220]]")
+
+
+def _json(text: str, expected: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError('must be "none" or JSON, for example {"short_side": 800, "max_side": 1333}') from error
+        raise ValueError(f"must be {expected}") from error
 
 
 def _whole(text: str) -> int:
@@ -97,7 +120,13 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-_QUERY: dict[str, Callable[[str], object]] = {"levels": _levels, "resize": _resize, "timeout_ms": _whole}
+_QUERY: dict[str, Callable[[str], object]] = {
+    "levels": _levels,
+    "boxes": _boxes,
+    "roi_size": _whole,
+    "resize": _resize,
+    "timeout_ms": _whole,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,18 +183,22 @@ class ImageFacts:
     geometry: Geometry
     converted_from: str | None
     animated: bool
+    regions: Regions | None = None
+    """Where boxes were given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One level of one image."""
+    """One level of one image, or the regions of one image."""
 
     image: int
     level: str
-    stride: int
+    """`assigned` for regions of several levels."""
+    stride: int | None
     array: NDArray[Any]
-    overflow: int
-    """Values too large for the dtype, now infinite."""
+    cast: Cast
+    levels: tuple[str, ...] = ()
+    """Of `assigned`: each region's level."""
 
 
 @dataclass(frozen=True, slots=True)

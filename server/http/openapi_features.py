@@ -11,8 +11,20 @@ _PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "expect_digest": ({"type": "string"}, "Weights digest relied on; 412 before any compute when it is another"),
     "levels": ({"type": "string", "example": "res4,res5"}, "Comma-separated; default `res5`"),
     "pool": ({"enum": ["none", "avg"], "default": "none"}, "One vector an image and level with `avg`"),
-    "dtype": ({"enum": ["float32", "float16"], "default": "float32"}, "Of the answer"),
+    "dtype": (
+        {"enum": ["float32", "float16", "int8"], "default": "float32"},
+        "Of the answer; an `int8` tensor's values are its numbers times its `scale`",
+    ),
     "normalize": ({"enum": ["none", "l2"], "default": "none"}, "Every vector to length 1"),
+    "boxes": (
+        {"type": "string", "example": "[[10, 20, 110, 220]]"},
+        "JSON list of `[x1, y1, x2, y2]` in pixels of the upright image: ROI-align of each, in place of whole maps",
+    ),
+    "roi_size": ({"type": "integer", "default": 7}, "Side of a region's grid"),
+    "roi_levels": (
+        {"enum": ["each", "assign"], "default": "each"},
+        "Every region from each level, or from the one its size asks for, as in an FPN",
+    ),
     "resize": (
         {"type": "string", "example": '{"short_side": 800, "max_side": 1333}'},
         "JSON: `{short_side, max_side}` or `{height, width}`; or `none`; default as the model's manifest says",
@@ -25,7 +37,10 @@ _FORM = {
     "required": ["image"],
     "properties": {
         "image": {"type": "array", "items": _BINARY},
-        "request": {"type": "string", "description": "The parameters as JSON; `levels` a list, `resize` an object"},
+        "request": {
+            "type": "string",
+            "description": "The parameters as JSON; `levels` a list, `resize` an object, `boxes` one list an image",
+        },
     },
 }
 

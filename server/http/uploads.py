@@ -10,7 +10,7 @@ from starlette.datastructures import FormData, UploadFile
 from server.features.schemas import ImagePart
 from server.http.problems import Problem
 
-RAW_TYPES = ("image/jpeg", "image/png", "image/webp", "image/tiff")
+RAW_TYPES = ("image/jpeg", "image/png", "image/webp", "image/tiff", "application/x-npy")
 MULTIPART = "multipart/form-data"
 
 _MAX_OPTIONS = 2**16

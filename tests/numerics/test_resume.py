@@ -68,7 +68,7 @@ def test_ten_and_ten_are_twenty(
     half = straight / "checkpoints" / "step-00000010.pt"
     train(tmp_path, override(tiny_config, {"data.workers": workers}), "--resume", str(half))
     state = final(straight)
-    assert {"method", "optimizer", "scaler", "random"} == state.keys()
+    assert {"method", "optimizer", "scaler", "random", "watch"} == state.keys()
     assert differences(state, final(tmp_path)) == []
 
 

@@ -22,7 +22,7 @@ class Limits(View):
     """Of one image."""
     images: int
     boxes: int
-    """For one image; 0: regions are not taken yet."""
+    """Over all images of the request."""
 
 
 class Info(View):

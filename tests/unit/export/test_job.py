@@ -176,7 +176,7 @@ def test_lineage_is_the_jobs_completed_by_the_checkpoints(bundle: Path, checkpoi
 
 def test_the_bundle_opens_for_inference(bundle: Path) -> None:
     image = np.zeros((70, 50, 3), np.uint8)
-    result = Backbone.open(bundle).features(image, levels=("res2", "res5"))
+    result = Backbone(bundle).features(image, levels=("res2", "res5"))
     assert {name: tensor.shape for name, tensor in result.tensors.items()} == {
         "res2": (1, 64, 18, 13),
         "res5": (1, 512, 3, 2),
@@ -184,18 +184,18 @@ def test_the_bundle_opens_for_inference(bundle: Path) -> None:
 
 
 def test_the_reader_refuses_a_tampered_file(copied: Path) -> None:
-    Backbone.open(copied)
+    Backbone(copied)
     model = bytearray((copied / "model.onnx").read_bytes())
     model[len(model) // 2] ^= 1
     (copied / "model.onnx").write_bytes(model)
     with pytest.raises(BundleError, match=r"model\.onnx is damaged or another file"):
-        Backbone.open(copied)
+        Backbone(copied)
 
 
 def test_the_reader_refuses_a_bundle_without_its_manifest(copied: Path) -> None:
     (copied / MANIFEST_FILE).unlink()
     with pytest.raises(BundleError, match="not finished"):
-        Backbone.open(copied)
+        Backbone(copied)
 
 
 def test_a_damaged_checkpoint_leaves_nothing(run_job: Run, job: ExportJob, tmp_path: Path) -> None:

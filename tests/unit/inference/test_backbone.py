@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnxruntime as ort
@@ -9,10 +10,13 @@ import pytest
 from PIL import Image
 
 from detco_core.contract.errors import BundleError, ImageError
+from detco_core.contract.manifest import InputSpec
 from detco_core.inference import Backbone
 from detco_core.inference.backbone import Picture
 from detco_core.inference.images import Limits
 from detco_core.inference.preprocess import ResizeExact
+from detco_core.inference.roi import place, roi_align
+from detco_core.inference.tiny import write_tiny_bundle
 
 Photo = Callable[..., Image.Image]
 Encoded = Callable[..., bytes]
@@ -20,7 +24,7 @@ Encoded = Callable[..., bytes]
 
 @pytest.fixture(scope="module")
 def backbone(bundle: Path) -> Backbone:
-    return Backbone.open(bundle, providers=["CPUExecutionProvider"], threads=1)
+    return Backbone(bundle, providers=["CPUExecutionProvider"], threads=1)
 
 
 def test_bytes_path_picture_and_array_are_one(
@@ -57,6 +61,42 @@ def test_a_grey_array_is_converted_and_said(backbone: Backbone, photo: Photo) ->
     assert np.linalg.norm(result.tensors["res5"].astype(np.float32)) == pytest.approx(1, abs=1e-2)
 
 
+def test_boxes_of_one_image_or_of_each(backbone: Backbone, photo: Photo) -> None:
+    boxes = [(3.0, 4.0, 60.0, 50.0), (-9.0, 0.0, 97.0, 61.0)]
+    names = ["res3", "res5"]
+    one = backbone.features(photo(), names, boxes, roi_size=2)
+    whole = backbone.features(photo(), names)
+    assert {name: array.shape for name, array in one.tensors.items()} == {"res3": (2, 6, 2, 2), "res5": (2, 10, 2, 2)}
+    expected = roi_align(whole.tensors["res3"], place(boxes, whole.geometry), 8, 2)
+    np.testing.assert_array_equal(one.tensors["res3"], expected)
+    several = backbone.features([photo(), photo()], names, [boxes, []], dtype="int8", pool="avg")
+    assert [result.tensors["res5"].shape for result in several] == [(2, 10), (0, 10)]
+    found = several[0].tensors["res5"] * several[0].scales["res5"]
+    np.testing.assert_allclose(
+        found,
+        roi_align(whole.tensors["res5"], place(boxes, whole.geometry), 32, 7).mean((2, 3)),
+        atol=several[0].scales["res5"],
+    )
+    with pytest.raises(ValueError, match="argument 2"):
+        backbone.features([photo(), photo()], names, [boxes])
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_channels_no_picture_has_come_as_arrays(tmp_path: Path, bits: Literal[8, 16]) -> None:
+    spec = InputSpec(channels=5, color="raw", bit_depth=bits, mean=(0.5,) * 5, std=(0.25,) * 5)
+    write_tiny_bundle(tmp_path, 0, spec)
+    array = np.random.default_rng(0).integers(0, 2**bits, (40, 70, 5), f"uint{bits}")
+    image = ((array.astype(np.float64) / (2**bits - 1) - 0.5) / 0.25).transpose(2, 0, 1)[None].astype(np.float32)
+    bare = ort.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+    (expected,) = bare.run(["res4"], {"image": image})
+    backbone = Backbone(tmp_path, providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(backbone.features(array, ["res4"]).tensors["res4"], expected, atol=1e-3)
+    smaller = backbone.features(array, ["res4"], resize=ResizeExact(height=20, width=35))
+    assert smaller.tensors["res4"].shape == (1, 8, 2, 3)
+    with pytest.raises(ImageError, match="5 channels as they are, the image has 4 channels"):
+        backbone.features(array[..., :4])
+
+
 def test_errors_name_the_thing(
     backbone: Backbone, tmp_path: Path, photo: Photo, encoded: Encoded, bundle: Path
 ) -> None:
@@ -67,4 +107,4 @@ def test_errors_name_the_thing(
     with pytest.raises(ImageError, match="bits"):
         backbone.features(np.zeros((4, 4), np.uint16))
     with pytest.raises(ImageError, match="pixels"):
-        Backbone.open(bundle, limits=Limits(pixels=10)).features(encoded(photo()))
+        Backbone(bundle, limits=Limits(pixels=10)).features(encoded(photo()))

@@ -1,5 +1,6 @@
 """Every kind of file a client may send: decoded as it says, or refused by a clear word before it costs anything."""
 
+import io
 import struct
 import tracemalloc
 import zlib
@@ -167,6 +168,7 @@ def test_of_several_frames_the_first_is_taken_and_said(photo: Photo, encoded: En
     data = encoded(photo(seed=1), format, save_all=True, append_images=[photo(seed=2)], **options)
     decoded = decode(data)
     assert decoded.animated
+    assert isinstance(decoded.picture, Image.Image)
     np.testing.assert_array_equal(np.asarray(decoded.picture.convert("RGB")), np.asarray(photo(seed=1)))
 
 
@@ -185,3 +187,44 @@ def test_flipped_bytes_never_raise_anything_but_image_error(
     except ImageError:
         return
     assert decoded.size.width * decoded.size.height <= 10**6
+
+
+def npy(array: np.ndarray, **options: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 3), (5, 7, 4), (5, 7, 12)])
+@pytest.mark.parametrize("dtype", ["u1", "<u2", ">u2"])
+def test_an_array_is_taken_as_it_is(shape: tuple[int, ...], dtype: str) -> None:
+    array = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    decoded = decode(npy(array))
+    assert (decoded.size, decoded.channels) == ((7, 5), shape[2] if len(shape) == 3 else 1)
+    assert decoded.bits == 8 * array.dtype.itemsize
+    bands = decoded.picture if isinstance(decoded.picture, tuple) else decoded.picture.split()
+    found = np.stack([np.asarray(band) for band in bands], axis=-1)
+    np.testing.assert_array_equal(found, array.reshape(5, 7, -1))
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (npy(np.zeros((2, 2), np.float32)), "unsupported"),
+        (npy(np.zeros((2, 2), np.int8)), "unsupported"),
+        (npy(np.zeros((2, 2), bool)), "unsupported"),
+        (npy(np.zeros((0, 2), np.uint8)), "unsupported"),
+        (npy(np.zeros(9, np.uint8)), "unsupported"),
+        (npy(np.zeros((2, 2, 65), np.uint8)), "unsupported"),
+        (npy(np.zeros((11, 10), np.uint8)), "too_large"),
+        (npy(np.array([[{"a": 1}]]), allow_pickle=True), "unsupported"),
+        (npy(np.zeros((5, 5), np.uint8))[:-1], "unreadable"),
+        (b"\x93NUMPY", "unreadable"),
+        (b"\x93NUMPY\x01\x00\x05\x00junk\n", "unreadable"),
+        (b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (9999999999, 1), }", "unreadable"),
+    ],
+)
+def test_arrays_that_are_no_images(data: bytes, code: str) -> None:
+    with pytest.raises(ImageError) as raised:
+        decode(data, Limits(pixels=100))
+    assert raised.value.code == code

@@ -1,6 +1,8 @@
 """Pooling, normalising and casting against loops; sizes told before anything is computed."""
 
+import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from detco_core.contract.reader import FieldError
 from detco_core.inference.images import Size
 from detco_core.inference.outputs import Selection, finish, l2, needed
 from detco_core.inference.preprocess import Geometry
+from detco_core.inference.roi import place
 from detco_core.inference.session import Session, outputs_of
 from detco_core.inference.tiny import write_tiny_bundle
 
@@ -68,7 +71,7 @@ def test_levels_come_in_the_order_asked_for(manifest: Manifest, maps: dict[str, 
     selection = Selection(levels=("res4", "res2"))
     assert needed(selection, manifest, EXACT) == ("res4", "res2")
     finished = finish(selection, manifest, EXACT, maps)
-    assert [item.level.name for item in finished] == ["res4", "res2"]
+    assert [item.level for item in finished] == ["res4", "res2"]
     np.testing.assert_array_equal(finished[1].array, maps["res2"])
 
 
@@ -108,10 +111,44 @@ def test_half_precision_says_what_it_cannot_hold(manifest: Manifest) -> None:
     feature = np.array([1.5, 65504, 70000, -1e9, np.inf, 0], np.float32).reshape(1, 1, 2, 3)
     (half,) = finish(Selection(dtype="float16"), manifest, EXACT, {"res5": feature})
     assert half.array.dtype == np.float16
-    assert half.overflow == 2
+    assert half.cast.overflow == 2
     np.testing.assert_array_equal(half.array.ravel(), [1.5, 65504, np.inf, -np.inf, np.inf, 0])
     (single,) = finish(Selection(), manifest, EXACT, {"res5": feature})
-    assert single.overflow == 0
+    assert single.cast.overflow == 0
+
+
+@pytest.fixture
+def pyramid(manifest: Manifest) -> tuple[Manifest, dict[str, np.ndarray]]:
+    """Levels of equal channels, as an FPN's, and maps for an image of 512 x 256."""
+    levels = tuple(Level(name=f"p{n}", channels=2, stride=2**n) for n in range(2, 6))
+    random = np.random.default_rng(0)
+    shapes = {level.name: (1, 2, 256 // level.stride, 512 // level.stride) for level in levels}
+    maps = {name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    return dataclasses.replace(manifest, levels=levels, pooled=2), maps
+
+
+@pytest.mark.parametrize("pool", ["none", "avg"])
+def test_regions_come_from_the_level_of_their_size(
+    pyramid: tuple[Manifest, dict[str, np.ndarray]], pool: Literal["none", "avg"]
+) -> None:
+    manifest, maps = pyramid
+    size = Size(512, 256)
+    geometry = Geometry(size, size, size, size)
+    regions = place([(0, 0, 512, 256), (5, 5, 20, 30), (0, 0, 120, 120)], geometry)
+    names = ("p2", "p3", "p4", "p5")
+    each = finish(Selection(levels=names, pool=pool, roi_size=3), manifest, geometry, maps, regions)
+    assert [item.array.shape for item in each] == [(3, 2) if pool == "avg" else (3, 2, 3, 3)] * 4
+    selection = Selection(levels=names, pool=pool, roi_size=3, roi_levels="assign")
+    (found,) = finish(selection, manifest, geometry, maps, regions)
+    assert (found.level, found.stride, found.levels) == ("assigned", None, ("p4", "p2", "p3"))
+    for number, name in enumerate(found.levels):
+        np.testing.assert_array_equal(found.array[number], each[names.index(name)].array[number])
+    assert found.array.nbytes == selection.size_of(manifest, geometry, 3)
+
+
+def test_levels_of_unequal_channels_are_not_assigned_to(manifest: Manifest) -> None:
+    with pytest.raises(BundleError, match="res4 has 8, res5 has 10"):
+        Selection(levels=("res4", "res5"), roi_levels="assign").levels_of(manifest)
 
 
 @given(
@@ -119,20 +156,29 @@ def test_half_precision_says_what_it_cannot_hold(manifest: Manifest) -> None:
     height=st.integers(1, 90),
     multiple=st.sampled_from([1, 32]),
     pool=st.sampled_from(["none", "avg"]),
-    dtype=st.sampled_from(["float32", "float16"]),
+    dtype=st.sampled_from(["float32", "float16", "int8"]),
+    boxes=st.sampled_from([None, 0, 3]),
     levels=st.sets(st.sampled_from(["res2", "res3", "res4", "res5"]), min_size=1),
 )
 def test_the_size_told_beforehand_is_the_size_that_comes(
-    opened: Session, width: int, height: int, multiple: int, pool: str, dtype: str, levels: set[str]
+    opened: Session,
+    width: int,
+    height: int,
+    multiple: int,
+    pool: str,
+    dtype: str,
+    boxes: int | None,
+    levels: set[str],
 ) -> None:
     size = Size(width, height)
     network = Size(-(-width // multiple) * multiple, -(-height // multiple) * multiple)
     geometry = Geometry(size, size, size, network)
     selection = Selection(levels=tuple(sorted(levels)), pool=pool, dtype=dtype)  # type: ignore[arg-type]  # drawn words
     image = np.zeros((1, 3, network.height, network.width), np.float32)
-    maps = opened.run(image, needed(selection, opened.manifest, geometry))
-    finished = finish(selection, opened.manifest, geometry, maps)
-    assert sum(item.array.nbytes for item in finished) == selection.size_of(opened.manifest, geometry)
+    regions = None if boxes is None else place([(0, 0, width, height)] * boxes, geometry)
+    maps = opened.run(image, needed(selection, opened.manifest, geometry, regions))
+    finished = finish(selection, opened.manifest, geometry, maps, regions)
+    assert sum(item.array.nbytes for item in finished) == selection.size_of(opened.manifest, geometry, boxes)
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,12 @@ def picture(width: int = 70, height: int = 50, seed: int = 0, format: str = "JPE
     return file.getvalue()
 
 
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
 @pytest.fixture(scope="module")
 def tiny(admin: httpx.Client, house: Any, run: str) -> str:
     """A model of two versions, the first in production."""
@@ -52,7 +58,7 @@ def direct(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
     """The network of version 1, without any service."""
     folder = tmp_path_factory.mktemp("direct")
     write_tiny_bundle(folder, 0)
-    return Backbone.open(folder, providers=["CPUExecutionProvider"])
+    return Backbone(folder, providers=["CPUExecutionProvider"])
 
 
 def ask(
@@ -77,7 +83,7 @@ def read(answer: httpx.Response) -> tuple[dict[str, Any], dict[str, np.ndarray]]
     tensors = {}
     for output in document["outputs"]:
         size = output["parameters"]["binary_data_size"]
-        dtype = {"FP32": "<f4", "FP16": "<f2"}[output["datatype"]]
+        dtype = {"FP32": "<f4", "FP16": "<f2", "INT8": "i1"}[output["datatype"]]
         tensors[output["name"]] = np.frombuffer(answer.content[at : at + size], dtype).reshape(output["shape"])
         at += size
     assert at == len(answer.content) == int(answer.headers["content-length"])
@@ -105,6 +111,23 @@ class TestOneImage:
         assert document["provider"] == direct.provider
         assert document["images"][0]["original"] == {"width": 70, "height": 50}
         assert document["timings_ms"]["compute"] > 0
+
+    def test_an_array_is_the_image_it_holds(self, client: httpx.Client, direct: Backbone) -> None:
+        pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
+        document, tensors = read(ask(client, npy(pixels), "application/x-npy"))
+        np.testing.assert_array_equal(tensors["res5"], direct.features(pixels).tensors["res5"])
+        assert document["images"][0]["format"] == "NPY"
+
+    def test_features_under_boxes(self, client: httpx.Client, direct: Backbone) -> None:
+        boxes = [(1.5, 2, 30, 40), (-5, 0, 70, 50)]
+        query = {"boxes": json.dumps(boxes), "roi_size": "3", "levels": "res3,res5", "dtype": "int8"}
+        document, tensors = read(ask(client, picture(), **query))
+        expected = direct.features(picture(), ["res3", "res5"], boxes, roi_size=3)
+        for output in document["outputs"]:
+            level, scale = output["name"], output["parameters"]["scale"]
+            assert output["shape"] == list(expected.tensors[level].shape)
+            np.testing.assert_allclose(tensors[level] * scale, expected.tensors[level], atol=0.51 * scale)
+        assert document["images"][0]["boxes"] == {"count": 2, "clipped": [1]}
 
     def test_every_option(self, client: httpx.Client, direct: Backbone) -> None:
         query = {"levels": "res4,res2", "pool": "avg", "dtype": "float16", "normalize": "l2", "resize": "none"}
@@ -207,7 +230,8 @@ class TestSeveralImages:
             ([("image", ("a.jpg", b"x")), ("request", (None, "[" * 60_000))], 422),
             ([("image", ("a.jpg", b"x")), ("request", (None, "[]"))], 422),
             ([("image", ("a.jpg", b"x")), ("request", ("r.json", b" " * 70_000))], 413),
-            ([("image", ("a.jpg", b"x")), ("request", (None, '{"boxes": []}'))], 422),
+            ([("image", ("a.jpg", b"x")), ("request", (None, '{"boxes": [[], []]}'))], 422),
+            ([("image", ("a.jpg", b"x")), ("request", (None, f'{{"boxes": {[[0, 0, 1, 1]] * 1001}}}'))], 422),
         ],
     )
     def test_forms_that_are_wrong(self, client: httpx.Client, files: Any, status: int) -> None:
@@ -232,8 +256,22 @@ class TestWhatIsWrong:
         problem(ask(client, b"hello", ""), 415, "unsupported_media_type")
         problem(ask(client, b"", "image/jpeg"), 422, "image_unreadable")
 
-    def test_an_array_is_refused_until_it_is_built(self, client: httpx.Client) -> None:
-        problem(ask(client, b"\x93NUMPY", "application/x-npy"), 415, "unsupported_media_type")
+    def test_arrays_the_model_does_not_take(self, client: httpx.Client) -> None:
+        problem(ask(client, b"\x93NUMPY", "application/x-npy"), 422, "image_unreadable")
+        problem(ask(client, npy(np.zeros((50, 70, 4), np.uint8)), "application/x-npy"), 422, "image_channels")
+        problem(ask(client, npy(np.zeros((50, 70, 3), np.uint16)), "application/x-npy"), 422, "image_bit_depth")
+        problem(ask(client, npy(np.zeros((50, 70, 3), np.float32)), "application/x-npy"), 415, "image_unsupported")
+
+    def test_a_box_of_nothing_is_its_images_error(self, client: httpx.Client) -> None:
+        problem(ask(client, picture(), boxes="[[5,5,5,9]]"), 422, "image_boxes")
+        answer = send(client, picture(), picture(), request={"boxes": [[[0, 0, 9, 9]], [[90, 0, 99, 9]]]})
+        document, tensors = read(answer)
+        assert list(tensors) == ["0/res5"]
+        assert document["images"][1]["error"]["code"] == "image_boxes"
+
+    def test_boxes_are_not_assigned_to_levels_of_unequal_channels(self, client: httpx.Client) -> None:
+        answer = ask(client, picture(), boxes="[[0,0,9,9]]", levels="res4,res5", roi_levels="assign")
+        assert "equal channels" in problem(answer, 422, "unknown_level")["detail"]
 
     def test_a_compressed_body_is_refused(self, client: httpx.Client) -> None:
         headers = {"Content-Type": "image/jpeg", "Content-Encoding": "gzip"}
@@ -253,17 +291,15 @@ class TestWhatIsWrong:
         ("key", "value"),
         [
             ("level", "res5"),
-            ("boxes", "[[0,0,5,5]]"),
+            ("boxes", "[[0,0,5"),
             ("roi_size", "7"),
-            ("dtype", "int8"),
+            ("dtype", "int4"),
             ("timeout_ms", "soon"),
             ("resize", "big"),
             ("levels", ""),
         ],
     )
-    def test_parameters_that_are_wrong_or_not_built_yet_are_named(
-        self, client: httpx.Client, key: str, value: str
-    ) -> None:
+    def test_parameters_that_are_wrong_are_named(self, client: httpx.Client, key: str, value: str) -> None:
         document = problem(ask(client, picture(), **{key: value}), 422, "invalid_document")
         assert document["errors"][0]["path"] == key
 

@@ -10,6 +10,7 @@ from safetensors.numpy import load as load_safetensors
 
 from detco_core.contract.errors import ImageError
 from detco_core.inference.images import Size
+from detco_core.inference.numbers import Cast
 from detco_core.inference.preprocess import Geometry
 from server.features.encode import LENGTH_HEADER, MEDIA_TYPES, Encoded, MediaType, describe, encode
 from server.features.errors import ReplyTooLarge
@@ -26,7 +27,7 @@ def reply(*images: dict[str, np.ndarray] | Exception) -> FeatureReply:
         if isinstance(image, Exception):
             made.append(ImageReply(index, f"{index}.jpg", timings, error=image))
             continue
-        tensors = tuple(Tensor(index, level, 32, array, 0) for level, array in image.items())
+        tensors = tuple(Tensor(index, level, 32, array, Cast()) for level, array in image.items())
         made.append(ImageReply(index, f"{index}.jpg", timings, FACTS, tensors))
     return FeatureReply(ModelIdentity("tiny", 3, "sha256:abc", "CPUExecutionProvider"), tuple(made), 0.01)
 
@@ -121,7 +122,7 @@ def test_everything_about_the_answer_is_said() -> None:
 
 def test_values_that_overflowed_are_counted() -> None:
     answer = reply({"res5": level(1, 2)})
-    tensor = Tensor(0, "res5", 32, np.array([[np.inf, 1]], np.float16), 1)
+    tensor = Tensor(0, "res5", 32, np.array([[np.inf, 1]], np.float16), Cast(overflow=1))
     image = ImageReply(0, None, Timings(), FACTS, (tensor,))
     document = describe(FeatureReply(answer.model, (image,), 0.0), said)
     assert document["outputs"][0]["parameters"]["overflow"] == 1

@@ -46,7 +46,7 @@ async def turns(count: int = 20) -> None:
 async def test_it_answers_what_the_backbone_answers(
     open_engine: OpenEngine, bundles: list[Path], jpeg: Jpeg, request_of: RequestOf
 ) -> None:
-    direct = Backbone.open(bundles[0], providers=["CPUExecutionProvider"], threads=1)
+    direct = Backbone(bundles[0], providers=["CPUExecutionProvider"], threads=1)
     levels = ("res2", "res5")
     async with open_engine() as engine:
         for options in (
@@ -224,7 +224,7 @@ async def test_every_answer_is_of_one_version_while_the_alias_moves(
     images = [jpeg(50 + n, 40, seed=n) for n in range(4)]
     expected = {}
     for number, bundle in enumerate(bundles, start=1):
-        direct = Backbone.open(bundle, providers=["CPUExecutionProvider"], threads=1)
+        direct = Backbone(bundle, providers=["CPUExecutionProvider"], threads=1)
         expected[number] = [direct.features(image).tensors["res5"] for image in images]
     async with open_engine(EngineLimits(under_way=1000)) as engine:
         over = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Parameters of a request: read strictly, from query and JSON alike; what is not built yet is refused by name."""
+"""Parameters of a request: read strictly, from query and JSON alike."""
 
 from typing import Any
 
@@ -20,6 +20,9 @@ def test_a_query_says_the_same_as_json() -> None:
         ("orientation", "ignore"),
         ("timeout_ms", "500"),
         ("expect_digest", "sha256:1"),
+        ("boxes", "[[1, 2, 3.5, 4]]"),
+        ("roi_size", "14"),
+        ("roi_levels", "assign"),
     ]
     options = read_options(query_document(query))
     assert options == FeatureOptions(
@@ -32,6 +35,9 @@ def test_a_query_says_the_same_as_json() -> None:
         orientation="ignore",
         timeout_ms=500,
         expect_digest="sha256:1",
+        boxes=(((1.0, 2.0, 3.5, 4.0),),),
+        roi_size=14,
+        roi_levels="assign",
     )
 
 
@@ -73,13 +79,41 @@ def test_bad_parameters_are_named(document: Any, path: str) -> None:
     assert any(fault.path.startswith(path) for fault in caught.value.faults)
 
 
-@pytest.mark.parametrize(("key", "value"), [("boxes", [[0, 0, 5, 5]]), ("roi_size", 7), ("dtype", "int8")])
-def test_what_is_not_built_yet_is_refused_by_name_and_never_ignored(key: str, value: Any) -> None:
+@pytest.mark.parametrize(
+    ("boxes", "expected"),
+    [
+        ([[0, 1, 2, 3.5]], (((0.0, 1.0, 2.0, 3.5),),)),
+        ([[[0, 1, 2, 3]], []], (((0.0, 1.0, 2.0, 3.0),), ())),
+        ([[], [[0, 1, 2, 3]]], ((), ((0.0, 1.0, 2.0, 3.0),))),
+        ([], ((),)),
+        ([[]], ((),)),
+        ([[], []], ((), ())),
+    ],
+)
+def test_one_images_boxes_need_no_list_around_them(boxes: Any, expected: Any) -> None:
+    assert read_options({"boxes": boxes}).boxes == expected
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ({"boxes": [[0, 0, 5]]}, "boxes[0][0]"),
+        ({"boxes": [[0, 0, 5, "5"]]}, "boxes[0][0][3]"),
+        ({"boxes": [[0, 0, 5, float("nan")]]}, "boxes[0][0][3]"),
+        ({"boxes": [[0, 0, 5, 10**400]]}, "boxes[0][0][3]"),
+        ({"boxes": "all"}, "boxes"),
+        ({"boxes": [1, 2, 3, 4]}, "boxes[0]"),
+        ({"boxes": [[[[1]]]]}, "boxes[0][0]"),
+        ({"roi_size": 7}, "roi_size"),
+        ({"roi_levels": "each"}, "roi_levels"),
+        ({"boxes": [], "roi_size": 65}, "roi_size"),
+        ({"boxes": [], "roi_levels": "some"}, "roi_levels"),
+    ],
+)
+def test_bad_boxes_are_named(document: Any, path: str) -> None:
     with pytest.raises(InvalidDocument) as caught:
-        read_options({key: value})
-    (fault,) = caught.value.faults
-    assert fault.path == key
-    assert "not implemented yet" in fault.message
+        read_options(document)
+    assert caught.value.faults[0].path == path
 
 
 @pytest.mark.parametrize(
@@ -91,6 +125,7 @@ def test_what_is_not_built_yet_is_refused_by_name_and_never_ignored(key: str, va
         [("timeout_ms", "9" * 5000)],
         [("resize", "{")],
         [("resize", "[" * 100_000)],
+        [("boxes", "[[1,2")],
         [("pool", "avg"), ("pool", "none")],
     ],
 )
