@@ -9,6 +9,7 @@
     │   ├── AlreadyExists    the name is taken
     │   ├── NotReady         the thing exists but cannot be used (yet): still scanning, exporting, no checkpoint
     │   ├── InProgress       the same request is being answered at this moment
+    │   ├── QuotaExceeded    the token may have no more of it now
     │   └── InUse            others depend on it; names them
     ├── InvalidRequest       the request itself is wrong (every fault, with its path)
     │   ├── ForbiddenRoot    a data set outside the allowed roots
@@ -82,6 +83,12 @@ class InProgress(Conflict):
     """A request with the same Idempotency-Key is being answered; ask again in a moment."""
 
     code = "request_in_progress"
+
+
+class QuotaExceeded(Conflict):
+    """The token may not have that much at once."""
+
+    code = "quota_exceeded"
 
 
 class InUse(Conflict):

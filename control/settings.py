@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     """Between two looks of a runner at what is wanted of its run."""
     grace_seconds: float = Field(default=120.0, ge=0)
     """Between SIGTERM and SIGKILL of a job."""
+    idle_seconds: float = Field(default=1800.0, gt=0)
+    """A job that says nothing for this long has hung: it is ended, and tried again."""
     shutdown_seconds: float = Field(default=25.0, gt=0)
     """From SIGTERM of a worker until its last process is gone; its jobs have the first part of it to save."""
     self_poll_seconds: float = Field(default=15.0, gt=0)

@@ -10,9 +10,27 @@ from typing import Literal, get_args
 from control.errors import IllegalMove
 
 State = Literal["queued", "starting", "running", "pausing", "paused", "cancelling", "cancelled", "completed", "failed"]
-DesiredState = Literal["run", "pause", "cancel", "kill", "finish"]
+DesiredState = Literal["run", "pause", "cancel", "kill", "finish", "preempt"]
 Action = Literal["cancel", "pause", "resume", "kill", "finish"]
 Ending = Literal["completed", "stopped", "failed", "lost", "preempted"]
+Cause = Literal[
+    "user",
+    "nan",
+    "out_of_memory",
+    "internal",
+    "oom_killed",
+    "crashed",
+    "idle",
+    "worker_lost",
+    "preempted",
+    "time_limit",
+]
+"""Why an attempt did not complete. The first three are the job's own word and count against `max_attempts`.
+
+`internal`: its own word for a fault of ours; `oom_killed`: the kernel ended it for lack of memory; `crashed`: it died
+without a last word; `idle`: it hung; `worker_lost`: its runner, worker or host died; `preempted`: it made room, or its
+worker left; `time_limit`: it used up its `max_seconds`.
+"""
 
 STATES: tuple[State, ...] = get_args(State)
 ACTIONS: tuple[Action, ...] = get_args(Action)
@@ -47,6 +65,8 @@ MOVES: dict[tuple[State, Action], Move] = {
     ("running", "cancel"): Move("cancelling", "cancel"),
     ("running", "kill"): Move("cancelling", "kill"),
     ("running", "finish"): Move("running", "finish"),
+    ("pausing", "resume"): Move("running", "run"),
+    ("pausing", "finish"): Move("running", "finish"),
     ("pausing", "cancel"): Move("cancelling", "cancel"),
     ("pausing", "kill"): Move("cancelling", "kill"),
     ("paused", "resume"): Move("queued", "run"),
@@ -54,7 +74,12 @@ MOVES: dict[tuple[State, Action], Move] = {
     ("paused", "kill"): Move("cancelled", "kill"),
     ("cancelling", "kill"): Move("cancelling", "kill"),
 }
-"""Every lawful move. What is not here and not in `_ACHIEVED` is refused."""
+"""Every lawful move but `SAVED_MOVES`. What is not here and not in `_ACHIEVED` is refused."""
+SAVED_MOVES: dict[tuple[State, Action], Move] = {
+    ("queued", "finish"): Move("completed", "finish"),
+    ("paused", "finish"): Move("completed", "finish"),
+}
+"""Lawful for a run that has a checkpoint: nobody works on it, so what is saved is all there is to save."""
 
 _ACHIEVED: dict[Action, frozenset[str]] = {
     "pause": frozenset({"pausing", "paused"}),
@@ -89,28 +114,31 @@ class Next:
     """Seconds before the run may be claimed again."""
 
 
-def available_actions(state: str) -> tuple[Action, ...]:
-    """The actions that change something in this state."""
-    return tuple(action for (origin, action) in MOVES if origin == state)
+def available_actions(state: str, *, saved: bool = False) -> tuple[Action, ...]:
+    """The actions that change something in this state; `saved`: the run has a checkpoint."""
+    lawful = {**MOVES, **SAVED_MOVES} if saved else MOVES
+    return tuple(action for (origin, action) in lawful if origin == state)
 
 
-def move(state: State, desired: DesiredState, action: Action) -> Move | None:
-    """The move an action makes; None when it is already asked for or achieved.
+def move(state: State, desired: DesiredState, action: Action, *, saved: bool = False) -> Move | None:
+    """The move an action makes; None when it is already asked for or achieved. `saved`: the run has a checkpoint.
 
     Raises:
         IllegalMove: naming the actions that are lawful.
     """
-    lawful = MOVES.get((state, action))
+    lawful = MOVES.get((state, action)) or (SAVED_MOVES.get((state, action)) if saved else None)
     if lawful is not None:
         return None if lawful == Move(state, desired) else lawful
-    achieved = state in _ACHIEVED[action] and (action != "resume" or desired == "run")
+    achieved = state in _ACHIEVED[action] and (action != "resume" or desired in ("run", "preempt"))
     if achieved or desired == action:
         return None
-    raise IllegalMove(action, state, available_actions(state))
+    raise IllegalMove(action, state, available_actions(state, saved=saved))
 
 
-def after_attempt(ending: Ending, desired: DesiredState, tally: Tally, message: str | None = None) -> Next:
-    """The state that follows the end of an attempt; `message` is the child's own, if any.
+def after_attempt(
+    ending: Ending, desired: DesiredState, tally: Tally, message: str | None = None, cause: Cause | None = None
+) -> Next:
+    """The state that follows the end of an attempt; `message` says why it ended, if anyone knows.
 
     `stopped` is a child that saved and left because it was asked to. An attempt that ends `failed` here did so by the
     run's own fault (`OWN_FAULTS`); every other failure is passed as `lost`.
@@ -119,8 +147,10 @@ def after_attempt(ending: Ending, desired: DesiredState, tally: Tally, message: 
         return Next("completed", None, tally.failures, 0)
     if desired in ("cancel", "kill"):
         return Next("cancelled", None, tally.failures, tally.losses)
-    if ending == "stopped" and desired == "pause":
+    if ending in ("stopped", "preempted") and desired == "pause":
         return Next("paused", None, tally.failures, tally.losses)
+    if cause == "time_limit":
+        return Next("failed", message or "its time is used up", tally.failures, tally.losses)
     if ending == "failed":
         return _after_failure(desired, tally, message or "the job failed without saying why")
     return _after_loss(ending, desired, tally, message)

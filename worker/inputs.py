@@ -155,6 +155,7 @@ def _pretrain(session: Session, draft: _Draft) -> Job:
         dataset=_dataset(session, draft),
         run=draft.run.id,
         init=_init(session, draft, spec["init"]) if spec.get("init") else None,
+        allow_world_size_change=spec.get("allow_world_size_change", False),
     )
     return _continued(session, draft, job, spec["resume"]) if spec.get("resume") else job
 
@@ -167,7 +168,7 @@ def _continued(session: Session, draft: _Draft, job: PretrainJob, resume: dict[s
         resume=draft.need(RESUME_FILE, checkpoint.digest, f"checkpoint {checkpoint.id}"),
         resume_sha256=checkpoint.digest,
         extend=True,
-        allow_world_size_change=resume["allow_world_size_change"],
+        allow_world_size_change=job.allow_world_size_change or resume["allow_world_size_change"],
     )
 
 

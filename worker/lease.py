@@ -43,6 +43,10 @@ class Lease(threading.Thread):
         """Seconds between SIGTERM and SIGKILL of this run's job."""
         self.trouble: Trouble | None = None
         """What became of another host that works on the run."""
+        self.seconds_left: float | None = None
+        """That this attempt may take, from its claim."""
+        self.idle_seconds = settings.idle_seconds
+        """That its job may be silent."""
 
     @property
     def is_lapsed(self) -> bool:
@@ -95,3 +99,5 @@ class Lease(threading.Thread):
         self.wanted = directive.desired_state
         self.trouble = self.trouble or directive.trouble
         self.grace = self._settings.grace_seconds if directive.grace_seconds is None else directive.grace_seconds
+        self.seconds_left = directive.seconds_left
+        self.idle_seconds = self._settings.idle_seconds if directive.idle_seconds is None else directive.idle_seconds

@@ -1,7 +1,8 @@
 """When a job must go: the reasons there may be, and how long each of them leaves it to save."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 from worker.lease import Lease
 from worker.processes import is_let_go
@@ -12,6 +13,8 @@ _LOST_SECONDS = 5.0
 """A job that has lost one of its hosts cannot save; it may end by itself, and say why."""
 _FAILED_SECONDS = 30.0
 """A job whose processes failed on another host ends by itself, sooner or later."""
+_IN_NO_HURRY = frozenset({"lapsed", "idle", "time_limit"})
+"""Reasons for a job to go that nobody stands and waits for."""
 
 
 class Orders:
@@ -23,6 +26,12 @@ class Orders:
         self._saving_seconds = shutdown_seconds * SAVING_SHARE
         self._deadlines: dict[str, float] = {}
         self._dismissed = False
+        self._begun = time.monotonic()
+        self._silence: Callable[[], float] = lambda: 0.0
+
+    def listen(self, silence: Callable[[], float]) -> None:
+        """The job runs: from now on it may hang; `silence` gives the seconds it has said nothing for."""
+        self._silence = silence
 
     def dismiss(self) -> None:
         """The runner itself was asked to leave; safe in a signal handler."""
@@ -39,19 +48,37 @@ class Orders:
         A lapsed lease is no reason: once the database answers again, the attempt may still be ours to close.
         """
         self._note()
-        return min((at for reason, at in self._deadlines.items() if reason != "lapsed"), default=None)
+        return min((at for reason, at in self._deadlines.items() if reason not in _IN_NO_HURRY), default=None)
 
     @property
     def is_leaving(self) -> bool:
         """Whether the job must go though nobody wants its run to stop."""
         self._note()
-        return bool(self._deadlines.keys() & {"lapsed", "leash"})
+        return bool(self._deadlines.keys() & {"lapsed", "leash", "preempt"})
+
+    @property
+    def limit(self) -> Literal["idle", "time_limit"] | None:
+        """The limit of its own that the job has to go for, if it is one."""
+        self._note()
+        return "time_limit" if "time_limit" in self._deadlines else "idle" if "idle" in self._deadlines else None
+
+    @property
+    def is_steered(self) -> bool:
+        """Whether a person has asked something of the run."""
+        self._note()
+        return bool(self._deadlines.keys() & {"pause", "cancel", "kill", "finish"})
 
     @property
     def only_finish(self) -> bool:
-        """Whether the one thing asked is to save and complete: worth waiting until the job can do so."""
+        """Whether the one thing asked is to save and complete, which takes a job."""
         self._note()
         return self._deadlines.keys() == {"finish"}
+
+    @property
+    def only_save(self) -> bool:
+        """Whether saving is the point of asking it to go: worth waiting until the job can do so."""
+        self._note()
+        return self._deadlines.keys() <= {"finish", "preempt", "time_limit"}
 
     def _note(self) -> None:
         for reason, seconds in self._reasons():
@@ -68,6 +95,10 @@ class Orders:
         elif lease.trouble is not None:
             patience = {"lost": _LOST_SECONDS, "failed": _FAILED_SECONDS, "left": lease.grace}
             yield "trouble", min(lease.grace, patience[lease.trouble.kind])
+        if lease.seconds_left is not None and time.monotonic() - self._begun >= lease.seconds_left:
+            yield "time_limit", lease.grace
+        if self._silence() >= lease.idle_seconds:
+            yield "idle", lease.grace
         if lease.is_lapsed:
             yield "lapsed", lease.grace
         if self._dismissed or is_let_go(self._leash):

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from control.db.session import read_only, unit_of_work
 from control.jobs import relay, wake
-from control.records import audit, claims, deliveries, idempotency, leaders, leases, outbox, shares, workers
+from control.records import audit, claims, deliveries, idempotency, leaders, leases, outbox, preemption, shares, workers
 from control.records.leases import Outcome
 from control.records.runs import Queue
 from control.records.workers import NewWorker
@@ -172,8 +172,11 @@ class Upkeep(threading.Thread):
         with unit_of_work(self._engine) as session:
             self._leads = leaders.lead(session, DUTY, self._shared.identity().id)
             reaped = self._take_back(session) if self._leads else []
+            asked = preemption.arrange(session, self._patience()) if self._leads else []
         for run_id in reaped:
             _log.warning("%s was taken back: its lease had ended", run_id)
+        for run_id in asked:
+            _log.info("%s was asked to make room", run_id)
         if self._leads:
             relay(self._engine, self._celery)
 
@@ -217,6 +220,11 @@ class Upkeep(threading.Thread):
                 trim(folder)
                 if is_old(folder):
                     discard(folder)
+
+    def _patience(self) -> float:
+        """Seconds that saving, closing, and the next claim may take together."""
+        settings = self._settings
+        return settings.grace_seconds + settings.lease_seconds + settings.self_poll_seconds
 
     def _gpus(self) -> list[Gpu]:
         return visible(discover(), self._visible_devices)

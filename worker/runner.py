@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 from control.bus import run_topic
@@ -22,7 +21,7 @@ from control.records.leases import Outcome
 from control.records.shares import Meeting
 from control.settings import load_settings
 from detco_core.contract.errors import DetcoError
-from detco_core.contract.events import Failed, Finished, Stopped
+from detco_core.contract.jobs import EVENTS_FILE
 from worker.addresses import free_endpoint, interface_environment, own_address
 from worker.attempts import discard, open_folder
 from worker.background import in_background
@@ -31,11 +30,14 @@ from worker.holds import hold_of
 from worker.inputs import Prepared, prepare
 from worker.launch import LOG_FILE, Command, Post, job_command, job_environment, launch, log_tail
 from worker.lease import Lease
+from worker.oom import oom_kills
 from worker.orders import Orders
 from worker.outages import DATABASE_AWAY, RETRY_SECONDS
 from worker.processes import Leash, Mark, ask_to_leave, become_subreaper, clean_up, end
 from worker.services import Services, open_services
+from worker.silence import Silence
 from worker.sink import Feed, Sink
+from worker.verdicts import End, verdict
 
 EXIT_CLOSED = 0
 """The attempt is closed, or is another's by now."""
@@ -63,6 +65,7 @@ class Runner:
         self._sink = Sink(services.engine, services.store, services.bus, mark, folder)
         self._feed = Feed(self._sink)
         self._post: Post | None = None
+        self._asked = False
         self.orders = Orders(self._lease, leash, services.settings.shutdown_seconds)
 
     def run(self) -> int:
@@ -73,10 +76,23 @@ class Runner:
         except DetcoError as error:
             return self._close(Outcome(kind="failed", error_kind="user", message=str(error)))
         if prepared is None:
-            return self._close(self._outcome(None))
+            return self._close(self._judge(End(began=False)))
+        killed_before = oom_kills()
         exit_code = self._work(prepared)
+        oom_killed = oom_kills() > killed_before
         all_taken = self._take_the_rest()
-        return self._close(self._outcome(exit_code, all_taken))
+        end_of_it = End(
+            exit_code=exit_code,
+            began=not self._asked or self._sink.last_seq > 0,
+            all_taken=all_taken,
+            oom_killed=oom_killed,
+            fault=self._feed.fault,
+            log_tail=log_tail(self._folder),
+        )
+        return self._close(self._judge(end_of_it))
+
+    def _judge(self, end_of_it: End) -> Outcome:
+        return verdict(self._sink, self.orders, end_of_it, self._lease.trouble)
 
     def _prepare(self) -> Prepared | None:
         """Fill the folder; None when the job is not to start any more."""
@@ -114,6 +130,7 @@ class Runner:
         job = launch(self._command(prepared.verb, prepared.processes, self._post), self._folder, environment, leash)
         self._lease.announce()
         self._feed.start()
+        self.orders.listen(Silence(self._folder / EVENTS_FILE).seconds)
         try:
             self._supervise(job, launcher=prepared.processes * prepared.nodes > 1)
         finally:
@@ -122,7 +139,6 @@ class Runner:
         return job.returncode
 
     def _supervise(self, job: "subprocess.Popen[bytes]", *, launcher: bool) -> None:
-        asked = False
         while _is_running(job):
             deadline = self.orders.deadline()
             if self._feed.fault is not None or (deadline is not None and time.monotonic() >= deadline):
@@ -131,10 +147,10 @@ class Runner:
             if deadline is None:
                 continue
             # Asked before it can listen, it would die of SIGTERM with nothing saved.
-            can_listen = self._sink.last_seq > 0 or not self.orders.only_finish
-            if not asked and can_listen:
+            can_listen = self._sink.last_seq > 0 or not self.orders.only_save
+            if not self._asked and can_listen:
                 ask_to_leave(job, launcher=launcher)
-                asked = True
+                self._asked = True
 
     def _take_the_rest(self) -> bool:
         """Wait until everything the job said and named is in tables and store; False when there is no time for it."""
@@ -147,33 +163,6 @@ class Runner:
     def _is_out_of_time(self) -> bool:
         patience = self.orders.patience()
         return patience is not None and time.monotonic() > patience + _CLOSING_SECONDS
-
-    def _outcome(self, exit_code: int | None, all_taken: bool = True) -> Outcome:
-        """What the end of the job means; a job that ended without a last event is lost, unless it had to go."""
-        outcome = partial(Outcome, exit_code=exit_code, log_tail=log_tail(self._folder))
-        ending, wanted = self._sink.ending, self._lease.wanted
-        if isinstance(ending, Failed):
-            return outcome(kind="failed", error_kind=ending.kind, message=ending.message)
-        if isinstance(ending, Finished) and exit_code == 0 and all_taken and not self._sink.damaged:
-            return outcome(kind="completed")
-        has_saved = isinstance(ending, Stopped) and all_taken
-        if (has_saved and wanted != "run") or (exit_code is None and wanted in ("pause", "cancel", "kill")):
-            return outcome(kind="stopped")
-        if (trouble := self._lease.trouble) is not None and not has_saved:
-            return outcome(kind="preempted" if trouble.kind == "left" else "lost", message=trouble.message)
-        if has_saved or self.orders.is_leaving:
-            return outcome(kind="preempted", message="it had to leave its worker")
-        return outcome(kind="lost", message=self._why_lost(exit_code))
-
-    def _why_lost(self, exit_code: int | None) -> str:
-        if self._feed.fault is not None:
-            return f"what the job said cannot be kept: {self._feed.fault}"
-        if self._sink.damaged:
-            return self._sink.damaged[0]
-        if exit_code is None:
-            return "the job's process could not be ended"
-        how = f"by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"with exit code {exit_code}"
-        return f"the job's process ended {how}" + ("" if self._sink.ending else " without a last event")
 
     def _close(self, outcome: Outcome) -> int:
         while not (self._lease.is_stale or self._sink.is_stale):

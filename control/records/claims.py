@@ -10,13 +10,16 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, SQLColumnExpression, exists, func, literal, or_, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, func, or_, select, update
+from sqlalchemy.orm import Session
 
-from control.db.models import Attempt, DatasetVersion, Run, RunDependency, Slot, Worker
+from control.db.models import Attempt, DatasetVersion, Run, Slot, Worker
 from control.db.session import database_time
+from control.records import quotas
+from control.records.eligibility import MOST_URGENT, ready
 from control.records.gangs import found, gather
 from control.records.moves import announce
+from control.records.reservations import leaves_room
 from control.records.runs import Queue
 from control.records.slots import free_slots
 from control.records.workers import Purpose, WorkerIdentity
@@ -50,9 +53,9 @@ class Claim:
 def claim(session: Session, worker: WorkerIdentity, queue: Queue, lease_seconds: float = 60.0) -> Claim | None:
     """Take the most urgent, then oldest eligible run of `queue`; None when there is none.
 
-    Eligible: queued, not backing off, data set ready, what is read in place under a root the worker reads, dependencies
-    completed, and enough free slots on the host, or on as many hosts as it has nodes. One that cannot be placed holds
-    up none behind it.
+    Eligible: `eligibility.ready`, what is read in place under a root the worker reads, and enough free slots on the
+    host, or on as many hosts as it has nodes. One that cannot be placed holds up none behind it, except where others
+    were asked to make room for it.
     """
     registered = session.get(Worker, worker.id)
     if registered is None or registered.state != "active":
@@ -82,12 +85,14 @@ def _best(
 ) -> tuple[Run, list[Sequence[Slot]]] | None:
     """The best run that can be placed now, and the slots of each of its nodes; `take` locks them all."""
     purpose = PURPOSES[queue]
-    candidates = _candidates(worker, queue, now, free_slots(session, worker.host, purpose))
+    candidates = _candidates(session, worker, queue, now, free_slots(session, worker.host, purpose))
     if take:
         candidates = candidates.with_for_update(of=Run, skip_locked=True).execution_options(populate_existing=True)
     passed_over: list[str] = []
     while (run := session.scalars(candidates.where(Run.id.not_in(passed_over))).first()) is not None:
-        slots = gather(session, run, worker.host, purpose, take=take)
+        # Another worker may have used up the quota of its token since.
+        allowed = not take or quotas.confirm(session, run)
+        slots = gather(session, run, worker.host, purpose, take=take) if allowed else None
         if slots is not None:
             return run, slots
         passed_over.append(run.id)
@@ -98,28 +103,26 @@ def _best(
     return None
 
 
-def _candidates(worker: Worker, queue: Queue, now: datetime, free: int) -> Select[Run]:
-    before = aliased(Run)
-    unfinished = (
-        select(literal(1))
-        .select_from(RunDependency)
-        .join(before, before.id == RunDependency.after_id)
-        .where(RunDependency.run_id == Run.id, before.state != "completed")
+def reaches(worker: Worker) -> tuple[ColumnElement[bool], ...]:
+    """Conditions on `Run`, joined to its `DatasetVersion`: what it reads in place lies under a root of the worker."""
+    return (
+        or_(Run.dataset_version_id.is_(None), *(_under(root, DatasetVersion.root) for root in worker.roots)),
+        or_(Run.kind != "import", *(_under(root, Run.spec["path"].as_string()) for root in worker.roots)),
     )
+
+
+def _candidates(session: Session, worker: Worker, queue: Queue, now: datetime, free: int) -> Select[Run]:
     return (
         select(Run)
         .outerjoin(DatasetVersion, DatasetVersion.id == Run.dataset_version_id)
         .where(
-            Run.state == "queued",
             Run.queue == queue,
             Run.slots_wanted <= free * Run.nodes,
-            or_(Run.not_before.is_(None), Run.not_before <= now),
-            or_(Run.dataset_version_id.is_(None), Run.kind == "check", DatasetVersion.state == "ready"),
-            or_(Run.dataset_version_id.is_(None), *(_under(root, DatasetVersion.root) for root in worker.roots)),
-            or_(Run.kind != "import", *(_under(root, Run.spec["path"].as_string()) for root in worker.roots)),
-            ~exists(unfinished),
+            *ready(now),
+            *reaches(worker),
+            *leaves_room(session, worker.host, queue, now, free),
         )
-        .order_by(Run.priority.desc(), Run.id)
+        .order_by(*MOST_URGENT)
         .limit(1)
     )
 
@@ -137,6 +140,7 @@ def _take(
     run.attempt += 1
     run.state, run.reason, run.not_before = "starting", None, None
     run.lease_owner, run.lease_host, run.lease_expires_at = worker.id, worker.host, now + lease
+    run.reserved_host = run.reserved_until = None
     for slot in chain(*nodes):
         slot.run_id, slot.fence, slot.leased_at = run.id, run.fence, now
     if run.nodes > 1:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from control.db.models import Artifact, Checkpoint, Run, RunEvent
@@ -93,15 +93,22 @@ def _keep_checkpoint(session: Session, run: Run, saved: CheckpointSaved) -> None
     checkpoint = session.scalar(select(Checkpoint).where(*same))
     is_new = checkpoint is None
     if checkpoint is None:
+        if saved.step > _furthest(session, run):
+            run.losses = 0  # saved once more where it already was, it has not come on
         checkpoint = Checkpoint(run_id=run.id, fence=run.fence, step=saved.step, created_by=run.created_by)
         session.add(checkpoint)
     run.stored_bytes += saved.bytes - (checkpoint.bytes or 0)
     checkpoint.epoch, checkpoint.bytes = saved.epoch, saved.bytes
     checkpoint.digest, checkpoint.key = prefixed(saved.sha256), key_of(saved.sha256)
-    run.losses = 0
     monitors.note_checkpoint(session, run, checkpoint)
     if is_new:
         notices.tell_checkpoint(session, run, checkpoint)
+
+
+def _furthest(session: Session, run: Run) -> int:
+    """The step of the run's furthest checkpoint by now; -1 when it has none."""
+    furthest = session.scalar(select(func.max(Checkpoint.step)).where(Checkpoint.run_id == run.id))
+    return -1 if furthest is None else furthest
 
 
 def _keep_artifact(session: Session, run: Run, saved: ArtifactSaved) -> None:

@@ -5,7 +5,7 @@ Promised: at-least-once start, at most one writer, exactly one terminal state.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ from control.records import monitors, outbox
 from control.records.gangs import Trouble, disband, trouble
 from control.records.history import get_attempt
 from control.records.moves import announce, enter, lock
-from control.states import HELD, OWN_FAULTS, DesiredState, Ending, Tally, after_attempt
+from control.states import HELD, OWN_FAULTS, Cause, DesiredState, Ending, Tally, after_attempt
 from detco_core.contract.errors import ErrorKind
 
 
@@ -31,6 +31,10 @@ class Directive:
     """Of this run, between SIGTERM and SIGKILL; None: the service's setting."""
     trouble: Trouble | None = None
     """What became of another host that works on it."""
+    seconds_left: float | None = None
+    """That this attempt may take, from its claim; None: as long as it needs."""
+    idle_seconds: float | None = None
+    """That its job may be silent; None: the service's setting."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,9 +47,15 @@ class Outcome:
 
     kind: Ending
     error_kind: ErrorKind | None = None
+    cause: Cause | None = None
+    """Where the runner knows better than the kind tells."""
     message: str | None = None
     exit_code: int | None = None
+    signal: str | None = None
+    """That the process died of, e.g. `SIGKILL`."""
     log_tail: str | None = None
+    began: bool = True
+    """False: it was stopped before its job ran, so there was nothing it could save."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,7 +140,10 @@ def lock_held(session: Session, run_id: str, fence: int) -> Run | None:
     return run if run is not None and run.fence == fence and run.state in HELD else None
 
 
-_WANTED = (Run.id, Run.fence, Run.nodes, Run.desired_state, Run.grace_seconds)
+_WANTED = (
+    *(Run.id, Run.fence, Run.nodes, Run.desired_state),
+    *(Run.grace_seconds, Run.max_seconds, Run.worked_seconds, Run.idle_seconds),
+)
 
 
 def _held(run_id: str, fence: int) -> tuple[ColumnElement[bool], ...]:
@@ -141,20 +154,26 @@ def _directive(session: Session, row: Any) -> Directive | None:
     if row is None:
         return None
     found = trouble(session, row.id, row.fence) if row.nodes > 1 else None
-    return Directive(row.desired_state, row.grace_seconds, found)
+    left = None if row.max_seconds is None else row.max_seconds - row.worked_seconds
+    return Directive(row.desired_state, row.grace_seconds, found, left, row.idle_seconds)
 
 
 def _end(session: Session, run: Run, outcome: Outcome, now: datetime) -> None:
     ending = _ending(outcome, run.desired_state)
     attempt = get_attempt(session, run.id, run.fence)
-    _record(attempt, ending, outcome, now)
-    run.gpu_seconds += attempt.gpus * (now - attempt.created_at).total_seconds()
+    # Who asked it to make room said why at once; its runner knows only that it was asked.
+    message = run.reason if ending == "preempted" and run.desired_state == "preempt" else outcome.message
+    cause = _cause(outcome, ending)
+    _record(attempt, ending, cause, replace(outcome, message=message), now)
+    worked = (now - attempt.created_at).total_seconds()
+    run.gpu_seconds += attempt.gpus * worked
+    run.worked_seconds += worked
     _free(session, run, disband(session, run, ending, now))
-    following = after_attempt(
-        ending, run.desired_state, Tally(run.failures, run.max_attempts, run.losses), outcome.message
-    )
+    tally = Tally(run.failures, run.max_attempts, run.losses)
+    following = after_attempt(ending, run.desired_state, tally, message, cause)
     run.failures, run.losses = following.failures, following.losses
     run.not_before = now + timedelta(seconds=following.back_off) if following.back_off else None
+    run.desired_state = "run" if run.desired_state == "preempt" else run.desired_state
     enter(session, run, following.state, following.reason, f"worker:{attempt.host}")
     if following.state == "completed":
         monitors.note_end(session, run)
@@ -164,15 +183,23 @@ def _end(session: Session, run: Run, outcome: Outcome, now: datetime) -> None:
 def _ending(outcome: Outcome, desired: DesiredState) -> Ending:
     if outcome.kind == "failed" and outcome.error_kind not in OWN_FAULTS:
         return "lost"
-    if outcome.kind == "stopped" and desired == "run":
-        return "preempted"
+    if outcome.kind == "stopped" and (desired in ("run", "preempt") or (desired == "finish" and not outcome.began)):
+        return "stopped" if outcome.cause == "time_limit" else "preempted"
     return outcome.kind
 
 
-def _record(attempt: Attempt, ending: Ending, outcome: Outcome, now: datetime) -> None:
-    attempt.state, attempt.ended_at = ending, now
+def _cause(outcome: Outcome, ending: Ending) -> Cause | None:
+    if outcome.cause is not None or ending in ("completed", "stopped"):
+        return outcome.cause
+    if ending == "preempted":
+        return "preempted"
+    return outcome.error_kind or ("crashed" if outcome.kind == "failed" else "worker_lost")
+
+
+def _record(attempt: Attempt, ending: Ending, cause: Cause | None, outcome: Outcome, now: datetime) -> None:
+    attempt.state, attempt.ended_at, attempt.cause = ending, now, cause
     attempt.error_kind, attempt.reason = outcome.error_kind, outcome.message
-    attempt.exit_code, attempt.log_tail = outcome.exit_code, outcome.log_tail
+    attempt.exit_code, attempt.signal, attempt.log_tail = outcome.exit_code, outcome.signal, outcome.log_tail
 
 
 def _free(session: Session, run: Run, busy: Collection[str]) -> None:

@@ -24,15 +24,10 @@ def lock(session: Session, run_id: str) -> Run | None:
 
 def enter(session: Session, run: Run, state: State, reason: str | None, actor: str) -> None:
     """Change the state, say so in the run's events, and see to wake-ups, results and dependants."""
-    run.state, run.reason = state, reason
-    announce(session, run, actor)
-    if state == "queued":
-        _call_for_work(session, run)
-    elif state in TERMINAL:
-        run.finished_at = database_time(session)
-        results.settle(session, run)
-        notices.tell_result(session, run)
-        _release(session, run)
+    _enter(session, run, state, reason, actor)
+    ended = [run] if state in TERMINAL else []
+    while ended:  # not by recursion: who comes after whom may be a long chain
+        ended += _release(session, ended.pop())
 
 
 def announce(session: Session, run: Run, actor: str) -> None:
@@ -48,6 +43,17 @@ def announce(session: Session, run: Run, actor: str) -> None:
     notices.tell_state(session, run)
 
 
+def _enter(session: Session, run: Run, state: State, reason: str | None, actor: str) -> None:
+    run.state, run.reason = state, reason
+    announce(session, run, actor)
+    if state == "queued":
+        _call_for_work(session, run)
+    elif state in TERMINAL:
+        run.finished_at = database_time(session)
+        results.settle(session, run)
+        notices.tell_result(session, run)
+
+
 def _call_for_work(session: Session, run: Run) -> None:
     now = database_time(session)
     run.kicked_at = now
@@ -55,14 +61,21 @@ def _call_for_work(session: Session, run: Run) -> None:
     outbox.owe(session, run.queue, delay)
 
 
-def _release(session: Session, ended: Run) -> None:
-    """Wake the queues of runs that waited for `ended`; fail those that wait for something that will never come."""
+def _release(session: Session, ended: Run) -> list[Run]:
+    """Wake the queues of runs that waited for `ended`; end those that wait for something that will never come.
+
+    These are returned. They end as what they waited for did: cancelled with it, or failed.
+    """
+    with_it: list[Run] = []
     for waiting in session.scalars(_waiting_for(ended).with_for_update()).all():
         reason = _never(session, ended, waiting)
         if reason is None:
             outbox.owe(session, waiting.queue)
-        elif waiting.state not in TERMINAL:
-            enter(session, waiting, "failed", reason, SERVICE)
+        else:
+            waiting.desired_state = "cancel" if ended.state == "cancelled" else waiting.desired_state
+            _enter(session, waiting, "cancelled" if ended.state == "cancelled" else "failed", reason, SERVICE)
+            with_it.append(waiting)
+    return with_it
 
 
 def _waiting_for(ended: Run) -> Select[Run]:

@@ -1,6 +1,5 @@
 """Submitting runs, finding them, and asking something of them."""
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,9 +8,12 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from control.db.models import DatasetVersion, Run, RunDependency
-from control.errors import InvalidRequest, NotFound, NotReady
+from control.errors import NotFound, NotReady
+from control.records.bounds import check_labels, check_priority
+from control.records.history import get_attempt, newest_checkpoint
 from control.records.moves import announce, enter, lock
 from control.records.paging import Listing, Page, paginate
+from control.records.quotas import admit
 from control.states import HELD, TERMINAL, Action, move
 from detco_core.contract.reader import digest
 
@@ -21,7 +23,6 @@ Queue = Literal["gpu", "cpu"]
 QUEUES: dict[Kind, Queue] = {"pretrain": "gpu", "evaluate": "cpu", "export": "cpu", "check": "cpu", "import": "cpu"}
 NOUNS = {"pretrain": "run", "evaluate": "evaluation", "export": "export", "check": "scan", "import": "import"}
 """What people call a run of each kind."""
-_LABEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,20 +50,34 @@ class NewRun:
     forked_from: str | None = None
     """The run whose checkpoint this one goes on from."""
     grace_seconds: float | None = None
+    token_id: str | None = None
+    """Whose quota it counts against; None: nobody's."""
+    preemptible: bool = True
+    """Whether a training run may be asked to make room for a more urgent one."""
+    preempt: bool = False
+    """Whether less urgent ones are asked to make room for it."""
+    max_seconds: float | None = None
+    """Workers may work on it this long, all attempts together; then it is saved and ends as failed."""
+    idle_seconds: float | None = None
+    """Its job may be silent this long; None: the service's setting."""
 
 
 def create_run(session: Session, new: NewRun) -> Run:
     """Write a queued run, its first event and its wake-up.
 
     Raises:
-        InvalidRequest: a label key that is not one.
+        InvalidRequest: a label key that is not one, a priority out of range.
+        QuotaExceeded: its token may have no more jobs waiting, or not that many slots.
         NotFound: a data set version or a run in `after` does not exist.
         NotReady: the data set's scan failed, or a run in `after` has already ended without completing.
     """
-    _check_labels(new.labels)
+    check_labels(new.labels)
+    check_priority(new.priority)
     version = _dataset_version(session, new.dataset_version_id) if new.kind != "check" else None
     for run_id in new.after:
         _check_dependency(session, run_id)
+    slots = max(1, new.gpus) * new.nodes if QUEUES[new.kind] == "gpu" else 1
+    admit(session, new.token_id, slots if QUEUES[new.kind] == "gpu" else 0)
     run = Run(
         kind=new.kind,
         queue=QUEUES[new.kind],
@@ -76,10 +91,15 @@ def create_run(session: Session, new: NewRun) -> Run:
         dataset_version_id=new.dataset_version_id,
         dataset=version.ref if version else None,
         forked_from=new.forked_from,
-        slots_wanted=max(1, new.gpus) * new.nodes if QUEUES[new.kind] == "gpu" else 1,
+        slots_wanted=slots,
         nodes=new.nodes,
         max_attempts=new.max_attempts,
         grace_seconds=new.grace_seconds,
+        token_id=new.token_id,
+        preemptible=new.preemptible,
+        preempt=new.preempt,
+        max_seconds=new.max_seconds,
+        idle_seconds=new.idle_seconds,
         desired_state="run",
         attempt=0,
         fence=0,
@@ -133,18 +153,27 @@ def request_action(session: Session, run: Run, action: Action, actor: str) -> Ru
     held = lock(session, run.id)
     if held is None:
         raise NotFound("run", run.id)
-    lawful = move(held.state, held.desired_state, action)
+    lawful = move(held.state, held.desired_state, action, saved=is_saved(session, held))
     if lawful is None:
         return held
     held.desired_state = lawful.desired
     held.not_before = None if action == "resume" else held.not_before
     if lawful.state in HELD:
-        held.state = lawful.state
+        # Taken back before its job ran: it is starting still.
+        began = lawful.state != "running" or get_attempt(session, held.id, held.fence).started_at is not None
+        held.state = lawful.state if began else "starting"
         announce(session, held, actor)
     else:
         enter(session, held, lawful.state, f"{action} by {actor}" if lawful.state in TERMINAL else None, actor)
     session.flush()
     return held
+
+
+def is_saved(session: Session, run: Run) -> bool:
+    """Whether nobody works on the run and it has a checkpoint: it could be called finished as it is."""
+    return (
+        run.kind == "pretrain" and run.state in ("queued", "paused") and newest_checkpoint(session, run.id) is not None
+    )
 
 
 def _dataset_version(session: Session, version_id: str | None) -> DatasetVersion | None:
@@ -167,14 +196,8 @@ def _check_dependency(session: Session, run_id: str) -> None:
         raise NotReady(f"run {run_id} ended {before.state}: nothing can come after it")
 
 
-def _check_labels(labels: Mapping[str, str]) -> None:
-    for key in labels:
-        if not _LABEL_KEY.fullmatch(key):
-            raise InvalidRequest(f"labels.{key}", "a label key is 1 to 63 letters, digits, '.', '_', '/' or '-'")
-
-
 def _has_label(label: str) -> ColumnElement[bool]:
     key, equals, value = label.partition("=")
-    _check_labels({key: value})
+    check_labels({key: value})
     stored: ColumnElement[str | None] = Run.labels[key].as_string()
     return stored == value if equals else stored.is_not(None)

@@ -1,6 +1,9 @@
-"""Why a queued run waits, and how many are before it."""
+"""Why a queued run waits, in a word for machines and a sentence for people, and how many come before it."""
 
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal
 
 from sqlalchemy import func, select
@@ -8,7 +11,9 @@ from sqlalchemy.orm import Session
 
 from control.db.models import DatasetVersion, Run, RunDependency, Slot, Worker
 from control.db.session import database_time
+from control.records import quotas
 from control.records.claims import PURPOSES
+from control.records.eligibility import ready
 from control.records.gangs import sees
 from control.records.workers import ALIVE_SECONDS
 
@@ -17,66 +22,139 @@ WaitingReason = Literal[
     "weights_checking",
     "dataset_scanning",
     "backing_off",
+    "quota",
     "no_worker",
     "dataset_out_of_reach",
     "weights_out_of_reach",
     "too_few_slots",
     "slots_set_aside",
+    "making_room",
     "no_free_slot",
     "wake_up",
 ]
+_NAMED = 5
+"""Runs named in one sentence; the others are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """What keeps a queued run from being claimed."""
+
+    reason: WaitingReason
+    detail: str
+    """A sentence that names it."""
 
 
 def queue_position(session: Session, run: Run) -> int | None:
-    """1 for the run that is next in its queue; None when it is not queued."""
+    """1 when no other would be taken before it; None when it is not queued.
+
+    Those that are more urgent or older but wait for something other than a place, such as a scan, are not before it.
+    """
     if run.state != "queued":
         return None
     ahead = (Run.priority > run.priority) | ((Run.priority == run.priority) & (Run.id < run.id))
-    query = select(func.count()).select_from(Run).where(Run.queue == run.queue, Run.state == "queued", ahead)
+    query = select(func.count()).select_from(Run).where(Run.queue == run.queue, ahead, *ready())
     return 1 + (session.scalar(query) or 0)
 
 
-def waiting_reason(session: Session, run: Run) -> WaitingReason | None:
+def why(session: Session, run: Run) -> Why | None:
     """The first thing that keeps a queued run from being claimed; `wake_up`: nothing but a worker's next look."""
     if run.state != "queued":
         return None
-    if unfinished := _unfinished_dependencies(session, run):
-        return "weights_checking" if unfinished == {"import"} else "after"
-    version = session.get(DatasetVersion, run.dataset_version_id) if run.dataset_version_id else None
-    if version is not None and run.kind != "check" and version.state != "ready":
-        return "dataset_scanning"
     now = database_time(session)
+    found = next(_not_ready(session, run, now), None)
+    return found or _without_place(session, run, now)
+
+
+def _not_ready(session: Session, run: Run, now: datetime) -> Iterator[Why]:
+    """What would keep it waiting though there were any number of places, the first thing first."""
+    before = select(Run).join(RunDependency, RunDependency.after_id == Run.id).order_by(Run.id)
+    unfinished = session.scalars(before.where(RunDependency.run_id == run.id, Run.state != "completed")).all()
+    if unfinished:
+        yield _after(unfinished)
+    if run.dataset_version_id is not None and run.kind != "check":
+        version = session.get_one(DatasetVersion, run.dataset_version_id)
+        if version.state != "ready":
+            yield Why("dataset_scanning", f"data set {version.ref} is being scanned{_progress(session, version)}")
     if run.not_before is not None and run.not_before > now:
-        return "backing_off"
+        seconds = (run.not_before - now).total_seconds()
+        yield Why("backing_off", f"it is tried again in {seconds:.0f} s: {run.reason or 'its last attempt was lost'}")
+    if (exceeded := quotas.over(session, run)) is not None:
+        yield Why("quota", exceeded)
+
+
+def _after(unfinished: Sequence[Run]) -> Why:
+    names = _listed([f"{one.id} ({one.state})" for one in unfinished])
+    if {one.kind for one in unfinished} == {"import"}:
+        return Why("weights_checking", f"weights are being checked by {names}")
+    return Why("after", f"it comes after {names}")
+
+
+def _progress(session: Session, version: DatasetVersion) -> str:
+    scan = select(Run).where(Run.kind == "check", Run.dataset_version_id == version.id).order_by(Run.id.desc())
+    run = session.scalars(scan.limit(1)).first()
+    if run is None:
+        return ""
+    done = run.progress or {}
+    share = f", {100 * done['step'] // done['steps']} % done" if done.get("steps") else ""
+    return f" by {run.id} ({run.state}{share})"
+
+
+def _without_place(session: Session, run: Run, now: datetime) -> Why:
     alive = Worker.seen_at > now - timedelta(seconds=ALIVE_SECONDS)
-    workers = list(session.scalars(select(Worker).where(Worker.state == "active", alive)))
-    if not workers:
-        return "no_worker"
-    place = version.root if version is not None else run.spec["path"] if run.kind == "import" else None
-    able = [worker for worker in workers if place is None or sees(worker.roots, place)]
+    workers = list(session.scalars(select(Worker).where(Worker.state != "gone", alive)))
+    active = [worker for worker in workers if worker.state == "active"]
+    if not active:
+        leaving = f"; {len(workers)} are leaving and take nothing new" if workers else ""
+        return Why("no_worker", f"no worker was heard of in the last {ALIVE_SECONDS:.0f} s{leaving}: start one")
+    able = [worker for worker in active if (place := _place(session, run)) is None or sees(worker.roots, place)]
     if not able:
-        return "dataset_out_of_reach" if version is not None else "weights_out_of_reach"
-    return _short_of_slots(session, run, {worker.host for worker in able}) or "wake_up"
+        reason: WaitingReason = "dataset_out_of_reach" if run.dataset_version_id is not None else "weights_out_of_reach"
+        return Why(reason, f"none of the {len(active)} workers reads {_place(session, run)}: start one that does")
+    return _without_slots(session, run, sorted({worker.host for worker in able}))
 
 
-def _short_of_slots(session: Session, run: Run, hosts: set[str]) -> WaitingReason | None:
-    """too_few_slots: no host, or not as many hosts as it has nodes, will ever have enough of them."""
-    each = run.slots_wanted // run.nodes
-    query = select(Slot).where(Slot.purpose == PURPOSES[run.queue], Slot.host.in_(hosts))
-    slots = list(session.scalars(query))
+def _place(session: Session, run: Run) -> str | None:
+    """What must be readable where it runs."""
+    if run.dataset_version_id is not None:
+        return session.get_one(DatasetVersion, run.dataset_version_id).root
+    path: str | None = run.spec["path"] if run.kind == "import" else None
+    return path
 
-    def suffice(given: list[Slot]) -> bool:
-        return sum(sum(slot.host == host for slot in given) >= each for host in hosts) >= run.nodes
 
+def _without_slots(session: Session, run: Run, hosts: Sequence[str]) -> Why:
+    of_this_kind = (Slot.host.in_(hosts), Slot.purpose == PURPOSES[run.queue])
+    slots = list(session.scalars(select(Slot).where(*of_this_kind).order_by(Slot.host, Slot.uuid)))
     usable = [slot for slot in slots if slot.set_aside is None]
-    if not suffice(slots):
-        return "too_few_slots"
-    if not suffice(usable):
-        return "slots_set_aside"
-    return None if suffice([slot for slot in usable if slot.run_id is None]) else "no_free_slot"
+    free = [slot for slot in usable if slot.run_id is None]
+    wanted, most = _wanted(run), partial(_most, hosts=hosts, nodes=run.nodes)
+    each = run.slots_wanted // run.nodes
+    if most(slots) < each:
+        return Why("too_few_slots", f"{wanted}, and in reach are only {most(slots)}, busy or free")
+    if most(usable) < each:
+        reasons = sorted({f"{slot.uuid} of {slot.host}: {slot.set_aside}" for slot in slots if slot.set_aside})
+        return Why("slots_set_aside", f"{wanted}, and {most(usable)} can be used; {_listed(reasons)}")
+    if most(free) >= each:
+        return Why("wake_up", "a worker takes it at its next look")
+    holders = sorted({slot.run_id for slot in slots if slot.run_id is not None})
+    if run.reserved_host is not None:
+        leaving = session.scalars(select(Run.id).where(Run.id.in_(holders), Run.desired_state == "preempt")).all()
+        if leaving:
+            return Why("making_room", f"{_listed(sorted(leaving))} saves and makes room on {run.reserved_host}")
+    return Why("no_free_slot", f"{wanted}, and {most(free)} are free; the others are held by {_listed(holders)}")
 
 
-def _unfinished_dependencies(session: Session, run: Run) -> set[str]:
-    """The kinds of what it waits for."""
-    before = select(Run.kind).distinct().join(RunDependency, RunDependency.after_id == Run.id)
-    return set(session.scalars(before.where(RunDependency.run_id == run.id, Run.state != "completed")))
+def _wanted(run: Run) -> str:
+    slots = f"{run.slots_wanted // run.nodes} {'training' if run.queue == 'gpu' else 'light'} slots"
+    return f"it needs {slots} on {'one host' if run.nodes == 1 else f'each of {run.nodes} hosts'}"
+
+
+def _most(slots: Sequence[Slot], hosts: Sequence[str], nodes: int) -> int:
+    """How many of these slots each of the `nodes` hosts that have the most of them has at least."""
+    counts = sorted((sum(slot.host == host for slot in slots) for host in hosts), reverse=True)
+    return counts[nodes - 1] if len(counts) >= nodes else 0
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -9,8 +9,8 @@ from control.records import datasets, metrics
 from control.records.aliases import list_aliases
 from control.records.history import newest_warnings
 from control.records.plans import Plan
-from control.records.runs import get_run
-from control.records.waiting import queue_position, waiting_reason
+from control.records.runs import get_run, is_saved
+from control.records.waiting import queue_position, why
 from detco_core.contract.reader import digest
 from server.http.schemas.datasets import DatasetView, dataset_view
 from server.http.schemas.evaluations import EvaluationView, evaluation_view
@@ -21,7 +21,13 @@ from server.http.schemas.runs import PlanView, RunView, run_view
 
 def waiting_of(session: Session, run: Run) -> Waiting:
     """Where a queued job stands."""
-    return Waiting(queue_position=queue_position(session, run), waiting_reason=waiting_reason(session, run))
+    found = why(session, run)
+    return Waiting(
+        queue_position=queue_position(session, run),
+        waiting_reason=found.reason if found else None,
+        waiting_detail=found.detail if found else None,
+        saved=is_saved(session, run),
+    )
 
 
 def shown_run(session: Session, run: Run) -> RunView:

@@ -4,7 +4,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import BigInteger, Float, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, UniqueConstraint, false, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control.db.base import Base, BigId, Made, Words
@@ -19,6 +19,7 @@ class Run(Made, Base):
     __table_args__ = (
         Index("ix_runs_queue_state_priority_id", "queue", "state", "priority", "id"),
         Index("ix_runs_lease", "state", "lease_expires_at"),
+        Index("ix_runs_token_id_state", "token_id", "state"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=partial(new_id, "run"))
@@ -47,6 +48,16 @@ class Run(Made, Base):
     max_attempts: Mapped[int] = mapped_column(default=3)
     grace_seconds: Mapped[float | None] = mapped_column(Float)
     """Of this run, between SIGTERM and SIGKILL; None: the service's setting."""
+    token_id: Mapped[str | None]
+    """The token whose quota it counts against; None: nobody's."""
+    preemptible: Mapped[bool] = mapped_column(default=True, server_default=true())
+    """Whether it may be asked to save and make room for a more urgent run that wants to preempt."""
+    preempt: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether less urgent runs are asked to make room for it."""
+    max_seconds: Mapped[float | None] = mapped_column(Float)
+    """Workers may work on it this long, all attempts together."""
+    idle_seconds: Mapped[float | None] = mapped_column(Float)
+    """Its job may be silent this long; None: the service's setting."""
 
     state: Mapped[State] = mapped_column(Words, default="queued")
     desired_state: Mapped[DesiredState] = mapped_column(Words, default="run")
@@ -66,6 +77,9 @@ class Run(Made, Base):
     lease_owner: Mapped[str | None]
     lease_host: Mapped[str | None]
     lease_expires_at: Mapped[datetime | None]
+    reserved_host: Mapped[str | None]
+    """Where others were asked to make room for it: no less urgent run takes that room, until `reserved_until`."""
+    reserved_until: Mapped[datetime | None]
 
     progress: Mapped[dict[str, Any] | None]
     environment: Mapped[dict[str, Any] | None]
@@ -75,6 +89,8 @@ class Run(Made, Base):
     gpu_seconds: Mapped[float] = mapped_column(Float, default=0.0)
     cpu_seconds: Mapped[float | None] = mapped_column(Float)
     """Of its ended attempts; None where none was measured."""
+    worked_seconds: Mapped[float] = mapped_column(Float, default=0.0, server_default="0")
+    """From claim to end, of all attempts that have ended."""
     stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
 
     # Every flush asks for the version it read: a lost update is an error, never a silent one.
@@ -111,8 +127,13 @@ class Attempt(Made, Base):
     state: Mapped[str] = mapped_column(default="starting")
     """`starting`, `running`, then how it ended: `completed`, `stopped`, `failed`, `lost` or `preempted`."""
     error_kind: Mapped[str | None]
+    """Of the job's own last event."""
+    cause: Mapped[str | None]
+    """Why it did not complete (`control.states.Cause`); None: it completed, or left because a person asked."""
     reason: Mapped[str | None]
     exit_code: Mapped[int | None]
+    signal: Mapped[str | None]
+    """That its process died of, e.g. `SIGKILL`; there is no exit code then."""
     log_tail: Mapped[str | None]
     cpu_seconds: Mapped[float | None] = mapped_column(Float)
     """That its processes used; None while it goes on, and where nobody was left to measure."""

@@ -116,6 +116,12 @@ class Token(Made, Base):
     last_used_at: Mapped[datetime | None]
     replaces: Mapped[str | None]
     """The token it was made for by a rotation."""
+    max_running: Mapped[int | None]
+    """Jobs of it that workers may hold at once; None: any number."""
+    max_slots: Mapped[int | None]
+    """Training slots they may hold at once."""
+    max_queued: Mapped[int | None]
+    """Jobs of it that may wait at once."""
 
 
 class AuditEntry(Base):

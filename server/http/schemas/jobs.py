@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from control.db.models import Artifact, Attempt, Checkpoint, Run, RunEvent
-from control.states import Action, DesiredState, State, available_actions
+from control.states import Action, Cause, DesiredState, State, available_actions
 from server.http.schemas.base import Json, Resource, View
 
 
@@ -35,6 +35,9 @@ class Waiting(View):
     queue_position: int | None = None
     """1 is next."""
     waiting_reason: str | None = None
+    waiting_detail: str | None = None
+    saved: bool = False
+    """Nobody works on it and it has a checkpoint."""
 
 
 class JobView(Resource):
@@ -51,9 +54,22 @@ class JobView(Resource):
     attempt: int
     """Tries so far, the current one included."""
     max_attempts: int
+    """Tries that may fail by its own fault."""
+    max_seconds: float | None
+    """Workers may work on it this long, all tries together; null: as long as it needs."""
+    idle_seconds: float | None
+    """Its process may be silent this long before it is taken for hung; null: the service's setting."""
+    preemptible: bool
+    """Whether it may be asked to save and make room for a more urgent run."""
+    preempt: bool
+    """Whether less urgent runs are asked to make room for it."""
     progress: ProgressView | None
     queue_position: int | None
+    """1: none would be taken before it."""
     waiting_reason: str | None
+    """A stable word."""
+    waiting_detail: str | None
+    """A sentence that names what it waits for."""
     available_actions: tuple[Action, ...]
     dataset: str | None
     """`name@version`"""
@@ -63,21 +79,23 @@ class JobView(Resource):
     finished_at: datetime | None
 
 
-def actions_of(run: Run) -> tuple[Action, ...]:
+def actions_of(run: Run, *, saved: bool = False) -> tuple[Action, ...]:
     """What may be asked of a job now; only a pretraining run has something to show for being finished early."""
-    return tuple(a for a in available_actions(run.state) if a != "finish" or run.kind == "pretrain")
+    return tuple(a for a in available_actions(run.state, saved=saved) if a != "finish" or run.kind == "pretrain")
 
 
 def job_fields(run: Run, waiting: Waiting) -> dict[str, Any]:
     """The fields of a `JobView` from a row."""
     same = (
         *("id", "created_at", "created_by", "kind", "name", "labels", "group", "priority", "state", "desired_state"),
-        *("reason", "attempt", "max_attempts", "progress", "dataset", "environment", "started_at", "finished_at"),
+        *("reason", "attempt", "max_attempts", "max_seconds", "idle_seconds", "preemptible", "preempt", "progress"),
+        *("dataset", "environment", "started_at", "finished_at"),
     )
     return {field: getattr(run, field) for field in same} | {
         "queue_position": waiting.queue_position,
         "waiting_reason": waiting.waiting_reason,
-        "available_actions": actions_of(run),
+        "waiting_detail": waiting.waiting_detail,
+        "available_actions": actions_of(run, saved=waiting.saved),
         "usage": Usage(gpu_seconds=run.gpu_seconds, bytes=run.stored_bytes),
     }
 
@@ -98,12 +116,19 @@ class AttemptView(Resource):
     state: str
     """`starting`, `running`, then how it ended: `completed`, `stopped`, `failed`, `lost` or `preempted`."""
     reason: str | None
+    cause: Cause | None
+    """Why it did not complete; null when it did, or left because a person asked."""
     error_kind: str | None
+    """Of its own last event."""
     exit_code: int | None
+    """Null while it runs, and when it died of a signal."""
+    signal: str | None
     host: str
     slots: list[str]
     started_at: datetime | None
     ended_at: datetime | None
+    seconds: float | None
+    """From claim to end; null while it runs."""
     log_tail: str | None
     """The last lines it wrote, once it has ended."""
 
@@ -133,7 +158,9 @@ def event_view(event: RunEvent) -> EventView:
 
 
 def attempt_view(attempt: Attempt) -> AttemptView:
-    return AttemptView.model_validate(attempt, from_attributes=True)
+    same = (name for name in AttemptView.model_fields if name != "seconds")
+    seconds = (attempt.ended_at - attempt.created_at).total_seconds() if attempt.ended_at else None
+    return AttemptView.model_validate({name: getattr(attempt, name) for name in same} | {"seconds": seconds})
 
 
 def checkpoint_view(row: Checkpoint) -> CheckpointView:

@@ -57,6 +57,7 @@ class ExportJob(View):
     progress: ProgressView | None
     queue_position: int | None
     waiting_reason: str | None
+    waiting_detail: str | None
     available_actions: tuple[Action, ...]
 
 

@@ -15,6 +15,7 @@ from control.states import (
     Action,
     DesiredState,
     Ending,
+    Move,
     State,
     Tally,
     after_attempt,
@@ -24,7 +25,7 @@ from control.states import (
 )
 
 ENDINGS: tuple[Ending, ...] = ("completed", "stopped", "failed", "lost", "preempted")
-DESIRED: tuple[DesiredState, ...] = ("run", "pause", "cancel", "kill", "finish")
+DESIRED: tuple[DesiredState, ...] = ("run", "pause", "cancel", "kill", "finish", "preempt")
 
 
 def test_the_table_as_people_know_it() -> None:
@@ -32,7 +33,7 @@ def test_the_table_as_people_know_it() -> None:
         "queued": ("pause", "cancel", "kill"),
         "starting": ("pause", "cancel", "kill", "finish"),
         "running": ("pause", "cancel", "kill", "finish"),
-        "pausing": ("cancel", "kill"),
+        "pausing": ("resume", "finish", "cancel", "kill"),
         "paused": ("resume", "cancel", "kill"),
         "cancelling": ("kill",),
         "cancelled": (),
@@ -60,8 +61,8 @@ def test_nothing_leaves_an_end(state: State) -> None:
     [
         ("paused", "pause", "finish"),
         ("queued", "run", "finish"),
-        ("pausing", "pause", "resume"),
         ("running", "finish", "resume"),
+        ("cancelling", "cancel", "resume"),
         ("completed", "run", "cancel"),
         ("failed", "run", "kill"),
         ("cancelled", "cancel", "pause"),
@@ -71,6 +72,18 @@ def test_what_is_not_in_the_table_is_refused(state: State, desired: DesiredState
     with pytest.raises(IllegalMove) as refused:
         move(state, desired, action)
     assert refused.value.available == available_actions(state)
+
+
+@pytest.mark.parametrize("state", ["queued", "paused"])
+def test_what_is_saved_and_held_by_nobody_can_be_called_finished(state: State) -> None:
+    assert move(state, "run", "finish", saved=True) == Move("completed", "finish")
+    assert "finish" in available_actions(state, saved=True)
+    assert "finish" not in available_actions(state)
+
+
+def test_a_pause_can_be_taken_back_until_the_run_is_paused() -> None:
+    assert move("pausing", "pause", "resume") == Move("running", "run")
+    assert move("running", "preempt", "resume") is None
 
 
 def test_a_kill_is_not_weakened_to_a_cancel() -> None:
@@ -98,12 +111,30 @@ def test_the_end_of_an_attempt(ending: Ending, desired: DesiredState, failures: 
         assert after.failures == failures + 1
         assert (after.state == "failed") == (after.failures >= most)
         assert after.losses == losses
+    elif ending == "preempted" and desired == "pause":
+        assert (after.state, after.losses) == ("paused", losses)
     elif ending in ("lost", "preempted"):
         assert (after.failures, after.losses) == (failures, losses + 1)
         assert (after.state == "failed") == (after.losses == MAX_LOSSES)
         assert (after.back_off > 0) == (ending == "lost" and after.state != "failed")
     if desired == "pause":
         assert after.state in ("paused", "completed", "failed")
+
+
+@pytest.mark.parametrize(
+    ("ending", "desired", "state"),
+    [
+        ("stopped", "run", "failed"),
+        ("lost", "run", "failed"),
+        ("stopped", "finish", "completed"),
+        ("stopped", "pause", "paused"),
+        ("stopped", "cancel", "cancelled"),
+        ("completed", "run", "completed"),
+    ],
+)
+def test_a_run_whose_time_is_used_up_is_not_tried_again(ending: Ending, desired: DesiredState, state: State) -> None:
+    after = after_attempt(ending, desired, Tally(0, 3, 0), "used up", "time_limit")
+    assert (after.state, after.failures, after.losses) == (state, 0, 0)
 
 
 def test_back_off() -> None:

@@ -9,11 +9,14 @@ from control.db.session import unit_of_work
 from control.errors import IllegalMove, InvalidRequest, NotFound, NotReady
 from control.records.claims import Claim
 from control.records.datasets import Scan
+from control.records.feed import ingest
 from control.records.history import list_events
-from control.records.leases import Outcome, close
+from control.records.leases import Outcome, close, start
 from control.records.paging import Page
 from control.records.runs import NewRun, create_run, get_run, list_runs, request_action
 from control.records.workers import WorkerIdentity
+from control.states import Action
+from detco_core.contract.events import CheckpointSaved, Event
 
 Submit = Callable[..., str]
 
@@ -136,12 +139,74 @@ def test_what_depends_on_something_that_will_never_come_fails(
     third = make_run(after=(second, first))
     with unit_of_work(engine) as session:
         request_action(session, get_run(session, first), "cancel", "tester")
-    assert [fetch_run(run_id).state for run_id in (second, third)] == ["failed", "failed"]
+    assert [fetch_run(run_id).state for run_id in (second, third)] == ["cancelled", "cancelled"]
     assert fetch_run(second).reason == f"it was to run after {first}, which ended cancelled"
+    assert fetch_run(second).desired_state == "cancel"
     with pytest.raises(NotReady, match="ended cancelled"):
         make_run(after=(first,))
     with pytest.raises(NotFound):
         make_run(after=("run_none",))
+
+
+def test_a_failure_is_passed_on_along_a_chain(
+    engine: Engine, make_run: Submit, make_worker: Callable[..., WorkerIdentity], claim_run: Callable[..., Claim | None]
+) -> None:
+    first = make_run(max_attempts=1)
+    before = make_run(kind="evaluate", after=(first,))
+    with unit_of_work(engine) as session:
+        request_action(session, get_run(session, before), "pause", "tester")
+        for _ in range(8):
+            new = NewRun(kind="evaluate", spec={}, actor="tester", after=(before,))
+            before = create_run(session, new).id
+    found = claim_run(make_worker())
+    assert found is not None
+    with unit_of_work(engine) as session:
+        close(session, first, found.fence, Outcome(kind="failed", error_kind="user", message="bad"))
+        assert set(session.scalars(select(Run.state))) == {"failed"}
+        assert get_run(session, before).finished_at is not None
+
+
+def test_finish_of_what_is_saved_completes_it_at_once(
+    engine: Engine, make_run: Submit, make_worker: Callable[..., WorkerIdentity], claim_run: Callable[..., Claim | None]
+) -> None:
+    run_id = make_run()
+    found = claim_run(make_worker())
+    assert found is not None
+    saved = CheckpointSaved(step=5, epoch=1.0, path="c", bytes=1, sha256="0" * 64)
+    with unit_of_work(engine) as session:
+        ingest(session, run_id, found.fence, [Event(1, 0.0, saved)], 10)
+        close(session, run_id, found.fence, Outcome(kind="lost"))
+    for _ in range(2):
+        with unit_of_work(engine) as session:
+            run = request_action(session, get_run(session, run_id), "finish", "tester")
+            assert (run.state, run.desired_state) == ("completed", "finish")
+
+
+def test_a_pause_that_is_taken_back(
+    engine: Engine, make_run: Submit, make_worker: Callable[..., WorkerIdentity], claim_run: Callable[..., Claim | None]
+) -> None:
+    run_id = make_run()
+    found = claim_run(make_worker())
+    assert found is not None
+
+    def ask(action: Action) -> str:
+        with unit_of_work(engine) as session:
+            run = request_action(session, get_run(session, run_id), action, "tester")
+            return f"{run.state}, to {run.desired_state}"
+
+    assert [ask("pause"), ask("resume"), ask("resume")] == ["pausing, to pause", "starting, to run", "starting, to run"]
+    with unit_of_work(engine) as session:
+        start(session, run_id, found.fence, 1)
+    assert [ask("pause"), ask("resume")] == ["pausing, to pause", "running, to run"]
+    with unit_of_work(engine) as session:  # the job had been asked to leave by then
+        close(session, run_id, found.fence, Outcome(kind="stopped"))
+        assert get_run(session, run_id).state == "queued"
+
+
+@pytest.mark.parametrize("priority", [-101, 101])
+def test_priorities_are_checked(make_run: Submit, priority: int) -> None:
+    with pytest.raises(InvalidRequest, match="between -100 and 100"):
+        make_run(priority=priority)
 
 
 def test_a_completed_run_wakes_those_after_it(

@@ -1,17 +1,34 @@
 from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import Engine, update
 
-from control.db.models import DatasetVersion, Run, Worker
+from control.db.models import DatasetVersion, Run, Slot, Worker
 from control.db.session import database_time, unit_of_work
 from control.records.claims import Claim
 from control.records.datasets import Scan
-from control.records.runs import get_run
-from control.records.waiting import queue_position, waiting_reason
+from control.records.leases import Outcome, close
+from control.records.principals import create_token
+from control.records.quotas import Quota, set_quota
+from control.records.runs import get_run, request_action
+from control.records.waiting import queue_position, why
 from control.records.workers import WorkerIdentity
 
 Submit = Callable[..., str]
+Taking = Callable[..., Claim | None]
+
+
+@pytest.fixture
+def told(engine: Engine) -> Callable[[str], tuple[str, str]]:
+    """The word and the sentence; both empty for a run that does not wait."""
+
+    def tell(run_id: str) -> tuple[str, str]:
+        with unit_of_work(engine) as session:
+            found = why(session, get_run(session, run_id))
+            return (found.reason, found.detail) if found else ("", "")
+
+    return tell
 
 
 def test_the_queue_position_follows_priority_then_age(engine: Engine, make_run: Submit) -> None:
@@ -22,48 +39,123 @@ def test_the_queue_position_follows_priority_then_age(engine: Engine, make_run: 
         assert positions == {urgent: 1, first: 2, second: 3}
 
 
+def test_who_waits_for_something_else_is_not_before_anybody(
+    engine: Engine, make_run: Submit, make_dataset: Callable[..., Scan]
+) -> None:
+    scan = make_dataset(state="scanning")
+    light = make_run(kind="evaluate")
+    make_run(priority=9, dataset_version_id=scan.version.id)
+    make_run(priority=9, after=(light,))
+    with unit_of_work(engine) as session:
+        token = create_token(session, "ada", ["submit"], "t").token.id
+        set_quota(session, token, Quota(running=0))
+    make_run(priority=9, token_id=token)
+    last = make_run()
+    with unit_of_work(engine) as session:
+        assert queue_position(session, get_run(session, last)) == 1
+
+
 def test_why_a_run_waits(
     engine: Engine,
     make_run: Submit,
     make_worker: Callable[..., WorkerIdentity],
     make_dataset: Callable[..., Scan],
-    claim_run: Callable[..., Claim | None],
+    claim_run: Taking,
+    told: Callable[[str], tuple[str, str]],
 ) -> None:
     scan = make_dataset(state="scanning")
     first = make_run(dataset_version_id=scan.version.id)
     second = make_run(after=(first,))
-
-    def why(run_id: str) -> str | None:
-        with unit_of_work(engine) as session:
-            return waiting_reason(session, get_run(session, run_id))
-
-    assert why(second) == "after"
-    assert why(first) == "dataset_scanning"
+    assert told(second) == ("after", f"it comes after {first} (queued)")
+    with unit_of_work(engine) as session:
+        session.execute(update(Run).where(Run.id == scan.run.id).values(progress={"step": 3, "steps": 4}))
+    assert told(first) == (
+        "dataset_scanning",
+        f"data set photos@1 is being scanned by {scan.run.id} (queued, 75 % done)",
+    )
     with unit_of_work(engine) as session:
         session.execute(update(DatasetVersion).values(state="ready"))
-        session.execute(update(Run).values(not_before=database_time(session) + timedelta(seconds=60)))
-    assert why(first) == "backing_off"
+        later = database_time(session) + timedelta(seconds=60)
+        session.execute(update(Run).where(Run.id == first).values(not_before=later, reason="it broke"))
+    assert told(first) == ("backing_off", "it is tried again in 60 s: it broke")
     with unit_of_work(engine) as session:
         session.execute(update(Run).values(not_before=None))
-    assert why(first) == "no_worker"
+    assert told(first) == ("no_worker", "no worker was heard of in the last 60 s: start one")
     make_worker(host="b", roots=("/elsewhere",))
-    assert why(first) == "dataset_out_of_reach"
+    place = scan.version.root
+    assert told(first) == ("dataset_out_of_reach", f"none of the 1 workers reads {place}: start one that does")
     worker = make_worker(train=0, gpus=("GPU-1",))
-    assert why(first) == "wake_up"
+    assert told(first) == ("wake_up", "a worker takes it at its next look")
     other = make_run(priority=9)
     claim_run(worker)
-    assert why(other) is None
-    assert why(first) == "no_free_slot"
+    assert told(other) == ("", "")
+    reason, detail = told(first)
+    assert (reason, detail.rpartition(" ")[2]) == ("no_free_slot", other)
+    assert told(make_run(gpus=2)) == (
+        "too_few_slots",
+        "it needs 2 training slots on one host, and in reach are only 1, busy or free",
+    )
+    with unit_of_work(engine) as session:
+        session.execute(update(Worker).values(state="draining"))
+    assert told(first)[1].endswith("2 are leaving and take nothing new: start one")
     with unit_of_work(engine) as session:
         assert queue_position(session, get_run(session, other)) is None
         session.execute(update(Worker).values(seen_at=database_time(session) - timedelta(hours=1)))
-    assert why(first) == "no_worker"
+    assert told(first)[0] == "no_worker"
+
+
+def test_a_quota_is_named_with_what_it_bounds(
+    engine: Engine,
+    make_run: Submit,
+    make_worker: Callable[..., WorkerIdentity],
+    claim_run: Taking,
+    told: Callable[[str], tuple[str, str]],
+) -> None:
+    with unit_of_work(engine) as session:
+        token = create_token(session, "ada", ["submit"], "t").token.id
+    runs = [make_run(token_id=token) for _ in range(2)]
+    claim_run(make_worker(train=4))
+    with unit_of_work(engine) as session:
+        set_quota(session, token, Quota(running=1))
+    assert told(runs[1]) == ("quota", "token 'ada' may have 1 jobs running at once, and has 1")
+    with unit_of_work(engine) as session:
+        set_quota(session, token, Quota(slots=1))
+    expected = "token 'ada' may hold 1 training slots at once, and has 1; this needs 1"
+    assert told(runs[1]) == ("quota", expected)
+    with unit_of_work(engine) as session:
+        set_quota(session, token, Quota())
+    assert told(runs[1])[0] == "wake_up"
+
+
+def test_who_makes_room_is_named(
+    engine: Engine,
+    make_run: Submit,
+    make_worker: Callable[..., WorkerIdentity],
+    claim_run: Taking,
+    told: Callable[[str], tuple[str, str]],
+) -> None:
+    guest = make_run()
+    found = claim_run(make_worker())
+    assert found is not None
+    asker = make_run(priority=1, preempt=True)
+    with unit_of_work(engine) as session:
+        session.execute(update(Run).where(Run.id == guest).values(desired_state="preempt"))
+        session.execute(update(Run).where(Run.id == asker).values(reserved_host="a"))
+    assert told(asker) == ("making_room", f"{guest} saves and makes room on a")
+    with unit_of_work(engine) as session:
+        close(session, guest, found.fence, Outcome(kind="stopped"))
+        session.execute(update(Slot).where(Slot.purpose == "train").values(purpose="serve"))
+    assert told(asker)[0] == "too_few_slots"
+    with unit_of_work(engine) as session:
+        request_action(session, get_run(session, asker), "pause", "t")
+    assert told(asker) == ("", "")
 
 
 def test_a_scan_does_not_wait_for_itself(
-    engine: Engine, make_dataset: Callable[..., Scan], make_worker: Callable[..., WorkerIdentity]
+    make_dataset: Callable[..., Scan],
+    make_worker: Callable[..., WorkerIdentity],
+    told: Callable[[str], tuple[str, str]],
 ) -> None:
     scan = make_dataset(state="scanning")
     make_worker()
-    with unit_of_work(engine) as session:
-        assert waiting_reason(session, get_run(session, scan.run.id)) == "wake_up"
+    assert told(scan.run.id)[0] == "wake_up"

@@ -14,7 +14,7 @@ from control.records.feed import ingest
 from control.records.leases import Outcome, close
 from control.records.registry import NewVersion, add_version
 from control.records.runs import get_run, request_action
-from control.records.waiting import waiting_reason
+from control.records.waiting import why
 from control.records.weights import NewWeights, add_weights, get_weights, plan_removal, remove, usable_weights
 from control.records.workers import WorkerIdentity
 from control.storage.base import key_of
@@ -143,7 +143,7 @@ def test_an_import_that_fails_says_why_and_fails_who_waits(
     weights = add()
     waiting = make_run(after=(weights.run_id,), spec={"config": {}, "init": {"weights_id": weights.id}})
     with unit_of_work(engine) as session:
-        assert waiting_reason(session, get_run(session, waiting)) == "weights_checking"
+        assert getattr(why(session, get_run(session, waiting)), "reason", None) == "weights_checking"
     imported(*bodies, outcome=outcome)
     with unit_of_work(engine) as session:
         found = get_weights(session, weights.id)
@@ -166,7 +166,7 @@ def test_an_import_goes_to_a_worker_that_sees_the_file(
     run_id = add().run_id or ""
     assert claim_run(make_worker(host="b", roots=("/elsewhere", f"{file.parent}/official")), "cpu") is None
     with unit_of_work(engine) as session:
-        assert waiting_reason(session, get_run(session, run_id)) == "weights_out_of_reach"
+        assert getattr(why(session, get_run(session, run_id)), "reason", None) == "weights_out_of_reach"
     assert claim_run(make_worker(roots=(str(file.parent),)), "cpu") is not None
 
 

@@ -1,0 +1,91 @@
+"""What the end of a job means for its attempt: what it said last, what it was told, and how its process ended."""
+
+import signal
+from dataclasses import dataclass, replace
+from functools import partial
+
+from control.records.gangs import Trouble
+from control.records.leases import Outcome
+from control.states import Cause
+from detco_core.contract.events import Failed, Finished, Stopped
+from worker.orders import Orders
+from worker.sink import Sink
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class End:
+    """How a job's process ended, as its runner saw it."""
+
+    exit_code: int | None = None
+    """Negative: the signal it died of. None: it never ran, or the kernel could not end it."""
+    began: bool = True
+    """False: it was told to go before it had said a word."""
+    all_taken: bool = True
+    """Whether everything it said and named is in tables and store."""
+    oom_killed: bool = False
+    """The kernel has ended some process for lack of memory meanwhile."""
+    fault: Exception | None = None
+    """Why what it said could not be taken."""
+    log_tail: str = ""
+
+
+def verdict(sink: Sink, orders: Orders, end: End, trouble: Trouble | None = None) -> Outcome:
+    """A job that ended without a last event is lost, unless it had to go; `trouble` befell another of its hosts."""
+    said, code = sink.ending, end.exit_code
+    outcome = partial(
+        Outcome,
+        exit_code=code if code is None or code >= 0 else None,
+        signal=_signal(code),
+        log_tail=end.log_tail,
+        began=end.began,
+    )
+    if isinstance(said, Failed):
+        found = outcome(kind="failed", error_kind=said.kind, message=said.message)
+        return _short_of_memory(found) if said.kind == "internal" and end.oom_killed else found
+    if isinstance(said, Finished) and code == 0 and end.all_taken and not sink.damaged:
+        return outcome(kind="completed")
+    saved_at = said.step if isinstance(said, Stopped) and end.all_taken else None
+    if orders.limit is not None:
+        return _over_its_limit(outcome, orders.limit, saved_at, end)
+    leaves_nothing_behind = saved_at is not None or not end.began
+    if orders.is_steered and (leaves_nothing_behind or code is None):
+        return outcome(kind="stopped")
+    if trouble is not None and saved_at is None:
+        return outcome(kind="preempted" if trouble.kind == "left" else "lost", message=trouble.message)
+    if leaves_nothing_behind or orders.is_leaving:
+        return outcome(kind="preempted", message="it had to leave its worker")
+    lost = outcome(kind="lost", cause="crashed", message=_why_lost(sink, end))
+    return _short_of_memory(lost) if end.oom_killed and code not in (None, 0) else lost
+
+
+def _over_its_limit(outcome: "partial[Outcome]", limit: Cause, saved_at: int | None, end: End) -> Outcome:
+    saved = "it could not save in time" if saved_at is None else f"it saved at step {saved_at}"
+    if limit == "idle":
+        return outcome(kind="lost", cause=limit, message=f"it had hung: its job said nothing for too long; {saved}")
+    kind = "lost" if saved_at is None and end.began else "stopped"
+    return outcome(kind=kind, cause=limit, message=f"its max_seconds are used up; {saved}")
+
+
+def _short_of_memory(found: Outcome) -> Outcome:
+    remedy = "the kernel has ended a process for lack of memory: lower data.workers or train.batch_size"
+    return replace(found, cause="oom_killed", message=f"{found.message}; {remedy}")
+
+
+def _why_lost(sink: Sink, end: End) -> str:
+    if end.fault is not None:
+        return f"what the job said cannot be kept: {end.fault}"
+    if sink.damaged:
+        return sink.damaged[0]
+    if end.exit_code is None:
+        return "the job's process could not be ended"
+    how = f"by {_signal(end.exit_code)}" if end.exit_code < 0 else f"with exit code {end.exit_code}"
+    return f"the job's process ended {how}" + ("" if sink.ending else " without a last event")
+
+
+def _signal(code: int | None) -> str | None:
+    if code is None or code >= 0:
+        return None
+    try:
+        return signal.Signals(-code).name
+    except ValueError:  # a real-time signal
+        return f"signal {-code}"
