@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     """Training runs at once on a worker without a GPU."""
     light_slots: int = Field(default=2, ge=1)
     """Scans, exports and evaluations at once on a worker."""
+    log_bytes: int = Field(default=64 * 2**20, ge=4 * 2**20)
+    """Kept of what one attempt prints: of a longer log the beginning and the end."""
     cache_bytes: int = Field(default=20 * 2**30, gt=0)
     """Bound of a host's cache of fetched artifacts."""
 

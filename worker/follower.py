@@ -23,6 +23,7 @@ from worker.holds import hold_of
 from worker.inputs import Prepared, prepare
 from worker.launch import Command, Post, job_command, job_environment, launch, log_tail
 from worker.lease import Lease
+from worker.logs import ship_rest
 from worker.orders import Orders
 from worker.outages import DATABASE_AWAY, RETRY_SECONDS
 from worker.processes import Leash, Mark, ask_to_leave, clean_up, end
@@ -128,6 +129,7 @@ class Follower:
         """Say that nothing of the share is left here, so that its slots are free; also after the attempt's end."""
         while True:
             try:
+                ship_rest(self._services.engine, self._mark, self._folder, self._services.settings.log_bytes)
                 with unit_of_work(self._services.engine) as session:
                     ended = hold_of(self._mark).close(session, outcome)
             except DATABASE_AWAY as error:

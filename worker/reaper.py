@@ -23,12 +23,14 @@ from control.records.leases import Outcome
 from control.records.runs import Queue
 from control.records.workers import NewWorker
 from control.settings import Settings
+from control.storage.open import open_store
 from detco_core import __version__
 from worker.attempts import all_folders, attempt_folder, discard, is_occupied, is_old, trim
 from worker.courier import Courier
 from worker.gpus import Gpu, discover, offered, visible
 from worker.holds import hold_of
 from worker.launch import log_tail
+from worker.logs import seal_ended, ship_rest
 from worker.outages import DATABASE_AWAY
 from worker.processes import Mark, marked, sweep
 from worker.shared import Shared
@@ -120,6 +122,7 @@ class Upkeep(threading.Thread):
             _Duty(self.join_others, _OFTEN),
             _Duty(self.look, self._settings.self_poll_seconds),
             _Duty(self.sweep_outbox, _SELDOM),
+            _Duty(self.seal_logs, _SELDOM),
             _Duty(self.tidy, _SELDOM),
         ]
         while not self._ended.wait(_TICK):
@@ -194,6 +197,11 @@ class Upkeep(threading.Thread):
                 deliveries.forget_old(session)
                 audit.forget_old(session, self._settings.audit_days)
 
+    def seal_logs(self) -> None:
+        """As the leader: bring to the store what ended attempts have left of their logs in the tables."""
+        if self._leads:
+            seal_ended(self._engine, open_store(self._settings), self._settings.work_dir)
+
     def close_the_dead(self) -> None:
         """Close attempts of this host whose runner is dead, when that was seen twice: their folder is not locked.
 
@@ -217,6 +225,7 @@ class Upkeep(threading.Thread):
                 held = hold_of(mark).look(session) is not None
             if not held:
                 sweep(lambda mark=mark: marked(mark))  # type: ignore[misc]  # mypy cannot infer a lambda's default
+                ship_rest(self._engine, mark, folder, self._settings.log_bytes)
                 trim(folder)
                 if is_old(folder):
                     discard(folder)
@@ -241,6 +250,7 @@ class Upkeep(threading.Thread):
     def _close(self, mark: Mark) -> None:
         sweep(lambda: marked(mark))
         folder = attempt_folder(self._settings.work_dir, mark)
+        ship_rest(self._engine, mark, folder, self._settings.log_bytes)
         outcome = Outcome(kind="lost", message="its runner and worker were killed", log_tail=log_tail(folder))
         with unit_of_work(self._engine) as session:
             closed = hold_of(mark).close(session, outcome)

@@ -23,13 +23,14 @@ from control.settings import load_settings
 from detco_core.contract.errors import DetcoError
 from detco_core.contract.jobs import EVENTS_FILE
 from worker.addresses import free_endpoint, interface_environment, own_address
-from worker.attempts import discard, open_folder
+from worker.attempts import discard, open_folder, trim
 from worker.background import in_background
 from worker.follower import Follower
 from worker.holds import hold_of
 from worker.inputs import Prepared, prepare
-from worker.launch import LOG_FILE, Command, Post, job_command, job_environment, launch, log_tail
+from worker.launch import Command, Post, job_command, job_environment, launch, log_tail
 from worker.lease import Lease
+from worker.logs import LogShipper
 from worker.oom import oom_kills
 from worker.orders import Orders
 from worker.outages import DATABASE_AWAY, RETRY_SECONDS
@@ -63,7 +64,8 @@ class Runner:
         self._command = command
         self._lease = Lease(services.engine, mark, services.settings)
         self._sink = Sink(services.engine, services.store, services.bus, mark, folder)
-        self._feed = Feed(self._sink)
+        shipper = LogShipper(services.engine, services.store, mark, folder, services.settings.log_bytes)
+        self._feed = Feed(self._sink, shipper)
         self._post: Post | None = None
         self._asked = False
         self.orders = Orders(self._lease, leash, services.settings.shutdown_seconds)
@@ -154,7 +156,7 @@ class Runner:
 
     def _take_the_rest(self) -> bool:
         """Wait until everything the job said and named is in tables and store; False when there is no time for it."""
-        self._feed.finish(self._folder / LOG_FILE)
+        self._feed.finish()
         while not self._feed.taken.wait(_TICK):
             if self._lease.is_stale or not self._feed.is_alive() or self._is_out_of_time():
                 return self._feed.taken.is_set()
@@ -179,11 +181,17 @@ class Runner:
             if closed:
                 _log.info("%s %s: %s %s", self._mark.run, self._mark.name, outcome.kind, outcome.message or "")
                 self._services.bus.publish(run_topic(self._mark.run))
-                discard(self._folder)
+                self._leave_folder()
                 return EXIT_CLOSED
             break
         _log.warning("%s %s is not ours any more: nothing was written", self._mark.run, self._mark.name)
         return EXIT_CLOSED
+
+    def _leave_folder(self) -> None:
+        if self._feed.ident is None or self._feed.taken.is_set():
+            discard(self._folder)
+        else:  # the upkeep takes what is left of the log
+            trim(self._folder)
 
 
 def main(arguments: list[str], command: Command = job_command) -> int:

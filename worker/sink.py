@@ -19,10 +19,11 @@ from control.bus import Bus, run_topic
 from control.db.session import unit_of_work
 from control.errors import DigestMismatch, StoreError
 from control.records import feed
-from control.storage.base import Store, file_digest
+from control.storage.base import Store
 from detco_core.contract.events import ArtifactSaved, CheckpointSaved, Event, Failed, Finished, Stopped
 from detco_core.contract.jobs import EVENTS_FILE
 from worker.background import in_background
+from worker.logs import LogShipper
 from worker.outages import DATABASE_AWAY, RETRY_SECONDS
 from worker.processes import Mark
 from worker.tail import Line, Tail
@@ -94,12 +95,6 @@ class Sink:
                 (self._folder / file.body.path).unlink(missing_ok=True)
         return not lines and not self._files
 
-    def keep(self, name: str, path: Path) -> None:
-        """Add a file of the runner's own to the artifacts, as if the job's next event had named it."""
-        body = ArtifactSaved(name=name, path=path.name, bytes=path.stat().st_size, sha256=file_digest(path))
-        self.last_seq += 1
-        self._files.append(_NamedFile(Event(self.last_seq, time.time(), body), body, self._tail.offset))
-
     def _take(self, lines: list[Line]) -> None:
         files = [file for line in lines if (file := _named_file(line)) is not None]
         waiting = [*self._files, *files]
@@ -155,29 +150,30 @@ class Sink:
 
 
 class Feed(threading.Thread):
-    """Pumps a sink as long as the job runs, and on until everything it said is taken."""
+    """Pumps a sink and ships the log as long as the job runs, and on until everything it said is taken."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, log: LogShipper) -> None:
         super().__init__(name="feed", daemon=True)
         self._sink = sink
-        self._log: Path | None = None
+        self._log = log
         self._ended = threading.Event()
         self.fault: Exception | None = None
         """Why nothing more can be taken: an error that waiting does not mend."""
         self.taken = threading.Event()
         """Set when the job has ended and everything it said is in tables and store."""
 
-    def finish(self, log: Path) -> None:
-        """The job has ended: what is in its file now is all there will be, and its log is complete."""
-        self._log = log if log.is_file() else None
+    def finish(self) -> None:
+        """The job has ended: what is in its files now is all there will be."""
         self._ended.set()
 
     def run(self) -> None:
         while not (self._sink.is_stale or self.taken.is_set()):
             ended = self._ended.is_set()
             try:
-                if self._sink.pump() and ended:
-                    self._conclude()
+                is_shipped = self._log.ship()
+                if self._sink.pump() and is_shipped and ended:
+                    self._log.seal()
+                    self.taken.set()
             except DATABASE_AWAY as error:
                 _log.warning("events wait in their file: the database does not answer: %s", error)
                 time.sleep(RETRY_SECONDS)
@@ -186,14 +182,6 @@ class Feed(threading.Thread):
                 self.fault = error
                 return
             time.sleep(_PULSE / 10) if ended else self._ended.wait(_PULSE)
-
-    def _conclude(self) -> None:
-        """All the job said is taken: the log comes last."""
-        if self._log is None:
-            self.taken.set()
-        else:
-            self._sink.keep(self._log.name, self._log)
-            self._log = None
 
 
 def _named_file(line: Line) -> _NamedFile | None:

@@ -27,6 +27,7 @@ from control.settings import Settings, load_settings
 from worker.attempts import attempt_folder, occupy, open_folder, trim
 from worker.holds import hold_of
 from worker.launch import log_tail, package_environment
+from worker.logs import ship_rest
 from worker.outages import DATABASE_AWAY, RETRY_SECONDS
 from worker.processes import (
     Leash,
@@ -132,6 +133,7 @@ class Attendant:
         give_up = time.monotonic() + self._settings.lease_seconds
         while True:
             try:
+                ship_rest(self.engine, mark, folder, self._settings.log_bytes)
                 with unit_of_work(self.engine) as session:
                     hold_of(mark).close(session, outcome)
             except DATABASE_AWAY as error:

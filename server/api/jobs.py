@@ -12,7 +12,7 @@ from server.http.etags import IfMatch, expected_version
 from server.http.files import BINARY, StoredFile, send_file
 from server.http.follow import LastEventId, follow, look_at_events
 from server.http.jobs import JobKind, require_model_of, send_word, steer
-from server.http.logs import find_log, log_file, look_at_log
+from server.http.logs import find_log, look_at_log
 from server.http.schemas.base import Page
 from server.http.schemas.jobs import ArtifactView, AttemptView, EventView, artifact_view, attempt_view, event_view
 
@@ -149,11 +149,16 @@ def _add_log(router: APIRouter, kind: JobKind) -> None:
         accept: Accept = "*/*",
         last_event_id: LastEventId = None,
         attempt: Annotated[int | None, Query(ge=1, lt=2**31, description="The newest when it is left out.")] = None,
+        node: Annotated[int, Query(ge=0, lt=2**31, description="Which of its hosts, where it has several.")] = 0,
         offset: Annotated[int, Query(ge=0, lt=2**40, description="Bytes to leave out at the beginning.")] = 0,
+        limit: Annotated[int, Query(ge=1, lt=2**40, description="Bytes from there on.")] = 2**40 - 1,
     ) -> Any:
         if _STREAM in accept:
-            return follow(services, who, job, look_at_log(services, job), last_event_id or 0)
-        return send_file(request, log_file(find_log(services, job, attempt), offset))
+            return follow(services, who, job, look_at_log(services, job, node), last_event_id or 0)
+        found = find_log(services, job, attempt, node).cut(offset, offset + limit)
+        answer = send_file(request, found.as_file())
+        answer.headers["X-Log-Next-Offset"] = str(max(offset, found.end))
+        return answer
 
     router.add_api_route(
         "/logs",
@@ -161,5 +166,7 @@ def _add_log(router: APIRouter, kind: JobKind) -> None:
         response_class=PlainTextResponse,
         name=f"log_{kind.noun}",
         summary=f"What the processes of the {kind.noun} have printed",
-        description=f"Text, also by Range or from `offset`; with `Accept: {_STREAM}` a stream. {_ENDS}",
+        description=f"Text, also by Range or from `offset`; with `Accept: {_STREAM}` a stream. {_ENDS} A long log "
+        "keeps its beginning and its end; a line says how much was left out between. `offset` counts what was printed, "
+        "and the header `X-Log-Next-Offset` says where to go on; Range counts what is sent.",
     )

@@ -2,7 +2,17 @@
 
 from control.db.models.nodes import AttemptNode
 from control.db.models.registry import Alias, AliasMove, Model, ModelVersion, Pin
-from control.db.models.runs import Artifact, Attempt, Checkpoint, Metric, MetricLatest, Run, RunDependency, RunEvent
+from control.db.models.runs import (
+    Artifact,
+    Attempt,
+    Checkpoint,
+    LogPiece,
+    Metric,
+    MetricLatest,
+    Run,
+    RunDependency,
+    RunEvent,
+)
 from control.db.models.service import AuditEntry, IdempotencyKey, Leader, OutboxEntry, Slot, Token, Worker
 from control.db.models.sources import Dataset, DatasetVersion, Upload, Weights
 from control.db.models.sweeps import MonitorEvaluation, Sweep, SweepRun
@@ -21,6 +31,7 @@ __all__ = [
     "Delivery",
     "IdempotencyKey",
     "Leader",
+    "LogPiece",
     "Metric",
     "MetricLatest",
     "Model",

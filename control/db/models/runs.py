@@ -4,7 +4,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import BigInteger, Float, ForeignKey, Index, UniqueConstraint, false, true
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, LargeBinary, UniqueConstraint, false, text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control.db.base import Base, BigId, Made, Words
@@ -195,6 +195,35 @@ class MetricLatest(Base):
     value: Mapped[float] = mapped_column(Float(53))
     lowest: Mapped[float] = mapped_column(Float(53))
     highest: Mapped[float] = mapped_column(Float(53))
+
+
+class LogPiece(Base):
+    """A stretch of what the processes of an attempt have printed."""
+
+    __tablename__ = "log_pieces"
+    __table_args__ = (
+        Index(
+            "ix_log_pieces_loose",
+            "run_id",
+            "fence",
+            "node",
+            sqlite_where=text("key IS NULL"),
+            postgresql_where=text("key IS NULL"),
+        ),
+    )
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    fence: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    node: Mapped[int] = mapped_column(primary_key=True)
+    """Which of the hosts that work on the attempt."""
+    start: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    """Its first byte, counted from the beginning of the attempt's log."""
+    size: Mapped[int] = mapped_column(BigInteger)
+    """Bytes."""
+    data: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """What was printed; None once it is in the store."""
+    key: Mapped[str | None]
+    """In the artifact store."""
 
 
 class Checkpoint(Made, Base):

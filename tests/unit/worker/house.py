@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from control.db.models import Attempt, Checkpoint, DatasetVersion, Run, RunEvent
 from control.db.session import read_only, unit_of_work
-from control.records import claims, history, leases
+from control.records import claims, history, leases, logs
 from control.records.claims import Claim
 from control.records.leases import Outcome
 from control.records.runs import Kind, NewRun, Queue, create_run
@@ -106,6 +106,12 @@ class House:
     def artifact(self, run_id: str, name: str) -> bytes:
         found = {artifact.name: artifact for artifact in self.ask(lambda s: history.list_artifacts(s, run_id))}
         return b"".join(self.store.open_range(found[name].key))
+
+    def log(self, run_id: str, fence: int, node: int = 0) -> bytes:
+        """All that is kept of what an attempt printed."""
+        found = self.ask(lambda s: logs.stretches(s, run_id, fence, node, 0, 2**60, limit=10_000))
+        kept = ((piece.data, piece.key) for piece in found)
+        return b"".join(b"".join(self.store.open_range(key)) if data is None else data for data, key in kept)
 
     def store_file(self, path: Path) -> str:
         """Put a file into the store; its digest."""

@@ -13,13 +13,14 @@ from sqlalchemy import delete
 from control.db.models import OutboxEntry, Run, Slot, Worker
 from control.db.session import unit_of_work
 from control.jobs import make_celery
-from control.records import leaders, leases
+from control.records import leaders, leases, logs
 from control.records import workers as worker_rows
 from control.records.runs import Queue
 from control.records.workers import WorkerIdentity
 from control.settings import Settings
 from tests.unit.worker.house import House
 from worker.attempts import KEEP_SECONDS, attempt_folder, occupy, open_folder
+from worker.logs import ship_rest
 from worker.processes import Mark, marked
 from worker.reaper import DUTY, Upkeep
 from worker.shared import Shared
@@ -182,6 +183,7 @@ class TestTheDead:
         assert scene.house.run(run_id).state == "queued"
         (attempt,) = scene.house.attempts(run_id)
         assert (attempt.state, attempt.log_tail) == ("lost", "last words")
+        assert scene.house.log(*mark) == b"last words"
         assert marked(mark) == []
         folder = attempt_folder(scene.house.settings.work_dir, mark)
         assert {path.name for path in folder.iterdir()} == {"log.txt", "lock"}
@@ -204,6 +206,19 @@ class TestTheDead:
 
 
 class TestTidy:
+    def test_the_leader_brings_logs_to_the_store(self, scene: Scene) -> None:
+        scene.house.pretraining()
+        mark = scene.desert()
+        ship_rest(scene.house.engine, mark, attempt_folder(scene.house.settings.work_dir, mark), 2**30)
+        scene.upkeep.lead()
+        for state in ("starting", "lost"):
+            scene.upkeep.seal_logs()
+            (piece,) = scene.house.ask(lambda s: logs.pieces(s, *mark))
+            assert (piece.key is not None) == (state == "lost")
+            with unit_of_work(scene.house.engine) as session:
+                leases.close(session, mark.run, mark.fence, leases.Outcome(kind="lost"))
+        assert scene.house.log(*mark) == b"last words"
+
     def test_what_is_held_is_left_alone(self, scene: Scene) -> None:
         scene.house.pretraining()
         folder = attempt_folder(scene.house.settings.work_dir, scene.desert())
@@ -217,6 +232,7 @@ class TestTidy:
         with unit_of_work(scene.house.engine) as session:
             leases.close(session, mark.run, mark.fence, leases.Outcome(kind="lost"))
         scene.upkeep.tidy()
+        assert scene.house.log(*mark) == b"last words"
         assert {path.name for path in folder.iterdir()} == {"log.txt", "lock"}
         past = time.time() - KEEP_SECONDS - 60
         for path in (folder, *folder.iterdir()):

@@ -12,7 +12,8 @@ from sqlalchemy.exc import OperationalError
 
 from control.db.session import open_engine
 from control.errors import StoreError
-from control.records import history
+from control.records import history, logs
+from control.records.logs import Piece
 from control.storage.base import file_digest
 from control.storage.local import LocalStore
 from detco_core.contract.events import (
@@ -29,6 +30,7 @@ from detco_core.contract.events import (
 )
 from tests.unit.worker.house import House
 from worker.attempts import open_folder
+from worker.logs import LogShipper
 from worker.processes import Mark
 from worker.sink import Feed, Sink
 
@@ -61,7 +63,12 @@ class Job:
         self.store.gate.set()
         mark = Mark(self.run_id, self.claim.fence)
         self.sink = Sink(house.engine, self.store, house.services.bus, mark, self.folder, retry_seconds=0.01)
+        self.shipper = LogShipper(house.engine, self.store, mark, self.folder, most=2**30)
         self.seq = 0
+
+    def pieces(self) -> list[Piece]:
+        found: list[Piece] = self.house.ask(lambda s: logs.pieces(s, self.run_id, self.claim.fence, 0))
+        return found
 
     def say(self, *bodies: Body) -> None:
         with (self.folder / "events.jsonl").open("a") as file:
@@ -218,20 +225,9 @@ def test_a_stale_sink_writes_nothing_more(job: Job) -> None:
     assert job.house.events(job.run_id, "progress") == []
 
 
-def test_a_file_of_the_runner_follows_the_jobs_events(job: Job) -> None:
-    job.say(progress(1))
-    job.pump_all()
-    (job.folder / "log.txt").write_text("a log")
-    job.sink.keep("log.txt", job.folder / "log.txt")
-    job.pump_all()
-    assert job.house.artifact(job.run_id, "log.txt") == b"a log"
-    (event,) = job.house.events(job.run_id, "artifact")
-    assert event.seq == 2
-
-
 class TestFeed:
     def test_takes_what_comes_and_then_the_rest_and_the_log(self, job: Job) -> None:
-        feed = Feed(job.sink)
+        feed = Feed(job.sink, job.shipper)
         feed.start()
         job.say(progress(1))
         deadline = time.monotonic() + 20
@@ -241,20 +237,21 @@ class TestFeed:
         assert not feed.taken.is_set()
         job.say(job.checkpoint(2), Finished(step=2))
         (job.folder / "log.txt").write_text("a log")
-        feed.finish(job.folder / "log.txt")
+        feed.finish()
         assert feed.taken.wait(20)
         assert job.sink.ending == Finished(step=2)
         assert job.steps_of_checkpoints() == [2]
-        assert job.house.artifact(job.run_id, "log.txt") == b"a log"
+        assert job.house.log(job.run_id, job.claim.fence) == b"a log"
+        assert [piece.key is not None for piece in job.pieces()] == [True]
 
     def test_ends_without_a_log_too(self, job: Job) -> None:
-        feed = Feed(job.sink)
+        feed = Feed(job.sink, job.shipper)
         feed.start()
-        feed.finish(job.folder / "log.txt")
+        feed.finish()
         assert feed.taken.wait(20)
 
     def test_a_fault_that_waiting_does_not_mend_is_told(self, job: Job) -> None:
-        feed = Feed(job.sink)
+        feed = Feed(job.sink, job.shipper)
         job.say(Metrics(step=2**70, values={"loss": 1.0}))
         feed.start()
         feed.join(20)
@@ -264,7 +261,7 @@ class TestFeed:
     def test_a_stale_one_ends_by_itself(self, job: Job) -> None:
         job.house.close(job.claim)
         job.say(progress(1))
-        feed = Feed(job.sink)
+        feed = Feed(job.sink, job.shipper)
         feed.start()
         feed.join(20)
         assert not feed.is_alive()

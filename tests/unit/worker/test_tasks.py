@@ -120,6 +120,7 @@ def test_what_a_dead_runner_left_is_closed_as_lost(house: House, pool: Pool, bod
     assert f"exit code {code}" in (run.reason or "")
     (attempt,) = house.attempts(run_id)
     assert (attempt.state, attempt.log_tail) == ("lost", "the log of the job")
+    assert house.log(run_id, attempt.fence) == b"the log of the job"
     assert {path.name for path in folder_of(house, run_id).iterdir()} == {"log.txt", "lock"}
 
 

@@ -12,6 +12,9 @@ import httpx
 import pytest
 from httpx_sse import ServerSentEvent, connect_sse
 
+from control.db.session import unit_of_work
+from control.records import logs
+from control.storage.base import file_digest
 from detco_core.contract import events
 from server.http.streams import MAX_STREAMS
 
@@ -174,27 +177,62 @@ class TestOutputs:
         assert (artifact["name"], artifact["bytes"]) == ("notes.txt", 5)
 
 
-class TestLogs:
-    def folder(self, house: Any, run: Any) -> Path:
-        """Where a worker of this machine lets the attempt work."""
-        folder: Path = house.settings.work_dir / run.run_id / f"attempt-{run.fence}"
-        folder.mkdir(parents=True)
-        return folder
+def prints(house: Any, run: Any, text: str) -> None:
+    """What the worker does with what an attempt prints."""
+    with unit_of_work(house.engine) as session:
+        start = logs.length(session, run.run_id, run.fence, 0)
+        assert logs.append(session, run.run_id, run.fence, 0, start, text.encode())
 
-    def test_from_the_folder_of_a_running_attempt(self, admin: httpx.Client, house: Any, run: Any) -> None:
-        (self.folder(house, run) / "log.txt").write_text("one\ntwo\n")
+
+class TestLogs:
+    def test_of_a_running_attempt(self, admin: httpx.Client, house: Any, run: Any) -> None:
+        prints(house, run, "one\n")
+        prints(house, run, "two\n")
         path = f"/v1/runs/{run.run_id}/logs"
         answer = admin.get(path)
         assert answer.text == "one\ntwo\n"
         assert answer.headers["content-type"] == "text/plain; charset=utf-8"
         assert answer.headers["cache-control"] == "no-store"
-        assert admin.get(path, headers={"Range": "bytes=4-"}).text == "two\n"
+        assert answer.headers["x-log-next-offset"] == "8"
+        assert admin.get(path, headers={"Range": "bytes=2-5"}).text == "e\ntw"
         assert admin.get(path, params={"offset": 4}).text == "two\n"
-        assert admin.get(path, params={"offset": 400}).text == ""
+        some = admin.get(path, params={"offset": 2, "limit": 4})
+        assert (some.text, some.headers["x-log-next-offset"]) == ("e\ntw", "6")
+        beyond = admin.get(path, params={"offset": 400})
+        assert (beyond.text, beyond.headers["x-log-next-offset"]) == ("", "400")
         assert admin.get(path, params={"attempt": 1}).text == "one\ntwo\n"
         assert admin.get(path, params={"attempt": 2}).status_code == 404
+        assert admin.get(path, params={"node": 1}).text == ""
 
-    def test_from_the_store_when_the_attempt_is_over(self, admin: httpx.Client, house: Any, run: Any) -> None:
+    def test_from_the_store_and_around_what_was_left_out(
+        self, admin: httpx.Client, house: Any, run: Any, tmp_path: Path
+    ) -> None:
+        path_of_piece = tmp_path / "piece"
+        path_of_piece.write_bytes(b"".join(b"line %07d\n" % n for n in range(100_000)))
+        key = house.store.put(path_of_piece, file_digest(path_of_piece))
+        prints(house, run, path_of_piece.read_text())
+        mark = (run.run_id, run.fence, 0)
+        with unit_of_work(house.engine) as session:
+            assert logs.seal(session, *mark, logs.Piece(0, 1_300_000, key))
+        prints(house, run, "the middle\n")
+        path = f"/v1/runs/{run.run_id}/logs"
+        whole = admin.get(path).text
+        assert len(whole) == 1_300_000 + 11
+        assert whole.endswith("line 0099999\nthe middle\n")
+        assert admin.get(path, headers={"Range": "bytes=1299980-1299999"}).text == whole[1299980:1300000]
+        with unit_of_work(house.engine) as session:
+            assert logs.append(session, *mark, 1_400_000, b"and the end\n")
+        left_out = "\n[99989 bytes of the log were left out here]\n"
+        assert admin.get(path).text == whole + left_out + "and the end\n"
+        assert admin.get(path, params={"offset": 1_400_004}).text == "the end\n"
+        assert admin.get(path, params={"offset": 1_300_004, "limit": 100_000}).text == "middle\n" + left_out + "and "
+        house.close(run)
+        told = stream(admin, path)
+        assert "".join(json.loads(event.data)["text"] for event in told[:-1]) == whole + left_out + "and the end\n"
+        again = stream(admin, path, last=int(told[5].id))
+        assert [event.data for event in again] == [event.data for event in told[6:]]
+
+    def test_an_artifact_of_an_older_version(self, admin: httpx.Client, house: Any, run: Any) -> None:
         path = house.root / "log.txt"
         path.write_text("kept\n")
         house.say(run, house.keep(path, "log.txt"))
@@ -208,12 +246,10 @@ class TestLogs:
         admin.post(f"/v1/runs/{run.run_id}/kill")
 
     def test_a_stream_follows_to_the_end(self, admin: httpx.Client, house: Any, run: Any) -> None:
-        log = self.folder(house, run) / "log.txt"
-        log.write_text("one\nhalf a li")
+        prints(house, run, "one\nhalf a li")
 
         def more() -> None:
-            with log.open("a") as file:
-                file.write("ne\nlast words without a break")
+            prints(house, run, "ne\nlast words without a break")
             house.close(run)
 
         later = threading.Timer(0.6, more)
@@ -229,11 +265,11 @@ class TestLogs:
         assert "".join(json.loads(event.data)["text"] for event in rest[:-1]) == "".join(texts[1:])
 
     def test_attempt_after_attempt(self, admin: httpx.Client, house: Any, run: Any) -> None:
-        (self.folder(house, run) / "log.txt").write_text("first try\n")
+        prints(house, run, "first try\n")
         house.close(run, "preempted")
         again = house.claim("gpu")
         assert again.run_id == run.run_id
-        (self.folder(house, again) / "log.txt").write_text("second try\n")
+        prints(house, again, "second try\n")
         house.close(again)
         told = stream(admin, f"/v1/runs/{run.run_id}/logs")
         assert [json.loads(event.data).get("text") for event in told] == ["first try\n", "second try\n", None]
