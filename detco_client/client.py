@@ -12,6 +12,7 @@ from detco_client.features import Features
 from detco_client.models import Models
 from detco_client.resources import Info
 from detco_client.runs import Runs
+from detco_client.sweeps import Sweeps
 from detco_client.tokens import Tokens
 from detco_client.transport import Transport, open_transport
 from detco_client.webhooks import Webhooks
@@ -40,6 +41,7 @@ class DetcoClient:
         self.datasets = Datasets(self._transport)
         self.weights = ForeignWeights(self._transport)
         self.runs = Runs(self._transport)
+        self.sweeps = Sweeps(self._transport)
         self.evaluations = Evaluations(self._transport)
         self.models = Models(self._transport)
         self.features = Features(self._transport)

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from control.db.session import read_only, unit_of_work
 from control.jobs import relay, wake
-from control.records import audit, claims, deliveries, idempotency, leaders, leases, outbox, preemption, shares, workers
+from control.records import audit, claims, deliveries, idempotency, leaders, leases, outbox, preemption, shares, sweeps, workers
 from control.records.leases import Outcome
 from control.records.runs import Queue
 from control.records.workers import NewWorker
@@ -118,6 +118,7 @@ class Upkeep(threading.Thread):
             _Duty(self.beat, self._settings.heartbeat_seconds),
             _Duty(self.close_the_dead, _OFTEN),
             _Duty(self.lead, _OFTEN),
+            _Duty(self.follow_sweeps, _OFTEN),
             _Duty(self.deliver, _OFTEN),
             _Duty(self.join_others, _OFTEN),
             _Duty(self.look, self._settings.self_poll_seconds),
@@ -182,6 +183,15 @@ class Upkeep(threading.Thread):
             _log.info("%s was asked to make room", run_id)
         if self._leads:
             relay(self._engine, self._celery)
+
+    def follow_sweeps(self) -> None:
+        """As the leader: submit the evaluations of the runs that sweeps have completed."""
+        if self._leads:
+            with read_only(self._engine) as session:
+                due = sweeps.evaluations_due(session)
+            if due:
+                with unit_of_work(self._engine) as session:
+                    sweeps.evaluate_completed(session)
 
     def deliver(self) -> None:
         """As the leader: send what webhooks are owed, in threads of its own."""

@@ -1,18 +1,19 @@
-"""What a run will take: by the speed of like runs this service has seen, else by arithmetic and an assumed device."""
+"""What a job will take: by the speed of like ones this service has seen, else for a run by arithmetic."""
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from control.db.models import Run
+from control.db.models import DatasetVersion, Run
 from control.records.workers import list_slots
 from detco_core.contract.config import RunConfig
 from detco_core.contract.cost import Cost, cost
-from detco_core.contract.reader import plain
+from detco_core.contract.reader import digest, plain
 
 _LOOK_BACK = 200
 """Newest runs that are searched for like ones."""
@@ -37,21 +38,100 @@ class Estimate:
     basis: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationEstimate:
+    """Null where nothing is known."""
+
+    seconds: float | None
+    basis: str
+
+
+class Estimator:
+    """Estimates within one session; what it has looked up serves all of them."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._speeds: dict[str, tuple[float | None, str]] = {}
+
+    def run(self, config: RunConfig, gpus: int, images: int | None) -> Estimate:
+        """What `config` takes on `gpus` processes over `images` files (None: not counted yet)."""
+        steps = steps_of(config, images)
+        figures = cost(config, gpus)
+        speed, basis = self._speed(config, gpus, figures)
+        seconds = None if speed is None or steps is None else _START_SECONDS + steps * config.train.batch_size / speed
+        checkpoints = None if steps is None else -(-steps // config.train.checkpoint_every)
+        return Estimate(
+            seconds=seconds,
+            images_per_second=speed,
+            steps=steps,
+            memory_bytes=figures.memory_bytes if figures else None,
+            disk_bytes=figures.checkpoint_bytes * checkpoints if figures and checkpoints else None,
+            basis=basis,
+        )
+
+    def evaluation(self, task: str, options: Mapping[str, Any], images: int | None) -> EvaluationEstimate:
+        """What an evaluation takes over `images` files, by those of its task and options that this service has done."""
+        paces = self._evaluation_paces(task, options)
+        if not paces:
+            return EvaluationEstimate(
+                seconds=None, basis=f"unknown: no {task} with these options has been measured by this service"
+            )
+        if images is None:
+            return EvaluationEstimate(seconds=None, basis="unknown: the images are not counted yet")
+        basis = f"measured: the median time an image of {len(paces)} {task} with these options, on any backbone"
+        return EvaluationEstimate(seconds=statistics.median(paces) * images, basis=basis)
+
+    def _speed(self, config: RunConfig, gpus: int, figures: Cost | None) -> tuple[float | None, str]:
+        wanted = _likeness(plain(config), gpus)
+        key = digest(wanted)
+        if key not in self._speeds:
+            seen = [speed for like, speed in self._history if like == wanted]
+            self._speeds[key] = self._measured(seen) or self._assumed(config, gpus, figures)
+        return self._speeds[key]
+
+    @staticmethod
+    def _measured(seen: Sequence[float]) -> tuple[float, str] | None:
+        """Images a second over all processes, and where the figure comes from."""
+        if not seen:
+            return None
+        return statistics.median(seen), f"measured: the median of {len(seen)} like run(s) of this service"
+
+    def _assumed(self, config: RunConfig, gpus: int, figures: Cost | None) -> tuple[float | None, str]:
+        if figures is None:
+            return None, f"unknown: no figures for {config.method.backbone}, and no like run of this service"
+        device, teraflops = _device(self._session)
+        text = (
+            f"arithmetic: {figures.flops_per_image / 1e9:.1f} GFLOP an image at an assumed {teraflops:g} TFLOP/s for "
+            f"each of {gpus} x {device}; no like run of this service has been measured"
+        )
+        return gpus * teraflops * 1e12 / figures.flops_per_image, text
+
+    @cached_property
+    def _history(self) -> list[tuple[dict[str, Any], float]]:
+        """What the newest runs were like, and their speeds in images a second."""
+        query = select(Run.spec, Run.progress).where(Run.kind == "pretrain", Run.progress.is_not(None))
+        rows = self._session.execute(query.order_by(Run.id.desc()).limit(_LOOK_BACK))
+        found = [(spec, (progress or {}).get("images_per_second") or 0.0) for spec, progress in rows]
+        return [(_likeness(spec["config"], spec["gpus"]), speed) for spec, speed in found if speed > 0]
+
+    def _evaluation_paces(self, task: str, options: Mapping[str, Any]) -> list[float]:
+        """Seconds an image of like evaluations that ended at their first attempt."""
+        query = (
+            select(Run.spec, Run.started_at, Run.finished_at, DatasetVersion.images)
+            .join(DatasetVersion, DatasetVersion.id == Run.dataset_version_id)
+            .where(Run.kind == "evaluate", Run.state == "completed", Run.attempt == 1)
+        )
+        rows = self._session.execute(query.order_by(Run.id.desc()).limit(_LOOK_BACK))
+        return [
+            (finished - started).total_seconds() / images
+            for spec, started, finished, images in rows
+            if spec["task"] == task and spec["options"] == options and started and finished and images
+        ]
+
+
 def estimate(session: Session, config: RunConfig, gpus: int, images: int | None) -> Estimate:
-    """What `config` takes on `gpus` processes over `images` files (None: not counted yet)."""
-    steps = steps_of(config, images)
-    figures = cost(config, gpus)
-    speed, basis = _speed(session, config, gpus, figures)
-    seconds = None if speed is None or steps is None else _START_SECONDS + steps * config.train.batch_size / speed
-    checkpoints = None if steps is None else -(-steps // config.train.checkpoint_every)
-    return Estimate(
-        seconds=seconds,
-        images_per_second=speed,
-        steps=steps,
-        memory_bytes=figures.memory_bytes if figures else None,
-        disk_bytes=figures.checkpoint_bytes * checkpoints if figures and checkpoints else None,
-        basis=basis,
-    )
+    """What one run takes; see `Estimator.run`."""
+    return Estimator(session).run(config, gpus, images)
 
 
 def steps_of(config: RunConfig, images: int | None) -> int | None:
@@ -63,34 +143,6 @@ def steps_of(config: RunConfig, images: int | None) -> int | None:
         if images is None or config.train.epochs is None
         else images // config.train.batch_size * config.train.epochs
     )
-
-
-def _speed(session: Session, config: RunConfig, gpus: int, figures: Cost | None) -> tuple[float | None, str]:
-    """Images a second over all processes, and where the figure comes from."""
-    seen = _seen(session, config, gpus)
-    if seen:
-        return statistics.median(seen), f"measured: the median of {len(seen)} like run(s) of this service"
-    if figures is None:
-        return None, f"unknown: no figures for {config.method.backbone}, and no like run of this service"
-    device, teraflops = _device(session)
-    text = (
-        f"arithmetic: {figures.flops_per_image / 1e9:.1f} GFLOP an image at an assumed {teraflops:g} TFLOP/s for each "
-        f"of {gpus} x {device}; no like run of this service has been measured"
-    )
-    return gpus * teraflops * 1e12 / figures.flops_per_image, text
-
-
-def _seen(session: Session, config: RunConfig, gpus: int) -> list[float]:
-    """Speeds of like runs, in images a second."""
-    query = select(Run.spec, Run.progress).where(Run.kind == "pretrain", Run.progress.is_not(None))
-    wanted = _likeness(plain(config), gpus)
-    rows = session.execute(query.order_by(Run.id.desc()).limit(_LOOK_BACK))
-    found = [(progress or {}).get("images_per_second", 0.0) for spec, progress in rows if _is_like(spec, wanted)]
-    return [speed for speed in found if speed > 0]
-
-
-def _is_like(spec: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    return _likeness(spec["config"], spec["gpus"]) == wanted
 
 
 def _likeness(config: Mapping[str, Any], gpus: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from detco_client.cli import config, datasets, evaluations, models, runs, service, tokens, webhooks, weights
+from detco_client.cli import config, datasets, evaluations, models, runs, service, sweeps, tokens, webhooks, weights
 from detco_client.cli.features import features
 from detco_client.cli.output import complain
 from detco_client.cli.session import remember
@@ -22,6 +22,7 @@ def make_app() -> typer.Typer:
         "datasets": datasets,
         "weights": weights,
         "runs": runs,
+        "sweeps": sweeps,
         "evaluations": evaluations,
         "models": models,
     }

@@ -22,6 +22,20 @@ def pairs(words: Sequence[str], option: str) -> dict[str, Any]:
     return found
 
 
+def grid_of(words: Sequence[str], option: str) -> dict[str, list[Any]]:
+    """`["optim.lr=0.01,0.03", "seed=[1,2]"]` as keys and lists of values: a JSON list, or values between commas.
+
+    Raises:
+        typer.BadParameter: naming the word that has no `=`.
+    """
+    found = {}
+    for word in words:
+        ((key, value),) = pairs([word], option).items()
+        values = [_value(piece) for piece in value.split(",")] if isinstance(value, str) else value
+        found[key] = values if isinstance(values, list) else [values]
+    return found
+
+
 def one_of(**options: object) -> None:
     """Insist on exactly one of the options; raises `typer.BadParameter` naming them."""
     given = [name for name, value in options.items() if value]

@@ -40,6 +40,8 @@ _FEATURES: Mapping[type[features.FeatureError], tuple[str, str]] = {
 }
 _SAID = {404: "there is no {request}; /docs lists what there is", 405: "there is no {request}; Allow names what is"}
 """Instead of the framework's bare phrases."""
+_OF_OVERRIDES: Mapping[str, int] = {"overrides": 0, "grid": 0, "combinations": 1}
+"""Members of a body that hold dotted keys, and how many keys lead there."""
 _IMAGES: Mapping[str, str] = {"unsupported": "unsupported_media_type", "too_large": "body_too_large"}
 """The family of an `ImageError` by its code; the others are `invalid_request`."""
 
@@ -106,8 +108,15 @@ def from_image(error: ImageError) -> Problem:
 
 
 def _wrong(fault: Fault, under: tuple[str, ...] = (), whole_keys: bool = False) -> Wrong:
-    keys = (fault.path,) if whole_keys else tuple(fault.path.split("."))
+    keys = (fault.path,) if whole_keys else _split(fault.path)
     return Wrong((*under, *keys) if fault.path else under, fault.message)
+
+
+def _split(path: str) -> tuple[str, ...]:
+    """The keys of a dotted path; under those that hold overrides, a dotted key is one key."""
+    first, *rest = path.split(".")
+    outer = _OF_OVERRIDES.get(first, len(rest))
+    return (first, *rest[:outer], *([".".join(rest[outer:])] if rest[outer:] else []))
 
 
 def _is_json(request: Request) -> bool:

@@ -65,5 +65,9 @@ class SweepRun(Base):
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), unique=True)
     evaluation_id: Mapped[str | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"), unique=True)
     """Made when the run is completed."""
+    waits: Mapped[bool] = mapped_column(default=False, index=True)
+    """Whether an evaluation is still to be made."""
+    reason: Mapped[str | None]
+    """Why there is no evaluation where one was asked for."""
     overrides: Mapped[dict[str, Any]]
     """The values of the varied keys."""

@@ -40,6 +40,13 @@ def _storable(value: Any) -> Any:
 Options = Annotated[dict[str, Any], Field(max_length=200), AfterValidator(_storable)]
 """Keys and values that another schema reads further."""
 
+Grid = Annotated[
+    dict[Annotated[str, StringConstraints(min_length=1, max_length=100)], Annotated[list[Any], Field(max_length=1000)]],
+    Field(max_length=50),
+    AfterValidator(_storable),
+]
+"""Keys and the values each takes, which another schema reads further."""
+
 
 class Body(BaseModel):
     """A body that comes in: a key that is not known is refused."""

@@ -101,6 +101,18 @@ def test_a_checkpoint_is_chosen_and_fetched(client: DetcoClient, service: Any, t
     assert client.runs.download("run_1", tmp_path / "c.pt").read_bytes() == service.state.file
 
 
+def test_a_sweep_is_asked_for(client: DetcoClient, service: Any) -> None:
+    made = client.sweeps.submit("photos", "smoke", {"seed": (1, 2)}, {"train.steps": 5}, max_parallel=1)
+    common = {"dataset": "photos", "preset": "smoke", "overrides": {"train.steps": 5}, "max_parallel": 1}
+    assert service.state.bodies == [common | {"grid": {"seed": [1, 2]}}]
+    client.sweeps.plan("photos", "smoke", combinations=[{"seed": 1}])
+    assert "grid" not in service.state.bodies[1]
+    done = client.sweeps.wait(made["id"])
+    assert [item["rank"] for item in done["items"]] == [None, 1]
+    assert [found["id"] for found in client.sweeps.list()] == ["swp_1"]
+    assert client.sweeps.cancel("swp_1")["state"] == "cancelled"
+
+
 def test_an_evaluation_is_asked_for(client: DetcoClient, service: Any) -> None:
     found = client.evaluations.submit("knn", {"weights": "random"}, "labelled", {"k": 5}, group="g")
     body = {"task": "knn", "source": {"weights": "random"}, "dataset": "labelled", "options": {"k": 5}, "group": "g"}

@@ -77,6 +77,8 @@ def _sweep_runs() -> None:
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("run_id", WORDS, nullable=False),
         sa.Column("evaluation_id", WORDS, nullable=True),
+        sa.Column("waits", sa.Boolean(), nullable=False),
+        sa.Column("reason", WORDS, nullable=True),
         sa.Column("overrides", JSON, nullable=False),
         _belongs("sweep_runs", "sweep_id", "sweeps"),
         _belongs("sweep_runs", "run_id", "runs"),
@@ -85,6 +87,7 @@ def _sweep_runs() -> None:
         sa.UniqueConstraint("run_id", name="uq_sweep_runs_run_id"),
         sa.UniqueConstraint("evaluation_id", name="uq_sweep_runs_evaluation_id"),
     )
+    op.create_index("ix_sweep_runs_waits", "sweep_runs", ["waits"])
 
 
 def _belongs(table: str, column: str, other: str, ondelete: str = "CASCADE") -> sa.ForeignKeyConstraint:

@@ -25,7 +25,7 @@ VERBS = sorted(verbs(typer.main.get_command(make_app())))
 NEEDED = """
 up serve work migrate features
 datasets:add,list weights:add,list runs:submit,list,show,watch,logs,cancel,pause,resume,finish,fork,download
-evaluations:submit,list,show,compare models:export,versions,promote,pin,download
+sweeps:submit,list,show,cancel evaluations:submit,list,show,compare models:export,versions,promote,pin,download
 tokens:create,revoke,rotate webhooks:create,list,log,test,redeliver,enable,disable,rotate,delete config:explain
 """
 
@@ -54,6 +54,11 @@ CALLS = {
     "runs finish run_1": "run_1  completed",
     "runs kill run_1": "run_1",
     "runs download run_1 -o {tmp}/c.pt": "c.pt",
+    "sweeps submit photos --preset smoke --grid seed=1,2 --evaluate knn:labelled": "swp_1  queued  2 runs",
+    "sweeps submit photos --preset smoke --grid seed=[1,2] --dry-run": "2.0 h",
+    "sweeps list": "2 completed",
+    "sweeps show swp_1": "top1 of knn (evaluation)",
+    "sweeps cancel swp_1": "swp_1  cancelled",
     "evaluations submit knn --dataset labelled --random --option k=5": "top1 61.2",
     "evaluations submit knn --dataset labelled --weights wts_1": "top1 61.2",
     "evaluations list": "eval_2",
@@ -92,6 +97,7 @@ WITH_JSON = [
 
 MISTAKES = {
     "runs show nope": "error: there is no run nope",
+    "sweeps show nope": "error: there is no sweep nope",
     "runs resume run_1": "error: a running run cannot resume; it can pause",
     "runs submit photos --preset smoke --set lr=1 --set train.stepz=2": "overrides.train.stepz: unknown key",
     "runs download run_1 --checkpoint 11": "saved at steps: 10, 20",
@@ -106,6 +112,8 @@ WRONG_WORDS = {
     "runs submit photos": "--preset",
     "runs submit photos --preset smoke --set steps": "is not KEY=VALUE",
     "runs fly": "fly",
+    "sweeps submit photos --preset smoke": "--grid",
+    "sweeps submit photos --preset smoke --grid seed=1 --evaluate knn": "is not TASK:DATASET",
     "evaluations submit knn --dataset d": "exactly one of --run, --model, --weights, --random",
     "models export detector": "exactly one of --run, --weights",
     "runs fork run_1 --carry none": "carry",

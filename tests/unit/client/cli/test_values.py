@@ -1,7 +1,14 @@
 import pytest
 import typer
 
-from detco_client.cli.values import one_of, pairs
+from detco_client.cli.values import grid_of, one_of, pairs
+
+
+def test_values_of_a_grid_are_a_list_or_words_between_commas() -> None:
+    found = grid_of(["optim.lr=0.01,0.03", "seed=[1,2]", "train.steps=5", "views.augment=paper,none"], "--grid")
+    assert found == {"optim.lr": [0.01, 0.03], "seed": [1, 2], "train.steps": [5], "views.augment": ["paper", "none"]}
+    with pytest.raises(typer.BadParameter, match="is not KEY=VALUE"):
+        grid_of(["seed"], "--grid")
 
 
 def test_a_value_is_json_where_it_can_be() -> None:

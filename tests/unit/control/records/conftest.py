@@ -1,6 +1,7 @@
-"""A run that is watched by a monitor, and a data set to evaluate on."""
+"""A data set to evaluate on, a run that a monitor watches, sweeps, and a worker's hands."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, update
@@ -9,7 +10,10 @@ from control.db.models import DatasetVersion
 from control.db.session import unit_of_work
 from control.records.claims import Claim
 from control.records.datasets import Scan
+from control.records.sweep_plans import NewSweep, plan_sweep
+from control.records.sweeps import create_sweep
 from control.records.workers import WorkerIdentity
+from tests.unit.control.records.hands import Hands
 from tests.unit.control.records.watched import Watched
 
 
@@ -32,4 +36,23 @@ def watched(
     monitor = {"task": "knn", "options": {}, "dataset_version_id": labelled.id, "metric": "top1", "every_epochs": 2}
     worker = make_worker()
     spec = {"config": {}, "monitor": monitor}
-    return Watched(engine, worker, claim_run, make_run(spec=spec, labels={"a": "b"}, group="g", priority=3))
+    return Watched(engine, worker, claim_run, run_id=make_run(spec=spec, labels={"a": "b"}, group="g", priority=3))
+
+
+@pytest.fixture
+def hands(engine: Engine, make_worker: Callable[..., WorkerIdentity], claim_run: Callable[..., Claim | None]) -> Hands:
+    """Of a worker with four training places."""
+    return Hands(engine, make_worker(train=4, light=4), claim_run)
+
+
+@pytest.fixture
+def make_sweep(engine: Engine, labelled: DatasetVersion, make_dataset: Callable[..., Scan]) -> Callable[..., str]:
+    """Submits a sweep of two seeds of the preset `smoke`: `make_sweep(**fields of NewSweep)`; its id."""
+    make_dataset("photos")
+
+    def make(**fields: Any) -> str:
+        asked = {"dataset": "photos", "preset": "smoke", "actor": "ada", "grid": {"seed": [1, 2]}, **fields}
+        with unit_of_work(engine) as session:
+            return create_sweep(session, plan_sweep(session, NewSweep(**asked))).id
+
+    return make

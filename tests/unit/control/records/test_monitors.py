@@ -83,7 +83,7 @@ def test_a_run_without_a_monitor_is_left_alone(
     claim_run: Callable[..., Claim | None],
     engine: Engine,
 ) -> None:
-    plain = Watched(engine, make_worker(), claim_run, make_run())
+    plain = Watched(engine, make_worker(), claim_run, run_id=make_run())
     claim = plain.take()
     plain.save(claim, 50.0)
     plain.close(claim)
