@@ -18,7 +18,19 @@ from sqlalchemy.orm import Session
 
 from control.db.session import read_only, unit_of_work
 from control.jobs import relay, wake
-from control.records import audit, claims, deliveries, idempotency, leaders, leases, outbox, preemption, shares, sweeps, workers
+from control.records import (
+    audit,
+    claims,
+    deliveries,
+    idempotency,
+    leaders,
+    leases,
+    outbox,
+    preemption,
+    shares,
+    sweeps,
+    workers,
+)
 from control.records.leases import Outcome
 from control.records.runs import Queue
 from control.records.workers import NewWorker

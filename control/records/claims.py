@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from control.db.models import Attempt, DatasetVersion, Run, Slot, Worker
 from control.db.session import database_time
-from control.records import quotas
+from control.records import quotas, sweep_limit
 from control.records.eligibility import MOST_URGENT, ready
 from control.records.gangs import found, gather
 from control.records.moves import announce
@@ -90,8 +90,8 @@ def _best(
         candidates = candidates.with_for_update(of=Run, skip_locked=True).execution_options(populate_existing=True)
     passed_over: list[str] = []
     while (run := session.scalars(candidates.where(Run.id.not_in(passed_over))).first()) is not None:
-        # Another worker may have used up the quota of its token since.
-        allowed = not take or quotas.confirm(session, run)
+        # Another worker may have used up the quota of its token since, or taken one of its sweep.
+        allowed = not take or (quotas.confirm(session, run) and sweep_limit.confirm(session, run))
         slots = gather(session, run, worker.host, purpose, take=take) if allowed else None
         if slots is not None:
             return run, slots

@@ -8,18 +8,25 @@ from sqlalchemy import ColumnElement, exists, literal, or_, select
 from sqlalchemy.orm import aliased
 
 from control.db.models import DatasetVersion, Run, RunDependency
-from control.records import quotas
+from control.records import quotas, sweep_limit
 
 MOST_URGENT = (Run.priority.desc(), Run.id)
 """Order of a queue: the larger priority first, then the older run."""
 
 
 def ready(now: datetime | None = None) -> tuple[ColumnElement[bool], ...]:
-    """Conditions on `Run`: queued, data set scanned, what it comes after completed, within its token's quota.
+    """Conditions on `Run`: queued, data set scanned, what it comes after completed, within its token's quota and what
+    its sweep may have at once.
 
     And not backing off at `now`; None: that is not looked at.
     """
-    conditions = (Run.state == "queued", _data_are_ready(), ~_waits_for_another(), quotas.within())
+    conditions = (
+        Run.state == "queued",
+        _data_are_ready(),
+        ~_waits_for_another(),
+        quotas.within(),
+        sweep_limit.within(),
+    )
     if now is None:
         return conditions
     return (*conditions, or_(Run.not_before.is_(None), Run.not_before <= now))

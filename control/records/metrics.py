@@ -12,6 +12,9 @@ from sqlalchemy.orm import Session, aliased
 from control.db.models import Metric, MetricLatest
 from control.db.upsert import insert_into
 
+SCORE_PREFIX = "monitor/"
+"""Of the metrics that the service adds by itself: the scores of a run's checkpoints, by step."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -40,9 +43,10 @@ def rewind(session: Session, run_id: str, step: int) -> None:
     """Forget what came after `step`: the attempt that begins goes on from there, and will say it again.
 
     Otherwise a run that ends earlier this time would keep the curves of an attempt that was lost. Its events keep all.
+    Scores stay, since their checkpoints do.
     """
     stale = select(MetricLatest.key).where(MetricLatest.run_id == run_id, MetricLatest.step > step)
-    keys = list(session.scalars(stale))
+    keys = [key for key in session.scalars(stale) if not key.startswith(SCORE_PREFIX)]
     if not keys:
         return
     session.execute(delete(Metric).where(Metric.run_id == run_id, Metric.key.in_(keys), Metric.step > step))

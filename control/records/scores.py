@@ -11,9 +11,6 @@ from control.db.models import Checkpoint, MonitorEvaluation, Run, RunEvent
 from control.records import metrics
 from control.records.history import best_checkpoint
 
-METRIC_PREFIX = "monitor/"
-"""Of the metrics that hold the scores of a run's checkpoints, by step."""
-
 
 def settle_score(session: Session, evaluation: Run) -> None:
     """Give a checkpoint the score of its evaluation, which has just ended; no-op for one that no monitor asked for."""
@@ -33,7 +30,7 @@ def settle_score(session: Session, evaluation: Run) -> None:
     checkpoint.score = scores[metric]
     session.flush()
     now = datetime.now(UTC)
-    named = {f"{METRIC_PREFIX}{name}": value for name, value in scores.items()}
+    named = {f"{metrics.SCORE_PREFIX}{name}": value for name, value in scores.items()}
     metrics.record(session, run.id, [metrics.Sample(checkpoint.step, named, now)])
     best = best_checkpoint(session, run)
     payload = {

@@ -56,6 +56,8 @@ class NewSweep:
     gpus: int = 1
     max_attempts: int = 3
     max_parallel: int | None = None
+    token_id: str | None = None
+    """Whose quota its runs count against; None: nobody's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
 from control.db.models import Checkpoint, MetricLatest, Run, Sweep, SweepRun
-from control.records.scores import METRIC_PREFIX
+from control.records.metrics import SCORE_PREFIX
 from control.states import TERMINAL
 from detco_core.contract.evaluations import SCORES, better
 
@@ -118,7 +118,7 @@ def _open(states: Counter[str]) -> set[str]:
 
 def _add_metrics(session: Session, found: Sequence[Line]) -> None:
     by_run = {line.run.id: line for line in found}
-    wanted = (MetricLatest.key == "loss") | MetricLatest.key.startswith(METRIC_PREFIX)
+    wanted = (MetricLatest.key == "loss") | MetricLatest.key.startswith(SCORE_PREFIX)
     query = select(MetricLatest).where(MetricLatest.run_id.in_(by_run), wanted)
     for row in session.scalars(query):
         by_run[row.run_id].metrics[row.key] = row.value

@@ -148,6 +148,7 @@ def _new_run(sweep: Sweep, planned: SweepPlan, one: Planned) -> NewRun:
         max_attempts=asked.max_attempts,
         after=plan.start.after,
         forked_from=plan.start.forked_from,
+        token_id=asked.token_id,
     )
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from control.db.models import DatasetVersion, Run, RunDependency, Slot, Worker
 from control.db.session import database_time
-from control.records import quotas
+from control.records import quotas, sweep_limit
 from control.records.claims import PURPOSES
 from control.records.eligibility import ready
 from control.records.gangs import sees
@@ -23,6 +23,7 @@ WaitingReason = Literal[
     "dataset_scanning",
     "backing_off",
     "quota",
+    "sweep_limit",
     "no_worker",
     "dataset_out_of_reach",
     "weights_out_of_reach",
@@ -81,6 +82,8 @@ def _not_ready(session: Session, run: Run, now: datetime) -> Iterator[Why]:
         yield Why("backing_off", f"it is tried again in {seconds:.0f} s: {run.reason or 'its last attempt was lost'}")
     if (exceeded := quotas.over(session, run)) is not None:
         yield Why("quota", exceeded)
+    if (others := sweep_limit.over(session, run)) is not None:
+        yield Why("sweep_limit", others)
 
 
 def _after(unfinished: Sequence[Run]) -> Why:

@@ -91,6 +91,7 @@ def _planned(session: Session, body: SweepRequest, who: Principal) -> SweepPlan:
         dataset=body.dataset,
         preset=body.preset,
         actor=who.name,
+        token_id=who.token_id,
         overrides=body.overrides,
         grid=body.grid,
         combinations=body.combinations,
