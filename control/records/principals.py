@@ -17,6 +17,7 @@ from control.db.models import Token
 from control.db.session import database_time
 from control.errors import Conflict, Forbidden, InvalidRequest, NotFound, SettingsError, Unauthorized
 from control.records.paging import Listing, Page, paginate
+from control.records.quotas import carry_over
 
 Scope = Literal["read", "features", "submit", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -146,6 +147,7 @@ def rotate_token(
     secret = make_secret()
     new = _store(session, secret, old.name, old.scopes, actor, old.models, expires_at)
     new.replaces = old.id
+    carry_over(session, old, new)
     old.expires_at = min(old.expires_at or now + grace, now + grace)
     session.flush()
     return NewToken(new, secret)

@@ -1,17 +1,18 @@
 """What one token may have at once: jobs that workers hold, training slots they hold, jobs that wait.
 
-A run over the first two waits, and holds up nobody; one over the third is refused. Jobs of every kind count: a scan, an
-evaluation and an export take a place as a run does. Slots are those of training only.
+A run over the first two waits, and holds up nobody; one over the third is refused. Runs, evaluations and exports count
+that the token asked for; slots are those of training. Scans and imports do not: what waits for them does.
 """
 
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import ColumnElement, and_, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, literal, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from control.db.models import Run, Token
 from control.errors import InvalidRequest, NotFound, QuotaExceeded
-from control.states import HELD
+from control.records import outbox
+from control.states import HELD, TERMINAL
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,8 +54,18 @@ def set_quota(session: Session, token_id: str, quota: Quota) -> Token:
     if token is None:
         raise NotFound("token", token_id)
     token.max_running, token.max_slots, token.max_queued = quota.running, quota.slots, quota.queued
+    for queue in session.scalars(select(Run.queue).where(Run.token_id == token_id, Run.state == "queued").distinct()):
+        outbox.owe(session, queue)
     session.flush()
     return token
+
+
+def carry_over(session: Session, old: Token, new: Token) -> None:
+    """Give the token that takes another's place its quota, and let what is not over yet count against that."""
+    new.max_running, new.max_slots, new.max_queued = old.max_running, old.max_slots, old.max_queued
+    session.flush()
+    unfinished = update(Run).where(Run.token_id == old.id, Run.state.not_in(TERMINAL))
+    session.execute(unfinished.values(token_id=new.id))
 
 
 def usage(session: Session, token_id: str) -> Usage:

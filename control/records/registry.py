@@ -31,6 +31,8 @@ class NewVersion:
     """Those that the architecture has no equivalent in are left out."""
     after: tuple[str, ...] = ()
     """Runs that must be completed first."""
+    token_id: str | None = None
+    """Whose quota the export counts against."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,12 @@ class Export:
 
 
 def add_version(session: Session, new: NewVersion) -> Export:
-    """Take the next number of the model and submit the export; raises `InvalidRequest` for a name that is not one."""
+    """Take the next number of the model and submit the export.
+
+    Raises:
+        InvalidRequest: the name is not one.
+        QuotaExceeded: the token may have no more jobs waiting.
+    """
     model = _model_of(session, check_name("name", new.model), new.actor)
     model.last_number += 1
     version = ModelVersion(
@@ -56,7 +63,8 @@ def add_version(session: Session, new: NewVersion) -> Export:
     )
     session.add(version)
     session.flush()
-    run = create_run(session, NewRun(kind="export", spec=_spec(version), actor=new.actor, after=new.after))
+    job = NewRun(kind="export", spec=_spec(version), actor=new.actor, after=new.after, token_id=new.token_id)
+    run = create_run(session, job)
     version.run_id = run.id
     session.flush()
     return Export(version, run)

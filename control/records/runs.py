@@ -138,7 +138,7 @@ def list_runs(
     if group is not None:
         query = query.where(Run.group == group)
     if label is not None:
-        query = query.where(_has_label(label))
+        query = query.where(has_label(label))
     return paginate(session, query, Run.id, page or Page())
 
 
@@ -196,7 +196,8 @@ def _check_dependency(session: Session, run_id: str) -> None:
         raise NotReady(f"run {run_id} ended {before.state}: nothing can come after it")
 
 
-def _has_label(label: str) -> ColumnElement[bool]:
+def has_label(label: str) -> ColumnElement[bool]:
+    """The condition of a label given as `key` or `key=value`; raises `InvalidRequest` when it is none."""
     key, equals, value = label.partition("=")
     check_labels({key: value})
     stored: ColumnElement[str | None] = Run.labels[key].as_string()

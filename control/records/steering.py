@@ -1,20 +1,20 @@
-"""Changing what was said of a run after it was submitted: its name, its urgency, its limits, its number of GPUs."""
+"""Steering runs that were submitted: one or many of them, and what was said of them: name, urgency, limits, GPUs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
-from sqlalchemy.orm.attributes import flag_modified
 
 from control.db.models import Run
 from control.errors import InvalidRequest, NotFound, NotReady, StaleVersion
-from control.records import outbox, quotas
+from control.records import monitors, outbox, quotas
 from control.records.bounds import check_labels, check_priority
 from control.records.history import newest_checkpoint
 from control.records.moves import lock
-from control.records.runs import request_action
-from control.states import TERMINAL
+from control.records.runs import has_label, request_action
+from control.states import TERMINAL, Action
 from detco_core.contract.reader import digest
 
 ALWAYS = frozenset({"name", "labels", "group"})
@@ -59,39 +59,67 @@ def change(session: Session, run_id: str, changes: Mapping[str, Any], expected_v
     return run
 
 
-def resume(session: Session, run: Run, how: Resumption, actor: str) -> Run:
-    """Queue a paused run again, on another number of GPUs if `how` says so.
+def steer(session: Session, run: Run, action: Action, actor: str, how: Resumption | None = None) -> Run:
+    """Ask something of a run; `how` is for `resume`.
 
     Raises:
         IllegalMove: naming the actions that are lawful in the run's state.
-        InvalidRequest: without consent, or on a number that its batch cannot be shared out to.
+        InvalidRequest: another number of GPUs without consent, or one that its batch cannot be shared out to.
         NotReady: the run is queued or held on another number by now.
         QuotaExceeded: its token may never hold that many slots.
     """
+    if how is not None and how.gpus is not None:
+        _prepare(session, run, how, how.gpus)
+    was = run.state
+    run = request_action(session, run, action, actor)
+    if run.state == "completed" and was != "completed":
+        monitors.note_end(session, run)
+    return run
+
+
+def matching(
+    session: Session, group: str | None, label: str | None, state: str | None, limit: int
+) -> tuple[list[str], int]:
+    """Ids of jobs of any kind, oldest first, that have not ended; and how many more there are beyond `limit`."""
+    query = select(Run.id).where(Run.state.not_in(TERMINAL))
+    if group is not None:
+        query = query.where(Run.group == group)
+    if label is not None:
+        query = query.where(has_label(label))
+    if state is not None:
+        query = query.where(Run.state == state)
+    total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
+    return list(session.scalars(query.order_by(Run.id).limit(limit))), max(0, total - limit)
+
+
+def _prepare(session: Session, run: Run, how: Resumption, gpus: int) -> None:
+    """Let a paused run go on on so many GPUs."""
     held = lock(session, run.id)
     if held is None:
         raise NotFound("run", run.id)
-    if how.gpus is not None and how.gpus != held.slots_wanted:
-        if held.kind != "pretrain":
-            raise InvalidRequest("gpus", "only a pretraining run has a number of GPUs")
-        if held.state == "paused":
-            _regroup(session, held, how)
-        elif held.state not in TERMINAL:
-            raise NotReady(f"run {held.id} is {held.state} on {held.slots_wanted} GPUs: pause it, then resume it")
-    return request_action(session, held, "resume", actor)
+    if held.kind != "pretrain":
+        raise InvalidRequest("gpus", "only a pretraining run has a number of GPUs")
+    if gpus == held.spec["gpus"] or held.state in TERMINAL:
+        return
+    if held.state != "paused":
+        raise NotReady(f"run {held.id} is {held.state} on {held.spec['gpus']} GPUs: pause it, then resume it")
+    _regroup(session, held, how, gpus)
 
 
-def _regroup(session: Session, run: Run, how: Resumption) -> None:
-    assert how.gpus is not None  # noqa: S101 - the caller has looked
+def _regroup(session: Session, run: Run, how: Resumption, gpus: int) -> None:
     batch = run.spec["config"]["train"]["batch_size"]
-    if batch % how.gpus:
+    if batch % (gpus * run.nodes):
         raise InvalidRequest("gpus", f"train.batch_size ({batch}) must be a multiple of it: it is shared out evenly")
     begun = newest_checkpoint(session, run.id) is not None or run.spec.get("resume")
     if begun and not how.allow_world_size_change:
         message = f"the run had {run.slots_wanted} processes; on another number batch norm groups change"
         raise InvalidRequest("gpus", f"{message}: set allow_world_size_change to consent")
-    quotas.check_slots(session, run.token_id, how.gpus)
-    run.slots_wanted = run.spec["gpus"] = how.gpus
-    run.spec["allow_world_size_change"] = run.spec.get("allow_world_size_change", False) or how.allow_world_size_change
+    quotas.check_slots(session, run.token_id, gpus * run.nodes)
+    run.slots_wanted = gpus * run.nodes
+    changed = {"gpus": gpus, "allow_world_size_change": how.allow_world_size_change or _has_consent(run)}
+    run.spec = run.spec | changed
     run.spec_digest = digest(run.spec)
-    flag_modified(run, "spec")
+
+
+def _has_consent(run: Run) -> bool:
+    return bool(run.spec.get("allow_world_size_change"))

@@ -17,6 +17,7 @@ from server.http.deps import JobId, Reader, Shared, Submitter, WantedPage
 from server.http.problems import request_id
 from server.http.schemas.base import Page
 from server.http.schemas.evaluations import ComparisonTable, EvaluationRequest, EvaluationView
+from server.http.submission import terms
 from server.http.translations import from_document
 from server.http.views import shown_evaluation
 
@@ -84,16 +85,6 @@ def _new_run(session: Session, body: EvaluationRequest, who: Principal) -> NewRu
         seed=body.seed,
     )
     try:
-        return evaluation_run(
-            session,
-            asked,
-            actor=who.name,
-            name=body.name,
-            labels=body.labels,
-            group=body.group,
-            priority=body.priority,
-            max_attempts=body.max_attempts,
-            after=body.after,
-        )
+        return evaluation_run(session, asked, **terms(body, who))
     except InvalidDocument as error:
         raise from_document(error, () if error.what == "evaluation" else ("options",)) from error

@@ -41,7 +41,13 @@ def export(
     def make(session: Session) -> Created:
         source, after = _source(session, body)
         new = NewVersion(
-            model=name, source=source, actor=who.name, license=body.license, formats=body.formats, after=after
+            model=name,
+            source=source,
+            actor=who.name,
+            license=body.license,
+            formats=body.formats,
+            after=after,
+            token_id=who.token_id,
         )
         export = registry.add_version(session, new)
         audit.note(session, who.name, "model.export", export.version.ref, request_id=request_id(request.scope))

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from fastapi import APIRouter, Request, Response
 
 from control.records import audit, principals
+from control.records.quotas import Quota, set_quota
 from server.http.deps import Admin, Named, Shared, WantedPage
 from server.http.problems import request_id
 from server.http.schemas.base import Page
@@ -29,6 +30,7 @@ def make(body: TokenRequest, who: Admin, services: Shared, request: Request, res
         made = principals.create_token(
             session, body.name, body.scopes, who.name, models=body.models, expires_at=expires_at
         )
+        set_quota(session, made.token.id, Quota(**body.quota.model_dump()))
         details = {"name": body.name, "scopes": sorted(body.scopes)}
         audit.note(session, who.name, "token.create", made.token.id, details, request_id(request.scope))
     response.headers["Location"] = f"/v1/tokens/{made.token.id}"

@@ -33,7 +33,10 @@ def _export(name: Named, number: Number, services: Shared) -> str:
 
 _WITHOUT_FINISH: tuple[Action, ...] = ("cancel", "pause", "resume", "kill")
 
-RUN = JobKind("/runs/{job}", "run", _any_job, shown_any, RunView | JobView)
-"""Pretraining runs; their paths take the id of any kind of job, such as a data set's scan."""
+_WITHOUT_RESUME: tuple[Action, ...] = ("cancel", "pause", "kill", "finish")
+
+RUN = JobKind("/runs/{job}", "run", _any_job, shown_any, RunView | JobView, _WITHOUT_RESUME)
+"""Pretraining runs; their paths take the id of any kind of job, such as a data set's scan. How they are resumed is
+`api/steering`'s."""
 EVALUATION = JobKind("/evaluations/{job}", "evaluation", _evaluation, shown_evaluation, EvaluationView, _WITHOUT_FINISH)
 EXPORT = JobKind("/models/{name}/versions/{number}", "export", _export, shown_export, ModelVersionView, _WITHOUT_FINISH)

@@ -12,9 +12,10 @@ from control import jobs
 from control.bus import run_topic
 from control.db.models import ModelVersion, Run
 from control.errors import IllegalMove, StaleVersion
-from control.records import audit
+from control.records import audit, steering
 from control.records.principals import Principal
-from control.records.runs import get_run, request_action
+from control.records.runs import get_run
+from control.records.steering import Resumption
 from control.states import ACTIONS, Action
 from server.http.deps import Services
 from server.http.problems import request_id
@@ -46,6 +47,7 @@ def steer(
     action: Action,
     kind: JobKind,
     expected: int | None = None,
+    how: Resumption | None = None,
 ) -> BaseModel:
     """Ask something of a job and show what became of it; `expected` is the version the caller saw.
 
@@ -57,11 +59,25 @@ def steer(
         run = get_run(session, run_id)
         if expected is not None and run.version != expected:
             raise StaleVersion(f"{kind.noun} {run.id}", expected, run.version)
-        if action == "finish" and run.kind != "pretrain":
-            raise IllegalMove(action, run.state, actions_of(run))
-        run = request_action(session, run, action, who.name)
-        audit.note(session, who.name, f"{kind.noun}.{action}", run.id, request_id=request_id(request.scope))
+        run = ask(session, who, request, run, action, kind.noun, how)
         return kind.show(session, run)
+
+
+def ask(
+    session: Session,
+    who: Principal,
+    request: Request,
+    run: Run,
+    action: Action,
+    noun: str,
+    how: Resumption | None = None,
+) -> Run:
+    """Ask something of a job, and note that in the audit; raises as `steering.steer`."""
+    if action == "finish" and run.kind != "pretrain":
+        raise IllegalMove(action, run.state, actions_of(run))
+    run = steering.steer(session, run, action, who.name, how)
+    audit.note(session, who.name, f"{noun}.{action}", run.id, request_id=request_id(request.scope))
+    return run
 
 
 def require_model_of(session: Session, who: Principal, run_id: str) -> None:

@@ -1,6 +1,7 @@
 """Answers a POST that asks for a pretraining run, new or forked: with its plan, or with the run it has become."""
 
 from collections.abc import Callable
+from typing import Any
 
 from fastapi import Request, Response
 from sqlalchemy.orm import Session
@@ -14,6 +15,7 @@ from detco_core.contract.reader import digest
 from server.http.creation import Created, create
 from server.http.deps import Services
 from server.http.problems import request_id
+from server.http.schemas.jobs import JobRequest
 from server.http.schemas.runs import ForkRequest, RunRequest
 from server.http.translations import from_document
 from server.http.views import shown_plan, shown_run
@@ -57,19 +59,21 @@ def _checked(session: Session, planned: MakePlan) -> Plan:
 
 
 def _new_run(planned: Plan, body: RunRequest | ForkRequest, who: Principal) -> NewRun:
-    after = body.after if isinstance(body, RunRequest) else ()
     return NewRun(
         kind="pretrain",
         spec=planned.spec,
-        actor=who.name,
         dataset_version_id=planned.dataset.id,
         config_digest=digest(planned.config),
-        name=body.name,
-        labels=body.labels,
-        group=body.group,
-        priority=body.priority,
         gpus=planned.gpus,
-        max_attempts=body.max_attempts,
-        after=(*after, *planned.start.after),
+        preemptible=body.preemptible,
+        preempt=body.preempt,
         forked_from=planned.start.forked_from,
+        **terms(body, who, planned.start.after),
     )
+
+
+def terms(body: JobRequest, who: Principal, after: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The fields of a `NewRun` that any job is submitted with; `after` is what it needs by itself."""
+    same = ("name", "labels", "group", "priority", "max_attempts", "max_seconds", "idle_seconds")
+    given = {field: getattr(body, field) for field in same}
+    return given | {"actor": who.name, "token_id": who.token_id, "after": (*body.after, *after)}

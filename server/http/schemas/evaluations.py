@@ -1,12 +1,10 @@
 """Evaluations: what is posted, what is reported, how several compare."""
 
-from typing import Annotated
-
 from pydantic import Field
 
 from control.db.models import Run
-from server.http.schemas.base import Body, Json, Labels, Options, Text, View
-from server.http.schemas.jobs import JobView, Waiting, job_fields
+from server.http.schemas.base import Body, Json, Options, Text, View
+from server.http.schemas.jobs import JobRequest, JobView, Waiting, job_fields
 
 
 class SourceRequest(Body):
@@ -25,7 +23,7 @@ class SourceRequest(Body):
     """Of random weights; the evaluation's when it is left out."""
 
 
-class EvaluationRequest(Body):
+class EvaluationRequest(JobRequest):
     """One task on one source and one data set."""
 
     task: Text
@@ -35,13 +33,6 @@ class EvaluationRequest(Body):
     options: Options = Field(default_factory=dict)
     """Of the task, e.g. `{"k": 20}`."""
     seed: int = Field(default=0, ge=0, lt=2**63)
-    name: Text | None = None
-    labels: Labels = Field(default_factory=dict)
-    group: Text | None = None
-    priority: int = Field(default=0, ge=-100, le=100)
-    max_attempts: int = Field(default=3, ge=1, le=100)
-    after: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
-    """Ids of jobs that must be completed first."""
 
 
 class ReportView(View):

@@ -1,11 +1,43 @@
 """What a run, an evaluation, an export and a scan have in common: the life of a job, its events and its files."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from control.db.models import Artifact, Attempt, Checkpoint, Run, RunEvent
+from control.records.bounds import HIGHEST, LOWEST
 from control.states import Action, Cause, DesiredState, State, available_actions
-from server.http.schemas.base import Json, Resource, View
+from server.http.schemas.base import Body, Json, Labels, Resource, Text, View
+
+Seconds = Annotated[float, Field(ge=1, le=10 * 366 * 86400, allow_inf_nan=False)]
+
+
+class JobRequest(Body):
+    """What may be said of any job that is submitted."""
+
+    name: Text | None = None
+    labels: Labels = Field(default_factory=dict)
+    group: Text | None = None
+    priority: int = Field(default=0, ge=LOWEST, le=HIGHEST)
+    """Larger is more urgent."""
+    max_attempts: int = Field(default=3, ge=1, le=100)
+    """Tries that may fail by the job's own fault."""
+    max_seconds: Seconds | None = None
+    """Workers may work on it this long, all tries together; then it saves, and ends as failed."""
+    idle_seconds: Seconds | None = None
+    """Its process may be silent this long before it is taken for hung; null: the service's setting."""
+    after: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
+    """Ids of jobs of any kind that must be completed first."""
+
+
+class TrainingRequest(JobRequest):
+    """What may be said of any training run that is submitted."""
+
+    preemptible: bool = True
+    """Whether it may be asked to save and make room for a more urgent run."""
+    preempt: bool = False
+    """Whether less urgent runs are asked to make room for it."""
 
 
 class ProgressView(View):

@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from control.db.models import Run, RunEvent
 from detco_core.contract.config import RunConfig
-from server.http.schemas.base import Body, Json, Labels, Options, Text, View
-from server.http.schemas.jobs import JobView, Waiting, job_fields
+from server.http.schemas.base import Body, Json, Options, Text, View
+from server.http.schemas.jobs import JobView, TrainingRequest, Waiting, job_fields
 
 
 class InitRequest(Body):
@@ -27,7 +27,7 @@ class InitRequest(Body):
     """Refuse weights of another architecture, or that lack keys of the backbone; else take what fits, and warn."""
 
 
-class RunRequest(Body):
+class RunRequest(TrainingRequest):
     """A pretraining run: a data set, a preset, and what is to be different."""
 
     dataset: Text
@@ -35,23 +35,14 @@ class RunRequest(Body):
     preset: Text = "detco_r50"
     overrides: Options = Field(default_factory=dict)
     """Dotted keys of the config, e.g. `{"train.steps": 60}`."""
-    name: Text | None = None
-    labels: Labels = Field(default_factory=dict)
-    group: Text | None = None
-    priority: int = Field(default=0, ge=-100, le=100)
-    """Larger is more urgent."""
     gpus: int = Field(default=1, ge=1, le=1024)
     """Training processes; each takes a GPU, or a CPU training place on a worker without one."""
     nodes: Literal[1] = 1
-    max_attempts: int = Field(default=3, ge=1, le=100)
-    """Tries that may fail by the run's own fault."""
-    after: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
-    """Ids of jobs that must be completed first."""
     init: InitRequest | None = None
     """What it starts from; without it random weights of the config's seed."""
 
 
-class ForkRequest(Body):
+class ForkRequest(TrainingRequest):
     """A new run that goes on from a checkpoint of another."""
 
     checkpoint: Text = "last"
@@ -62,15 +53,10 @@ class ForkRequest(Body):
     """Of the forked run's config; where all is carried, of its length and of what no number depends on."""
     dataset: Text | None = None
     """The forked run's when it is left out."""
-    name: Text | None = None
-    labels: Labels = Field(default_factory=dict)
-    group: Text | None = None
-    priority: int = Field(default=0, ge=-100, le=100)
     gpus: int | None = Field(default=None, ge=1, le=1024)
     """As many as the forked run when it is left out."""
     allow_world_size_change: bool = False
     """Consent to carry all to another number of processes: batch norm groups change, so the numbers do."""
-    max_attempts: int = Field(default=3, ge=1, le=100)
 
 
 class DeviationView(View):

@@ -1,12 +1,15 @@
 """The service about itself: what it is and takes, tokens, workers, audit, health."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from control.db.models import AuditEntry, Slot, Token, Worker
+from control.records.quotas import quota_of
 from server.http.schemas.base import Body, Json, Name, Resource, Text, View
+from server.http.schemas.quotas import QuotaBody
 
 Scope = Literal["read", "features", "submit", "admin"]
 
@@ -49,6 +52,7 @@ class TokenRequest(Body):
     scopes: Annotated[frozenset[Scope], Field(min_length=1)]
     models: Annotated[tuple[Name, ...], Field(min_length=1, max_length=1000)] | None = None
     """Names it is limited to; null: all."""
+    quota: QuotaBody = QuotaBody()
     expires_in_seconds: int | None = Field(default=None, ge=1, le=10 * 366 * 86400)
 
 
@@ -74,6 +78,7 @@ class TokenView(Resource):
     last_used_at: datetime | None
     replaces: str | None
     """The token it was made for by a rotation."""
+    quota: QuotaBody
 
 
 class NewTokenView(TokenView):
@@ -137,7 +142,8 @@ class Readiness(View):
 
 
 def token_view(row: Token) -> TokenView:
-    return TokenView.model_validate(row, from_attributes=True)
+    same = {name: getattr(row, name) for name in TokenView.model_fields if name != "quota"}
+    return TokenView(**same, quota=QuotaBody(**asdict(quota_of(row))))
 
 
 def new_token_view(row: Token, secret: str) -> NewTokenView:

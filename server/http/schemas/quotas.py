@@ -1,0 +1,41 @@
+"""Quotas of tokens."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+from pydantic import Field
+
+from control.records.quotas import Quota, Usage
+from server.http.schemas.base import Body, View
+
+Bound = Annotated[int | None, Field(ge=0, lt=2**31)]
+
+
+class QuotaBody(Body):
+    """The most a token may have at once; null: any number."""
+
+    running: Bound = None
+    """Jobs that workers hold."""
+    slots: Bound = None
+    """Training slots these hold."""
+    queued: Bound = None
+    """Jobs that wait."""
+
+
+class UsageView(View):
+    """What a token has now, in the terms of its quota."""
+
+    running: int
+    slots: int
+    queued: int
+
+
+class QuotaView(View):
+    """What a token may have, and what it has."""
+
+    quota: QuotaBody
+    used: UsageView
+
+
+def quota_view(quota: Quota, used: Usage) -> QuotaView:
+    return QuotaView(quota=QuotaBody(**asdict(quota)), used=UsageView(**asdict(used)))
