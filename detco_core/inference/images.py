@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from detco_core.contract.config.views import MAX_CHANNELS
 from detco_core.contract.errors import ImageError
-from detco_core.runtime.arrays import MAGIC, read_npy
 
 Orientation = Literal["exif", "ignore"]
 
@@ -90,7 +90,7 @@ def decode(data: bytes, limits: Limits | None = None, orientation: Orientation =
     limits = limits or Limits()
     if len(data) > limits.bytes:
         raise ImageError("too_large", f"the file has {len(data)} bytes; at most {limits.bytes} are taken")
-    if data.startswith(MAGIC):
+    if data.startswith(npy.MAGIC_PREFIX):
         return _from_npy(data, limits)
     reader = _reader(data)
     try:
@@ -136,15 +136,18 @@ def from_array(pixels: NDArray[Any], format: str = "array") -> DecodedImage:
 
 
 def _from_npy(data: bytes, limits: Limits) -> DecodedImage:
-    def check(shape: tuple[int, ...], dtype: "np.dtype[Any]") -> None:
+    file = io.BytesIO(data)
+    try:
+        version = npy.read_magic(file)
+        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = read_header(file)
         _check_array(shape, dtype)
         if shape[0] * shape[1] > limits.pixels:
             raise ImageError(
                 "too_large", f"the array is {shape[1]}x{shape[0]} pixels; at most {limits.pixels} pixels are taken"
             )
-
-    try:
-        return from_array(read_npy(io.BytesIO(data), check), "NPY")
+        file.seek(0)
+        return from_array(npy.read_array(file, allow_pickle=False), "NPY")
     except ImageError:
         raise
     # NumPy's parser raises nearly anything (SyntaxError, tokenize's, UnicodeDecodeError, ...) for hostile headers.
