@@ -19,6 +19,8 @@
     ├── Forbidden            the token lacks the scope or the model
     ├── SettingsError        the service is configured so that it cannot start
     └── StoreError           the artifact store failed
+        ├── StoreFull        there is no room in it
+        ├── BeingRemoved     the artifact is on its way out: store it again in a moment
         ├── ArtifactMissing  it has no such artifact
         └── DigestMismatch   the bytes are not those their digest names
 
@@ -155,6 +157,18 @@ class StoreError(ControlError):
     """The artifact store failed."""
 
     code = "store_unavailable"
+
+
+class StoreFull(StoreError):
+    """There is no room in the store."""
+
+    code = "store_full"
+
+
+class BeingRemoved(StoreError):
+    """The artifact is being deleted: store it again in a moment."""
+
+    code = "being_removed"
 
 
 class ArtifactMissing(StoreError):

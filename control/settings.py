@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from control.errors import SettingsError
+from control.retention import Policy
 
 _PREFIX = "DETCO_"
 
@@ -76,6 +77,14 @@ class Settings(BaseSettings):
     cache_bytes: int = Field(default=20 * 2**30, gt=0)
     """Bound of a host's cache of fetched artifacts."""
 
+    keep_best: int = Field(default=1, ge=0)
+    """Checkpoints kept of a run: the best by its monitor; a run may say otherwise."""
+    keep_latest: int = Field(default=2, ge=1)
+    """Checkpoints kept of a run: the newest."""
+    keep_every_epochs: float = Field(default=0.0, ge=0)
+    """Checkpoints kept of a run: the first of every so many epochs; 0: none."""
+    orphan_hours: float = Field(default=24.0, ge=1)
+    """What is in the artifact store and in no table is deleted when it is older than this."""
     audit_days: int = Field(default=365, ge=1)
     """Entries of the audit are kept this long."""
     webhook_key: SecretStr | None = Field(default=None)
@@ -158,6 +167,11 @@ class Settings(BaseSettings):
     @property
     def token_file(self) -> Path:
         return self.bootstrap_token_file or self.data_dir / "token"
+
+    @property
+    def keep_policy(self) -> Policy:
+        """What is kept of a run that does not say otherwise."""
+        return Policy(best=self.keep_best, latest=self.keep_latest, every_epochs=self.keep_every_epochs)
 
     @property
     def work_dir(self) -> Path:

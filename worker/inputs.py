@@ -90,7 +90,8 @@ def prepare(engine: Engine, place: Place, mark: Mark, folder: Path) -> Prepared:
             draft = _Draft(run, folder)
             job = _MAKERS[run.kind](session, draft)
             meeting = shares.meeting_of(session, mark.run, mark.fence) if mark.node else None
-            checkpoints = session.scalars(select(Checkpoint).where(Checkpoint.run_id == run.id).order_by(*NEWEST)).all()
+            saved = select(Checkpoint).where(Checkpoint.run_id == run.id, Checkpoint.state == "stored")
+            checkpoints = session.scalars(saved.order_by(*NEWEST)).all()
     except NoResultFound as error:
         raise DataError(f"something run {mark.run} refers to was deleted: {error}") from error
     for path, (digest, what) in draft.needed.items():

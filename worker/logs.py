@@ -19,7 +19,7 @@ from tempfile import NamedTemporaryFile
 from sqlalchemy import Engine
 
 from control.db.session import read_only, unit_of_work
-from control.errors import StoreError
+from control.errors import ArtifactMissing, StoreError
 from control.records import logs
 from control.records.logs import Piece, Stretch
 from control.storage.base import Store
@@ -190,6 +190,8 @@ def _seal_once(engine: Engine, store: Store, mark: Mark, folder: Path) -> int:
     whole = Piece(found[0].start, sum(piece.size for piece in found), key)
     with unit_of_work(engine) as session:
         logs.seal(session, *mark, whole)  # else another was faster, and what there is now is looked at anew
+        if not store.exists(key):  # deleted between its upload and now
+            raise ArtifactMissing(f"{key} was deleted before it was registered")
     return whole.end
 
 

@@ -32,12 +32,13 @@ from control.records import (
     workers,
 )
 from control.records.leases import Outcome
-from control.records.runs import Queue
+from control.records.runs import Queue, is_deleted
 from control.records.workers import NewWorker
 from control.settings import Settings
 from control.storage.open import open_store
 from detco_core import __version__
 from worker.attempts import all_folders, attempt_folder, discard, is_occupied, is_old, trim
+from worker.cleaning import Cleaning
 from worker.courier import Courier
 from worker.gpus import Gpu, discover, offered, visible
 from worker.holds import hold_of
@@ -92,6 +93,7 @@ class Upkeep(threading.Thread):
         self._ended = threading.Event()
         self._leads = False
         self._courier = Courier(settings, engine)
+        self._cleaning = Cleaning(settings, engine, open_store(settings))
         self._passed_over: set[Queue] = set()
         self._suspects: set[Mark] = set()
         self._called: dict[tuple[str, int], float] = {}
@@ -134,6 +136,7 @@ class Upkeep(threading.Thread):
             _Duty(self.deliver, _OFTEN),
             _Duty(self.join_others, _OFTEN),
             _Duty(self.look, self._settings.self_poll_seconds),
+            _Duty(self.clean, _OFTEN),
             _Duty(self.sweep_outbox, _SELDOM),
             _Duty(self.seal_logs, _SELDOM),
             _Duty(self.tidy, _SELDOM),
@@ -224,6 +227,11 @@ class Upkeep(threading.Thread):
         if self._leads:
             seal_ended(self._engine, open_store(self._settings), self._settings.work_dir)
 
+    def clean(self) -> None:
+        """As the leader: delete what is not kept."""
+        if self._leads:
+            self._cleaning.tend()
+
     def close_the_dead(self) -> None:
         """Close attempts of this host whose runner is dead, when that was seen twice: their folder is not locked.
 
@@ -245,11 +253,12 @@ class Upkeep(threading.Thread):
                 continue
             with read_only(self._engine) as session:
                 held = hold_of(mark).look(session) is not None
+                is_gone = is_deleted(session, mark.run)
             if not held:
                 sweep(lambda mark=mark: marked(mark))  # type: ignore[misc]  # mypy cannot infer a lambda's default
                 ship_rest(self._engine, mark, folder, self._settings.log_bytes)
                 trim(folder)
-                if is_old(folder):
+                if is_gone or is_old(folder):
                     discard(folder)
 
     def _patience(self) -> float:

@@ -17,9 +17,9 @@ from sqlalchemy import Engine
 
 from control.bus import Bus, run_topic
 from control.db.session import unit_of_work
-from control.errors import DigestMismatch, StoreError
+from control.errors import ArtifactMissing, BeingRemoved, DigestMismatch, StoreError, StoreFull
 from control.records import feed
-from control.storage.base import Store
+from control.storage.base import Store, key_of
 from detco_core.contract.events import ArtifactSaved, CheckpointSaved, Event, Failed, Finished, Stopped
 from detco_core.contract.jobs import EVENTS_FILE
 from worker.background import in_background
@@ -69,6 +69,7 @@ class Sink:
         self._tail = Tail(folder / EVENTS_FILE)
         self._files: deque[_NamedFile] = deque()
         self._upload_not_before = 0.0
+        self._has_warned = False
         self.last_seq = 0
         """Of the newest event that was read; 0 while the job has said nothing."""
         self.ending: Ending | None = None
@@ -89,7 +90,8 @@ class Sink:
             self._take(lines)
         while (file := self._first_stored()) is not None:
             following = self._files[1].start if len(self._files) > 1 else self._tail.offset
-            self._ingest([file.event], following)
+            if not self._register(file, following):
+                break
             self._files.popleft()
             if isinstance(file.body, CheckpointSaved):  # the store's copy is the one that counts; disks are finite
                 (self._folder / file.body.path).unlink(missing_ok=True)
@@ -108,12 +110,27 @@ class Sink:
         endings = [event.body for event in told if isinstance(event.body, Finished | Stopped | Failed)]
         self.ending = endings[-1] if endings else self.ending
 
-    def _ingest(self, events: list[Event], offset: int) -> None:
+    def _ingest(self, events: list[Event], offset: int, needs: str | None = None) -> None:
+        """Take events into the tables; `needs` is the key of the object that they name."""
         if not events or self.is_stale:
             return
         with unit_of_work(self._engine) as session:
-            self.is_stale = not feed.ingest(session, self._mark.run, self._mark.fence, events, offset)
+            stale = not feed.ingest(session, self._mark.run, self._mark.fence, events, offset)
+            # Ours from here on; but it may have been deleted between its upload and now.
+            if needs is not None and not stale and not self._store.exists(needs):
+                raise ArtifactMissing(f"{needs} was deleted before it was registered")
+        self.is_stale = stale
         self._bus.publish(run_topic(self._mark.run))
+
+    def _register(self, file: _NamedFile, following: int) -> bool:
+        """Take the event of a file that was stored; False when the file must be stored once more."""
+        try:
+            self._ingest([file.event], following, key_of(file.body.sha256))
+        except StoreError as error:
+            self._mourn(file, error)
+            return False
+        self._has_warned = False
+        return True
 
     def _first_stored(self) -> _NamedFile | None:
         """The first waiting file if it is in the store by now; sees to it that it is on its way."""
@@ -145,8 +162,20 @@ class Sink:
         elif isinstance(error, StoreError | OSError):
             file.upload = None
             self._upload_not_before = time.monotonic() + self._retry_seconds
+            self._warn(error)
         else:
             raise error
+
+    def _warn(self, error: BaseException) -> None:
+        """Tell the run's readers, once, that what it saved has to wait."""
+        if self._has_warned or isinstance(error, ArtifactMissing | BeingRemoved):
+            return
+        code = "store_full" if isinstance(error, StoreFull) else "store_unavailable"
+        message = f"what the run saves waits on its worker, and nothing is lost: {error}"
+        with unit_of_work(self._engine) as session:
+            feed.warn(session, self._mark.run, self._mark.fence, code, message)
+        self._has_warned = True
+        self._bus.publish(run_topic(self._mark.run))
 
 
 class Feed(threading.Thread):

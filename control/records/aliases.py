@@ -56,10 +56,27 @@ def set_alias(session: Session, model: str, name: str, number: int, actor: str, 
     return _point(session, alias, version, name, actor)
 
 
+def remove_alias(session: Session, model: str, name: str, actor: str, expected: int | None = None) -> None:
+    """Take an alias away; its history stays. What it named is served no longer unless something else keeps it warm.
+
+    Raises:
+        NotFound: there is no such alias.
+        StaleVersion: it has moved since.
+    """
+    session.get(Model, model, with_for_update=True)
+    alias = get_alias(session, model, name)
+    if expected is not None and expected != alias.version:
+        raise StaleVersion(f"alias {model}@{name}", expected, alias.version)
+    session.delete(alias)
+    session.add(AliasMove(model=model, alias=name, from_number=alias.number, to_number=None, created_by=actor))
+    session.flush()
+
+
 def history(session: Session, model: str, name: str, page: Page | None = None) -> Listing[AliasMove]:
-    """Every move of an alias, newest first; raises `NotFound`."""
-    get_alias(session, model, name)
+    """Every move of an alias, newest first, also of one that was removed; raises `NotFound` where there was none."""
     query = select(AliasMove).where(AliasMove.model == model, AliasMove.alias == name)
+    if session.scalar(query.limit(1)) is None:
+        get_alias(session, model, name)
     return paginate(session, query, AliasMove.id, page or Page())
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from control.db.models import Artifact, Checkpoint, Run, RunEvent
-from control.records import metrics, monitors, notices
+from control.records import checkpoints, metrics, monitors, notices, objects
 from control.records.history import get_attempt
 from control.records.leases import lock_held
 from control.storage.base import key_of, prefixed
@@ -34,6 +34,9 @@ def ingest(session: Session, run_id: str, fence: int, events: Sequence[Event], o
 
     `offset` is where in `events.jsonl`, in bytes, reading is to go on after them. False: the fence is stale, nothing
     was written, and the caller must stop.
+
+    Raises:
+        BeingRemoved: a file that an event names is being deleted from the store as another's: store it again.
     """
     run = lock_held(session, run_id, fence)
     if run is None:
@@ -47,6 +50,16 @@ def ingest(session: Session, run_id: str, fence: int, events: Sequence[Event], o
     attempt = get_attempt(session, run_id, fence)
     attempt.event_offset = max(attempt.event_offset, offset)
     session.flush()
+    return True
+
+
+def warn(session: Session, run_id: str, fence: int, code: str, message: str) -> bool:
+    """Add a `warning` of the service's own to a run's events; False: the fence is stale."""
+    run = lock_held(session, run_id, fence)
+    if run is None:
+        return False
+    payload = {"code": code, "message": message, "details": {}}
+    session.add(RunEvent(run_id=run.id, fence=fence, type="warning", payload=payload, time=datetime.now(UTC)))
     return True
 
 
@@ -89,6 +102,7 @@ def _apply(session: Session, run: Run, event: Event) -> None:
 
 
 def _keep_checkpoint(session: Session, run: Run, saved: CheckpointSaved) -> None:
+    objects.hold(session, key_of(saved.sha256), saved.bytes)
     same = (Checkpoint.run_id == run.id, Checkpoint.fence == run.fence, Checkpoint.step == saved.step)
     checkpoint = session.scalar(select(Checkpoint).where(*same))
     is_new = checkpoint is None
@@ -100,6 +114,7 @@ def _keep_checkpoint(session: Session, run: Run, saved: CheckpointSaved) -> None
     run.stored_bytes += saved.bytes - (checkpoint.bytes or 0)
     checkpoint.epoch, checkpoint.bytes = saved.epoch, saved.bytes
     checkpoint.digest, checkpoint.key = prefixed(saved.sha256), key_of(saved.sha256)
+    checkpoints.reconsider(session, run.id)
     monitors.note_checkpoint(session, run, checkpoint)
     if is_new:
         notices.tell_checkpoint(session, run, checkpoint)
@@ -112,13 +127,17 @@ def _furthest(session: Session, run: Run) -> int:
 
 
 def _keep_artifact(session: Session, run: Run, saved: ArtifactSaved) -> None:
+    key = key_of(saved.sha256)
+    objects.hold(session, key, saved.bytes)
     artifact = session.scalar(select(Artifact).where(Artifact.run_id == run.id, Artifact.name == saved.name))
+    if artifact is not None and artifact.key != key:
+        objects.doom(session, [artifact.key])
     if artifact is None:
         artifact = Artifact(run_id=run.id, name=saved.name, created_by=run.created_by)
         session.add(artifact)
     run.stored_bytes += saved.bytes - (artifact.bytes or 0)
     artifact.fence, artifact.bytes = run.fence, saved.bytes
-    artifact.digest, artifact.key = prefixed(saved.sha256), key_of(saved.sha256)
+    artifact.digest, artifact.key = prefixed(saved.sha256), key
 
 
 def _sample(body: Metrics, time: float) -> metrics.Sample:

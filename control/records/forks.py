@@ -10,7 +10,7 @@ from control.db.models import Checkpoint, DatasetVersion, Run
 from control.errors import InvalidRequest
 from control.records.datasets import resolve
 from control.records.estimates import steps_of
-from control.records.history import get_checkpoint
+from control.records.history import usable_checkpoint
 from control.records.plans import Plan, Start, Warned, plan_config, start_from
 from detco_core.contract.config import RunConfig, override, read_config
 from detco_core.contract.continuing import LENGTH_KEYS, differences
@@ -46,7 +46,7 @@ def plan_fork(session: Session, run: Run, asked: NewFork) -> Plan:
         InvalidRequest: what cannot change when all is carried is changed, or nothing is left to do.
         NotFound, NotReady: there is no such checkpoint or data set, or not yet.
     """
-    checkpoint = get_checkpoint(session, run.id, asked.checkpoint)
+    checkpoint = usable_checkpoint(session, run.id, asked.checkpoint)
     before = read_config(run.spec["config"])
     config = override(before, asked.overrides)
     version = _dataset(session, run, asked)

@@ -1,6 +1,6 @@
 """What happened to a run and what it left: events, attempts, checkpoints, artifacts."""
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from control.db.models import Artifact, Attempt, Checkpoint, Run, RunEvent
@@ -41,14 +41,17 @@ def get_attempt(session: Session, run_id: str, fence: int) -> Attempt:
     return attempt
 
 
-def list_checkpoints(session: Session, run_id: str, page: Page | None = None) -> Listing[Checkpoint]:
-    """Checkpoints in the store, newest first."""
-    return paginate(session, select(Checkpoint).where(Checkpoint.run_id == run_id), Checkpoint.id, page or Page())
+def list_checkpoints(
+    session: Session, run_id: str, page: Page | None = None, *, deleted: bool = False
+) -> Listing[Checkpoint]:
+    """Checkpoints in the store, newest first; those that are `deleted` on request."""
+    query = select(Checkpoint).where(Checkpoint.run_id == run_id) if deleted else _stored(run_id)
+    return paginate(session, query, Checkpoint.id, page or Page())
 
 
 def newest_checkpoint(session: Session, run_id: str) -> Checkpoint | None:
     """The checkpoint the next attempt continues from."""
-    return session.scalars(select(Checkpoint).where(Checkpoint.run_id == run_id).order_by(*NEWEST).limit(1)).first()
+    return session.scalars(_stored(run_id).order_by(*NEWEST).limit(1)).first()
 
 
 def best_checkpoint(session: Session, run: Run) -> Checkpoint | None:
@@ -58,15 +61,15 @@ def best_checkpoint(session: Session, run: Run) -> Checkpoint | None:
         return None
     lower = better(monitor["task"], monitor["metric"]) == "lower"
     order = Checkpoint.score.asc() if lower else Checkpoint.score.desc()
-    query = select(Checkpoint).where(Checkpoint.run_id == run.id, Checkpoint.score.is_not(None))
-    return session.scalars(query.order_by(order, *NEWEST).limit(1)).first()
+    scored = _stored(run.id).where(Checkpoint.score.is_not(None))
+    return session.scalars(scored.order_by(order, *NEWEST).limit(1)).first()
 
 
 def get_checkpoint(session: Session, run_id: str, which: str) -> Checkpoint:
     """The checkpoint `last`, `best`, or the one of that id.
 
     Raises:
-        NotFound: the run has no checkpoint of that id.
+        NotFound: the run has no checkpoint of that id, or it is deleted.
         NotReady: there is none yet, or no monitor that could tell the best.
     """
     if which == "best":
@@ -81,9 +84,18 @@ def get_checkpoint(session: Session, run_id: str, which: str) -> Checkpoint:
             raise NotReady(f"run {run_id} has not saved a checkpoint yet: wait for its first, or for its end")
         return newest
     found = session.get(Checkpoint, which)
-    if found is None or found.run_id != run_id:
+    if found is None or found.run_id != run_id or found.state != "stored":
         raise NotFound("checkpoint", which)
     return found
+
+
+def usable_checkpoint(session: Session, run_id: str, which: str) -> Checkpoint:
+    """As `get_checkpoint`, held so that it cannot be deleted before the row that is to need it is there."""
+    found = get_checkpoint(session, run_id, which)
+    held = session.get(Checkpoint, found.id, with_for_update={"read": True}, populate_existing=True)
+    if held is None or held.state != "stored":
+        raise NotFound("checkpoint", which)
+    return held
 
 
 def get_artifact(session: Session, run_id: str, name: str) -> Artifact:
@@ -97,6 +109,10 @@ def get_artifact(session: Session, run_id: str, name: str) -> Artifact:
 def list_artifacts(session: Session, run_id: str) -> list[Artifact]:
     """All files other than checkpoints, by name."""
     return list(session.scalars(select(Artifact).where(Artifact.run_id == run_id).order_by(Artifact.name)))
+
+
+def _stored(run_id: str) -> Select[Checkpoint]:
+    return select(Checkpoint).where(Checkpoint.run_id == run_id, Checkpoint.state == "stored")
 
 
 def _why_no_best(run: Run | None) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from control.db.models import Attempt, LogPiece, Run
 from control.db.upsert import insert_if_absent
+from control.records import objects
 
 HEAD_SHARE = 4
 """One part in so many of a long log is kept of its beginning, the rest of its end."""
@@ -48,7 +49,7 @@ def append(session: Session, run_id: str, fence: int, node: int, start: int, dat
 
     A stale attempt may do so too: what it printed is its own log, and touches nothing else.
     """
-    if session.scalar(select(Run.id).where(Run.id == run_id)) is None:
+    if session.scalar(select(Run.id).where(Run.id == run_id, Run.deleted_at.is_(None))) is None:
         return False
     row = {"run_id": run_id, "fence": fence, "node": node, "start": start, "size": len(data), "data": data, "key": None}
     insert_if_absent(session, LogPiece, row)
@@ -89,12 +90,18 @@ def loose(session: Session, run_id: str, fence: int, node: int) -> list[Stretch]
 
 
 def seal(session: Session, run_id: str, fence: int, node: int, whole: Piece) -> bool:
-    """A piece is in the store: it takes the place of the rows it holds. False: they are not all there any more."""
+    """A piece is in the store: it takes the place of the rows it holds. False: they are not all there any more.
+
+    Raises:
+        BeingRemoved: the same content is being deleted from the store: put it again.
+    """
     inside = (LogPiece.start >= whole.start, LogPiece.start < whole.end, LogPiece.key.is_(None))
     rows = select(LogPiece.start, LogPiece.size).where(*_of(run_id, fence, node), *inside).with_for_update()
     found = session.execute(rows).all()
     if sum(row.size for row in found) != whole.size:
         return False
+    if whole.key is not None:
+        objects.hold(session, whole.key, whole.size)
     session.execute(delete(LogPiece).where(*_of(run_id, fence, node), LogPiece.start.in_([row.start for row in found])))
     session.add(LogPiece(run_id=run_id, fence=fence, node=node, start=whole.start, size=whole.size, key=whole.key))
     return True
@@ -103,7 +110,7 @@ def seal(session: Session, run_id: str, fence: int, node: int, whole: Piece) -> 
 def rotate(session: Session, run_id: str, fence: int, node: int, most: int) -> int:
     """Leave out pieces between beginning and end until at most `most` bytes are kept; returns how many bytes went.
 
-    Whole pieces go, so up to one more may be kept of the beginning. Their files in the store are for its clean-up.
+    Whole pieces go, so up to one more may be kept of the beginning.
     """
     kept = pieces(session, run_id, fence, node)
     excess = sum(piece.size for piece in kept) - most
@@ -119,6 +126,7 @@ def rotate(session: Session, run_id: str, fence: int, node: int, most: int) -> i
     if gone:
         starts = [piece.start for piece in gone]
         session.execute(delete(LogPiece).where(*_of(run_id, fence, node), LogPiece.start.in_(starts)))
+        objects.doom(session, [piece.key for piece in gone if piece.key is not None])
     return sum(piece.size for piece in gone)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from control.db.models import DatasetVersion, Run, RunDependency, RunEvent, Weights
 from control.db.session import database_time
-from control.records import notices, outbox, results
+from control.records import notices, outbox, results, uses
 from control.states import TERMINAL, State
 
 SERVICE = "detco"
@@ -52,6 +52,7 @@ def _enter(session: Session, run: Run, state: State, reason: str | None, actor: 
         run.finished_at = database_time(session)
         results.settle(session, run)
         notices.tell_result(session, run)
+        uses.release(session, run)
 
 
 def _call_for_work(session: Session, run: Run) -> None:

@@ -28,7 +28,6 @@ class NewVersion:
     license: str | None = None
     formats: Sequence[str] = EXPORT_FORMATS
     """Those that the architecture has no equivalent in are left out."""
-    """Those that the architecture has no equivalent in are left out."""
     after: tuple[str, ...] = ()
     """Runs that must be completed first."""
     token_id: str | None = None
@@ -73,19 +72,20 @@ def add_version(session: Session, new: NewVersion) -> Export:
 def get_model(session: Session, name: str) -> Model:
     """The model; raises `NotFound`."""
     model = session.get(Model, name)
-    if model is None:
+    if model is None or model.deleted_at is not None:
         raise NotFound("model", name)
     return model
 
 
 def list_models(session: Session, page: Page | None = None) -> Listing[Model]:
     """Models, newest first."""
-    return paginate(session, select(Model), Model.id, page or Page())
+    return paginate(session, select(Model).where(Model.deleted_at.is_(None)), Model.id, page or Page())
 
 
 def get_version(session: Session, name: str, number: int) -> ModelVersion:
     """One version of a model; raises `NotFound`."""
-    version = session.scalar(select(ModelVersion).where(ModelVersion.model == name, ModelVersion.number == number))
+    query = select(ModelVersion).where(ModelVersion.model == name, ModelVersion.number == number)
+    version = session.scalar(query.where(ModelVersion.state != "deleted"))
     if version is None:
         raise NotFound("model version", f"{name}:{number}")
     return version
@@ -94,9 +94,16 @@ def get_version(session: Session, name: str, number: int) -> ModelVersion:
 def list_versions(session: Session, name: str, page: Page | None = None) -> Listing[ModelVersion]:
     """Versions of a model, newest first; raises `NotFound`."""
     get_model(session, name)
-    return paginate(
-        session, select(ModelVersion).where(ModelVersion.model == name), ModelVersion.number, page or Page()
-    )
+    query = select(ModelVersion).where(ModelVersion.model == name, ModelVersion.state != "deleted")
+    return paginate(session, query, ModelVersion.number, page or Page())
+
+
+def hold_version(session: Session, version: ModelVersion) -> ModelVersion:
+    """The version, which cannot be deleted before the row that is to need it is there; raises `NotFound`."""
+    held = session.get(ModelVersion, version.id, with_for_update={"read": True}, populate_existing=True)
+    if held is None or held.state == "deleted":
+        raise NotFound("model version", version.ref)
+    return held
 
 
 def list_pins(session: Session, version: ModelVersion) -> list[Pin]:
@@ -105,9 +112,9 @@ def list_pins(session: Session, version: ModelVersion) -> list[Pin]:
 
 
 def pin(session: Session, version: ModelVersion, consumer: str, actor: str) -> Pin:
-    """Keep a version for a consumer; pinning again changes nothing."""
+    """Keep a version for a consumer; pinning again changes nothing. Raises `NotFound` when it is deleted."""
     check_name("consumer", consumer)
-    session.get_one(ModelVersion, version.id, with_for_update=True)
+    hold_version(session, version)
     found = session.get(Pin, (version.id, consumer))
     if found is not None:
         return found
@@ -127,7 +134,9 @@ def unpin(session: Session, version: ModelVersion, consumer: str) -> None:
 
 def _model_of(session: Session, name: str, actor: str) -> Model:
     insert_if_absent(session, Model, {"name": name, "version": 1, "last_number": 0, "created_by": actor})
-    return session.get_one(Model, name, with_for_update=True, populate_existing=True)
+    model = session.get_one(Model, name, with_for_update=True, populate_existing=True)
+    model.deleted_at = None
+    return model
 
 
 def _origin(source: Checkpoint | Weights) -> dict[str, Any]:

@@ -9,9 +9,11 @@ from sqlalchemy.orm import Session
 
 from control.db.models import DatasetVersion, Run, RunDependency
 from control.errors import NotFound, NotReady
+from control.records import uses
 from control.records.bounds import check_labels, check_priority
 from control.records.history import get_attempt, newest_checkpoint
 from control.records.moves import announce, enter, lock
+from control.records.names import NOUNS
 from control.records.paging import Listing, Page, paginate
 from control.records.quotas import admit
 from control.states import HELD, TERMINAL, Action, move
@@ -21,8 +23,6 @@ Kind = Literal["pretrain", "evaluate", "export", "check", "import"]
 Queue = Literal["gpu", "cpu"]
 
 QUEUES: dict[Kind, Queue] = {"pretrain": "gpu", "evaluate": "cpu", "export": "cpu", "check": "cpu", "import": "cpu"}
-NOUNS = {"pretrain": "run", "evaluate": "evaluation", "export": "export", "check": "scan", "import": "import"}
-"""What people call a run of each kind."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +60,8 @@ class NewRun:
     """Workers may work on it this long, all attempts together; then it is saved and ends as failed."""
     idle_seconds: float | None = None
     """Its job may be silent this long; None: the service's setting."""
+    keep: Mapping[str, Any] | None = None
+    """Which checkpoints are kept (`control.retention.Policy`); None, or None in it: the service's setting."""
 
 
 def create_run(session: Session, new: NewRun) -> Run:
@@ -100,6 +102,7 @@ def create_run(session: Session, new: NewRun) -> Run:
         preempt=new.preempt,
         max_seconds=new.max_seconds,
         idle_seconds=new.idle_seconds,
+        keep=dict(new.keep) if new.keep else None,
         desired_state="run",
         attempt=0,
         fence=0,
@@ -107,6 +110,7 @@ def create_run(session: Session, new: NewRun) -> Run:
     )
     session.add(run)
     session.flush()
+    uses.record(session, run)
     session.add_all(RunDependency(run_id=run.id, after_id=run_id) for run_id in dict.fromkeys(new.after))
     enter(session, run, "queued", None, new.actor)
     session.flush()
@@ -116,10 +120,15 @@ def create_run(session: Session, new: NewRun) -> Run:
 def get_run(session: Session, run_id: str, kinds: Collection[str] | None = None) -> Run:
     """The run; raises `NotFound` also when it is of another kind than `kinds`."""
     run = session.get(Run, run_id)
-    if run is None or (kinds is not None and run.kind not in kinds):
+    if run is None or run.deleted_at is not None or (kinds is not None and run.kind not in kinds):
         noun = NOUNS[next(iter(kinds))] if kinds and len(kinds) == 1 else "run"
         raise NotFound(noun, run_id)
     return run
+
+
+def is_deleted(session: Session, run_id: str) -> bool:
+    """Whether somebody deleted the run."""
+    return session.scalar(select(Run.deleted_at).where(Run.id == run_id)) is not None
 
 
 def list_runs(
@@ -132,7 +141,7 @@ def list_runs(
     page: Page | None = None,
 ) -> Listing[Run]:
     """Runs of these kinds, newest first; `label` is `key` or `key=value`."""
-    query = select(Run).where(Run.kind.in_(kinds))
+    query = select(Run).where(Run.kind.in_(kinds), Run.deleted_at.is_(None))
     if state is not None:
         query = query.where(Run.state == state)
     if group is not None:
@@ -151,7 +160,7 @@ def request_action(session: Session, run: Run, action: Action, actor: str) -> Ru
         IllegalMove: naming the actions that are lawful in the run's state.
     """
     held = lock(session, run.id)
-    if held is None:
+    if held is None or held.deleted_at is not None:
         raise NotFound("run", run.id)
     lawful = move(held.state, held.desired_state, action, saved=is_saved(session, held))
     if lawful is None:
@@ -190,7 +199,7 @@ def _dataset_version(session: Session, version_id: str | None) -> DatasetVersion
 
 def _check_dependency(session: Session, run_id: str) -> None:
     before = session.get(Run, run_id, with_for_update={"read": True}, populate_existing=True)
-    if before is None:
+    if before is None or before.deleted_at is not None:
         raise NotFound("run", run_id)
     if before.state in TERMINAL and before.state != "completed":
         raise NotReady(f"run {run_id} ended {before.state}: nothing can come after it")

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from control.db.models import ModelVersion
 from control.errors import InvalidRequest, NotReady
 from control.records.aliases import resolve_ready
-from control.records.history import get_checkpoint
+from control.records.history import usable_checkpoint
+from control.records.registry import hold_version
 from control.records.runs import get_run
 from control.records.weights import RANDOM, usable_weights
 
@@ -76,13 +77,13 @@ def _trained(session: Session, source: Mapping[str, Any]) -> Origin | None:
     keys = set(source)
     if "run" in keys and keys <= {"run", "checkpoint"}:
         run = get_run(session, source["run"], ["pretrain"])
-        checkpoint = get_checkpoint(session, run.id, source.get("checkpoint") or "last")
+        checkpoint = usable_checkpoint(session, run.id, source.get("checkpoint") or "last")
         return Origin(
             spec={"run": run.id, "checkpoint_id": checkpoint.id},
             architecture=run.spec["config"].get("method", {}).get("backbone"),
         )
     if keys == {"model"}:
-        version = resolve_ready(session, source["model"])
+        version = hold_version(session, resolve_ready(session, source["model"]))
         return Origin(spec={"model_version_id": version.id}, architecture=(version.manifest or {}).get("architecture"))
     if keys == {"weights"}:
         weights, after = usable_weights(session, source["weights"])

@@ -1,25 +1,23 @@
 """Foreign weights: brought in by a job that checks them, then a source of runs, evaluations and model versions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from control.db.models import Artifact, ModelVersion, Run, Weights
-from control.errors import InUse, InvalidRequest, NotFound, NotReady
+from control.db.models import ModelVersion, Weights
+from control.errors import InvalidRequest, NotFound, NotReady
+from control.records.moves import lock
 from control.records.names import check_name
 from control.records.paging import Listing, Page, paginate
+from control.records.removals import Removal, Removed, recorded, remove, users
 from control.records.roots import resolve_file
-from control.records.runs import NOUNS, NewRun, create_run
-from control.states import TERMINAL
+from control.records.runs import NewRun, create_run
+from control.records.uses import MOST_NAMED
 
 RANDOM = "random"
 """In place of an id or name: weights nobody trained."""
-_PLACES = ("weights_id", ("init", "weights_id"), ("source", "weights_id"))
-"""Where the spec of an import or export, of a pretraining run and of an evaluation names weights."""
-_MOST_NAMED = 100
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,18 +36,6 @@ class NewWeights:
     license: str | None = None
     strict: bool = True
     """Refuse a file that lacks keys of the backbone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """What deleting weights does."""
-
-    derived: tuple[str, ...]
-    """What was made from them, and stays."""
-    bytes: int
-    """Freed."""
-    key: str | None
-    """Of the file that nothing needs any more, in the artifact store."""
 
 
 def add_weights(session: Session, new: NewWeights, roots: Sequence[str]) -> Weights:
@@ -112,61 +98,43 @@ def usable_weights(session: Session, id_or_name: str) -> tuple[Weights, tuple[st
     return weights, (weights.run_id,) if weights.state == "checking" and weights.run_id else ()
 
 
-def plan_removal(session: Session, weights: Weights) -> Removal:
-    """What `remove` would do.
+def delete_weights(session: Session, id_or_name: str, actor: str, *, dry_run: bool = False) -> Removed:
+    """Delete weights with their file; what was made from them stays. Asking again by id gives the answer again.
 
     Raises:
+        NotFound: there never were any.
         InUse: jobs that have not ended need them; names those jobs.
     """
-    if holders := [f"{NOUNS[run.kind]} {run.id}" for run in _users(session, weights, ended=False)]:
-        raise InUse(f"weights {weights.id}", holders)
-    derived = tuple(_derived(session, weights))
-    if weights.key is None or _is_shared(session, weights):
-        return Removal(derived, 0, None)
-    return Removal(derived, weights.file_bytes or 0, weights.key)
+    try:
+        found = get_weights(session, id_or_name)
+    except NotFound:
+        return recorded(session, "weights", id_or_name)
+    weights = session.get(Weights, found.id, with_for_update=True, populate_existing=True)
+    if weights is None:
+        return recorded(session, "weights", found.id)
+    going, derived = users(session, [weights.id])
+    importer = lock(session, weights.run_id) if weights.run_id else None
+    plan = Removal(
+        kind="weights",
+        target=weights.id,
+        holders=tuple(going),
+        derived=(*derived, *_versions(session, weights)),
+        runs=(importer,) if importer is not None else (),
+        keys=frozenset((weights.key,) if weights.key is not None else ()),
+    )
+    return remove(session, plan, lambda: _let_go(session, weights), actor, dry_run=dry_run)
 
 
-def remove(session: Session, weights: Weights) -> Removal:
-    """Delete weights; what was made from them stays. The caller deletes the file `key` after the commit.
-
-    Raises:
-        InUse: as `plan_removal`.
-    """
-    session.get(Weights, weights.id, with_for_update=True, populate_existing=True)
-    removal = plan_removal(session, weights)
-    session.execute(delete(Artifact).where(Artifact.run_id == weights.run_id, Artifact.key == weights.key))
+def _let_go(session: Session, weights: Weights) -> None:
     session.delete(weights)
     session.flush()
-    return removal
+
+
+def _versions(session: Session, weights: Weights) -> list[str]:
+    query = select(ModelVersion).where(ModelVersion.weights_id == weights.id, ModelVersion.state == "ready")
+    return [f"model version {one.ref}" for one in session.scalars(query.order_by(ModelVersion.id).limit(MOST_NAMED))]
 
 
 def _check_name(name: str | None) -> None:
     if name is not None and check_name("name", name) == RANDOM:
         raise InvalidRequest("name", f"{RANDOM!r} stands for weights nobody trained: choose another name")
-
-
-def _users(session: Session, weights: Weights, *, ended: bool) -> Sequence[Run]:
-    state = Run.state.in_(TERMINAL) if ended else Run.state.not_in(TERMINAL)
-    return session.scalars(_using(weights.id).where(state).order_by(Run.id).limit(_MOST_NAMED)).all()
-
-
-def _using(weights_id: str) -> Select[Run]:
-    places: list[ColumnElement[bool]] = [Run.spec[place].as_string() == weights_id for place in _PLACES]
-    return select(Run).where(or_(*places))
-
-
-def _derived(session: Session, weights: Weights) -> Iterator[str]:
-    for run in _users(session, weights, ended=True):
-        if run.kind in ("pretrain", "evaluate"):
-            yield f"{NOUNS[run.kind]} {run.id}"
-    versions = select(ModelVersion).where(ModelVersion.weights_id == weights.id, ModelVersion.state == "ready")
-    for version in session.scalars(versions.order_by(ModelVersion.id).limit(_MOST_NAMED)):
-        yield f"model version {version.ref}"
-
-
-def _is_shared(session: Session, weights: Weights) -> bool:
-    """Whether others need the file too, or are about to: an import under way may be storing the same one."""
-    others = select(Artifact.id).where(Artifact.key == weights.key, Artifact.run_id != weights.run_id)
-    importing = select(Run.id).where(Run.kind == "import", Run.state.not_in(TERMINAL))
-    queries: list[Select[Any]] = [others, importing]
-    return any(session.scalar(query.limit(1)) is not None for query in queries)

@@ -9,6 +9,8 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -16,17 +18,30 @@ from control.errors import DigestMismatch, StoreError
 
 CHUNK = 1 << 20
 """Bytes read or written at once."""
+HALF_WRITTEN = "."
+"""Begins the names of files that are still being written."""
 _HEX = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An object of the store as its listing has it."""
+
+    key: str
+    bytes: int
+    written_at: datetime
+    """By the store's clock."""
 
 
 class Store(Protocol):
     """Keeps files by content; every method raises `StoreError` when the store cannot be reached."""
 
     def put(self, path: Path, sha256: str) -> str:
-        """Store the file under its digest and return its key; one of that key and size is not written again.
+        """Store the file under its digest and return its key; one that is there already is not written again.
 
         Raises:
             DigestMismatch: the file's bytes are not those of `sha256`; nothing is stored.
+            StoreFull: there is no room for it.
         """
 
     def fetch(self, key: str, dest: Path, sha256: str) -> None:
@@ -52,6 +67,12 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Remove the artifact; one that is not there is no error."""
 
+    def entries(self) -> Iterator[Entry]:
+        """Everything that is in the store, in any order, also what no table knows."""
+
+    def sweep(self, before: datetime) -> int:
+        """Remove what writers that were killed have left half written, last touched before a time; bytes freed."""
+
 
 def key_of(sha256: str) -> str:
     """The key of a digest, with or without `sha256:` in front; raises `StoreError` when it is not a digest."""
@@ -59,6 +80,12 @@ def key_of(sha256: str) -> str:
     if not _HEX.fullmatch(digest):
         raise StoreError(f"{sha256[:80]!r} is not a sha256 digest: 64 lower-case hex digits")
     return f"sha256/{digest[:2]}/{digest}"
+
+
+def is_key(text: str) -> bool:
+    """Whether it is a key as `key_of` makes them."""
+    head, slash, digest = text.rpartition("/")
+    return bool(slash and _HEX.fullmatch(digest)) and head == f"sha256/{digest[:2]}"
 
 
 def prefixed(sha256: str) -> str:
@@ -86,7 +113,7 @@ def place_verified(chunks: Iterable[bytes], dest: Path, sha256: str) -> None:
         DigestMismatch: the bytes are others; `dest` is as it was.
     """
     dest.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=dest.parent, prefix=f".{dest.name[:40]}.")
+    descriptor, temporary = tempfile.mkstemp(dir=dest.parent, prefix=f"{HALF_WRITTEN}{dest.name[:40]}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
             digest = _write(chunks, file)

@@ -1,11 +1,15 @@
 """Artifacts in a folder of this machine, or one that all machines mount."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
-from control.errors import ArtifactMissing, StoreError
-from control.storage.base import CHUNK, key_of, place_verified
+from control.errors import ArtifactMissing, DigestMismatch, StoreError, StoreFull
+from control.storage.base import CHUNK, HALF_WRITTEN, Entry, is_key, key_of, place_verified, verify
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class LocalStore:
@@ -16,7 +20,7 @@ class LocalStore:
 
     def put(self, path: Path, sha256: str) -> str:
         key = key_of(sha256)
-        if not self._holds(key, path.stat().st_size):
+        if not self._holds(key, sha256):
             with path.open("rb") as source, _reachable():
                 place_verified(iter(lambda: source.read(CHUNK), b""), self.folder / key, sha256)
         return key
@@ -47,11 +51,36 @@ class LocalStore:
         with _reachable():
             (self.folder / key).unlink(missing_ok=True)
 
-    def _holds(self, key: str, size: int) -> bool:
-        try:
-            return self.size(key) == size
-        except ArtifactMissing:
-            return False
+    def entries(self) -> Iterator[Entry]:
+        for path in self._files():
+            key = path.relative_to(self.folder).as_posix()
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue
+            if is_key(key):
+                yield Entry(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+
+    def sweep(self, before: datetime) -> int:
+        freed = 0
+        for path in self._files():
+            if path.name.startswith(HALF_WRITTEN) and path.stat().st_mtime < before.timestamp():
+                freed += path.stat().st_size
+                path.unlink(missing_ok=True)
+        return freed
+
+    def _files(self) -> Iterator[Path]:
+        with _reachable():
+            yield from self.folder.glob("sha256/??/*")
+
+    def _holds(self, key: str, sha256: str) -> bool:
+        """Whether it is there, byte for byte: one that was damaged is written again."""
+        with _reachable():
+            try:
+                verify(self.folder / key, sha256)
+            except (FileNotFoundError, DigestMismatch):
+                return False
+            return True
 
 
 @contextmanager
@@ -59,4 +88,6 @@ def _reachable() -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in _FULL:
+            raise StoreFull(f"there is no room in the artifact folder: {error}") from error
         raise StoreError(f"the artifact folder cannot be used: {error}") from error

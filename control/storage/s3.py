@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -11,11 +12,12 @@ from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from control.errors import ArtifactMissing, SettingsError, StoreError
-from control.storage.base import CHUNK, key_of, place_verified, verify
+from control.errors import ArtifactMissing, SettingsError, StoreError, StoreFull
+from control.storage.base import CHUNK, Entry, is_key, key_of, place_verified, verify
 
 _OPTIONS = ("endpoint_url", "region_name")
 _ABSENT = ("404", "NoSuchKey", "NotFound")
+_FULL = ("507", "InsufficientStorage", "QuotaExceeded", "XMinioStorageFull")
 
 
 class S3Store:
@@ -57,6 +59,28 @@ class S3Store:
         with _reachable(key):
             self.client.delete_object(**self._named(key))
 
+    def entries(self) -> Iterator[Entry]:
+        pages = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=f"{self.prefix}sha256/"
+        )
+        with _reachable("its list"):
+            for page in pages:
+                for found in page.get("Contents", []):
+                    key = found["Key"].removeprefix(self.prefix)
+                    if is_key(key):
+                        yield Entry(key, found["Size"], found["LastModified"])
+
+    def sweep(self, before: datetime) -> int:
+        """Uploads in parts that were never completed; their bytes are not told."""
+        uploads = self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=self.prefix)
+        with _reachable("its unfinished uploads"):
+            for page in uploads:
+                for found in page.get("Uploads", []):
+                    if found["Initiated"] < before and is_key(found["Key"].removeprefix(self.prefix)):
+                        part = {"Key": found["Key"], "UploadId": found["UploadId"]}
+                        self.client.abort_multipart_upload(Bucket=self.bucket, **part)
+        return 0
+
     def _size(self, key: str) -> int | None:
         try:
             return self.size(key)
@@ -87,8 +111,11 @@ def _reachable(key: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") in _ABSENT:
+        code = error.response.get("Error", {}).get("Code")
+        if code in _ABSENT:
             raise ArtifactMissing(f"there is no artifact {key} in the bucket") from error
+        if code in _FULL:
+            raise StoreFull(f"there is no room in the bucket for {key}: {error}") from error
         raise StoreError(f"the artifact store refused {key}: {error}") from error
     except (BotoCoreError, Boto3Error) as error:
         raise StoreError(f"the artifact store cannot be reached: {error}") from error

@@ -25,6 +25,8 @@ TRAINING_WARNINGS = {
     "monitor_failed": "an evaluation of the run's monitor gave no score; said by the service",
     "queue_exceeds_dataset": "the queue is longer than the data set: images are negatives of themselves",
     "schedule_extended": "the run was made longer: its schedule is laid over the new length",
+    "store_full": "there is no room in the artifact store: what the run saved waits on its worker; said by the service",
+    "store_unavailable": "the artifact store cannot be reached: what the run saved waits on its worker; by the service",
     "tracking_failed": "TensorBoard or MLflow is told nothing any more",
     "views_without_color": "colour operations are left out, for images that are not RGB",
 }

@@ -9,7 +9,7 @@ from control.db.models import Checkpoint, Weights
 from control.errors import NotFound
 from control.records import audit, registry
 from control.records.aliases import list_aliases
-from control.records.history import get_checkpoint
+from control.records.history import usable_checkpoint
 from control.records.registry import NewVersion
 from control.records.runs import get_run
 from control.records.weights import usable_weights
@@ -112,4 +112,4 @@ def _source(session: Session, body: ExportRequest) -> tuple[Checkpoint | Weights
     if body.weights is not None:
         return usable_weights(session, body.weights)
     run = get_run(session, body.run or "", ("pretrain",))
-    return get_checkpoint(session, run.id, body.checkpoint or "last"), ()
+    return usable_checkpoint(session, run.id, body.checkpoint or "last"), ()

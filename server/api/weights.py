@@ -1,17 +1,19 @@
 """Foreign weights: bring a file in, see what its check found, delete it."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from sqlalchemy.orm import Session
 
 from control.records import audit, weights
 from control.records.weights import NewWeights
 from server.http.creation import Created, IdempotencyKey, create
+from server.http.deletion import DryRun, note_deletion
 from server.http.deps import Named, Reader, Shared, Submitter, WantedPage
 from server.http.problems import request_id
 from server.http.schemas.base import Page
-from server.http.schemas.weights import RemovalView, WeightsRequest, WeightsView, removal_view, weights_view
+from server.http.schemas.keeping import RemovalView, removal_view
+from server.http.schemas.weights import WeightsRequest, WeightsView, weights_view
 
 router = APIRouter(prefix="/weights", tags=["weights"])
 
@@ -51,15 +53,10 @@ def delete(
     who: Submitter,
     services: Shared,
     request: Request,
-    dry_run: Annotated[bool, Query(description="Say what would be done; delete nothing.")] = False,
+    dry_run: DryRun = False,
 ) -> RemovalView:
     """409 with `holders` while jobs that have not ended need them; what was made from them stays and is named."""
     with services.work() as session:
-        row = weights.get_weights(session, weights_id)
-        if dry_run:
-            return removal_view(row, weights.plan_removal(session, row), dry_run=True)
-        removal = weights.remove(session, row)
-        audit.note(session, who.name, "weights.delete", row.id, request_id=request_id(request.scope))
-    if removal.key is not None:
-        services.store.delete(removal.key)
-    return removal_view(row, removal, dry_run=False)
+        removed = weights.delete_weights(session, weights_id, who.name, dry_run=dry_run)
+        note_deletion(session, who, request, "weights.delete", removed, dry_run=dry_run)
+    return removal_view(removed, dry_run=dry_run)

@@ -69,6 +69,7 @@ def _new_run(planned: Plan, body: RunRequest | ForkRequest, who: Principal) -> N
         preempt=body.preempt,
         forked_from=planned.start.forked_from,
         **terms(body, who, planned.start.after),
+        keep=body.keep.model_dump(exclude_none=True) if body.keep else None,
     )
 
 

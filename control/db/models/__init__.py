@@ -15,6 +15,7 @@ from control.db.models.runs import (
 )
 from control.db.models.service import AuditEntry, IdempotencyKey, Leader, OutboxEntry, Slot, Token, Worker
 from control.db.models.sources import Dataset, DatasetVersion, Upload, Weights
+from control.db.models.storage import Deletion, RetentionDue, RunUse, StoredObject
 from control.db.models.sweeps import MonitorEvaluation, Sweep, SweepRun
 from control.db.models.webhooks import Delivery, Webhook
 
@@ -28,6 +29,7 @@ __all__ = [
     "Checkpoint",
     "Dataset",
     "DatasetVersion",
+    "Deletion",
     "Delivery",
     "IdempotencyKey",
     "Leader",
@@ -39,10 +41,13 @@ __all__ = [
     "MonitorEvaluation",
     "OutboxEntry",
     "Pin",
+    "RetentionDue",
     "Run",
     "RunDependency",
     "RunEvent",
+    "RunUse",
     "Slot",
+    "StoredObject",
     "Sweep",
     "SweepRun",
     "Token",

@@ -22,6 +22,8 @@ class Model(Made, Base):
     """Counts changes of the row: the ETag."""
     last_number: Mapped[int] = mapped_column(default=0)
     """Of the newest version; never given twice."""
+    deleted_at: Mapped[datetime | None]
+    """Its versions are deleted; the row stays, so that a number is not given twice should the name be used again."""
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy's own declaration
 
@@ -36,7 +38,7 @@ class ModelVersion(Made, Base):
     model: Mapped[str] = mapped_column(ForeignKey("models.name"))
     number: Mapped[int]
     state: Mapped[str] = mapped_column(default="exporting")
-    """`exporting`, `ready` or `failed`."""
+    """`exporting`, `ready`, `failed` or `deleted`."""
     reason: Mapped[str | None]
     run_id: Mapped[str | None]
     """The run of kind `export` that makes it."""
@@ -87,7 +89,8 @@ class AliasMove(Made, Base):
     model: Mapped[str] = mapped_column(ForeignKey("models.name"))
     alias: Mapped[str]
     from_number: Mapped[int | None]
-    to_number: Mapped[int]
+    to_number: Mapped[int | None]
+    """None: it was removed."""
 
 
 class Pin(Made, Base):

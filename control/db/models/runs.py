@@ -84,8 +84,12 @@ class Run(Made, Base):
     progress: Mapped[dict[str, Any] | None]
     environment: Mapped[dict[str, Any] | None]
     report: Mapped[dict[str, Any] | None]
+    keep: Mapped[dict[str, Any] | None]
+    """Which checkpoints are kept (`control.retention.Policy`); what is not in it is the service's setting."""
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+    """From then on nobody is shown the run; the row stays for its usage and for what came from it."""
     gpu_seconds: Mapped[float] = mapped_column(Float, default=0.0)
     cpu_seconds: Mapped[float | None] = mapped_column(Float)
     """Of its ended attempts; None where none was measured."""
@@ -210,6 +214,12 @@ class LogPiece(Base):
             sqlite_where=text("key IS NULL"),
             postgresql_where=text("key IS NULL"),
         ),
+        Index(
+            "ix_log_pieces_key",
+            "key",
+            sqlite_where=text("key IS NOT NULL"),
+            postgresql_where=text("key IS NOT NULL"),
+        ),
     )
 
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"), primary_key=True)
@@ -230,7 +240,10 @@ class Checkpoint(Made, Base):
     """A checkpoint in the store."""
 
     __tablename__ = "checkpoints"
-    __table_args__ = (UniqueConstraint("run_id", "fence", "step"),)
+    __table_args__ = (
+        UniqueConstraint("run_id", "fence", "step"),
+        Index("ix_checkpoints_run_id_state", "run_id", "state"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True, default=partial(new_id, "ckpt"))
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id"))
@@ -239,10 +252,15 @@ class Checkpoint(Made, Base):
     epoch: Mapped[float] = mapped_column(Float)
     bytes: Mapped[int] = mapped_column(BigInteger)
     digest: Mapped[str]
-    key: Mapped[str]
+    key: Mapped[str] = mapped_column(index=True)
     """In the artifact store."""
     score: Mapped[float | None] = mapped_column(Float(53))
     """By the metric of the run's monitor; None where it was not looked at, or not yet."""
+    state: Mapped[str] = mapped_column(default="stored", server_default="stored")
+    """`stored`, `deleting` (nothing may refer to it any more) or `deleted` (its bytes are gone, or another's)."""
+    pinned_by: Mapped[str | None]
+    """Who said that it must stay."""
+    pinned_at: Mapped[datetime | None]
 
 
 class Artifact(Made, Base):
@@ -257,4 +275,4 @@ class Artifact(Made, Base):
     name: Mapped[str]
     bytes: Mapped[int] = mapped_column(BigInteger)
     digest: Mapped[str]
-    key: Mapped[str]
+    key: Mapped[str] = mapped_column(index=True)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from control.db.models import Artifact, Attempt, Checkpoint, Run, RunEvent
+from control.db.models import Artifact, Attempt, Run, RunEvent
 from control.records.bounds import HIGHEST, LOWEST
 from control.states import Action, Cause, DesiredState, State, available_actions
 from server.http.schemas.base import Body, Json, Labels, Resource, Text, View
@@ -165,18 +165,6 @@ class AttemptView(Resource):
     """The last lines it wrote, once it has ended."""
 
 
-class CheckpointView(Resource):
-    """A checkpoint; its file is at `/v1/runs/{run}/checkpoints/{id}/file`."""
-
-    run: str
-    step: int
-    epoch: float
-    bytes: int
-    sha256: str
-    score: float | None
-    """By the metric of the run's monitor; null where it was not looked at, or not yet."""
-
-
 class ArtifactView(Resource):
     """Any other file a job leaves."""
 
@@ -193,20 +181,6 @@ def attempt_view(attempt: Attempt) -> AttemptView:
     same = (name for name in AttemptView.model_fields if name != "seconds")
     seconds = (attempt.ended_at - attempt.created_at).total_seconds() if attempt.ended_at else None
     return AttemptView.model_validate({name: getattr(attempt, name) for name in same} | {"seconds": seconds})
-
-
-def checkpoint_view(row: Checkpoint) -> CheckpointView:
-    return CheckpointView(
-        id=row.id,
-        created_at=row.created_at,
-        created_by=row.created_by,
-        run=row.run_id,
-        step=row.step,
-        epoch=row.epoch,
-        bytes=row.bytes,
-        sha256=row.digest,
-        score=row.score,
-    )
 
 
 def artifact_view(row: Artifact) -> ArtifactView:

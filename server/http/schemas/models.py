@@ -123,7 +123,8 @@ class AliasMoveView(View):
 
     id: int
     from_version: int | None
-    to_version: int
+    to_version: int | None
+    """Null: it was taken away."""
     created_at: datetime
     created_by: str
 

@@ -11,6 +11,7 @@ from control.db.models import Run, RunEvent
 from detco_core.contract.config import RunConfig
 from server.http.schemas.base import Body, Json, Options, Text, View
 from server.http.schemas.jobs import JobView, TrainingRequest, Waiting, job_fields
+from server.http.schemas.keeping import KeepRequest
 
 
 class InitRequest(Body):
@@ -40,6 +41,8 @@ class RunRequest(TrainingRequest):
     nodes: Literal[1] = 1
     init: InitRequest | None = None
     """What it starts from; without it random weights of the config's seed."""
+    keep: KeepRequest | None = None
+    """Which of its checkpoints are kept; the service's setting where nothing is said. May be changed later."""
 
 
 class ForkRequest(TrainingRequest):
@@ -57,6 +60,8 @@ class ForkRequest(TrainingRequest):
     """As many as the forked run when it is left out."""
     allow_world_size_change: bool = False
     """Consent to carry all to another number of processes: batch norm groups change, so the numbers do."""
+    keep: KeepRequest | None = None
+    """As for a run; not the forked run's."""
 
 
 class DeviationView(View):
@@ -136,6 +141,8 @@ class RunView(JobView):
     init: Json | None
     """What it started from, resolved to ids; null for random weights."""
     forked_from: ForkedFrom | None
+    keep: KeepRequest
+    """What it says of which checkpoints are kept; null: the service's setting."""
 
 
 def run_view(run: Run, waiting: Waiting, metrics: Mapping[str, float], warnings: Sequence[RunEvent]) -> RunView:
@@ -148,6 +155,7 @@ def run_view(run: Run, waiting: Waiting, metrics: Mapping[str, float], warnings:
         warnings=warning_views(warnings),
         init=run.spec.get("init"),
         forked_from=_forked_from(run),
+        keep=KeepRequest.model_validate(run.keep or {}),
     )
 
 

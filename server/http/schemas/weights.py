@@ -5,7 +5,6 @@ from typing import Any
 from pydantic import Field
 
 from control.db.models import Weights
-from control.records.weights import Removal
 from detco_core.contract.config.views import MAX_CHANNELS
 from detco_core.contract.weights import WeightsFormat
 from server.http.schemas.base import Body, Name, Resource, Text, View
@@ -62,17 +61,6 @@ class WeightsView(Resource):
     report: KeyReportView | None
 
 
-class RemovalView(View):
-    """What deleting does, or with `dry_run` would do."""
-
-    id: str
-    dry_run: bool
-    derived: list[str]
-    """What was made from it, and stays."""
-    bytes: int
-    """Freed."""
-
-
 def weights_view(row: Weights) -> WeightsView:
     same = (
         *("id", "created_at", "created_by", "name", "uri", "architecture", "format", "license", "state", "reason"),
@@ -83,7 +71,3 @@ def weights_view(row: Weights) -> WeightsView:
         file = {"bytes": row.file_bytes, "sha256": row.file_digest}
     own = {"job": row.run_id, "file": file, "report": row.key_report}
     return WeightsView.model_validate({field: getattr(row, field) for field in same} | own)
-
-
-def removal_view(row: Weights, removal: Removal, *, dry_run: bool) -> RemovalView:
-    return RemovalView(id=row.id, dry_run=dry_run, derived=list(removal.derived), bytes=removal.bytes)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from control.db.models import Artifact, ModelVersion, Run, Weights
+from control.db.models import Artifact, ModelVersion, Run, StoredObject, Weights
 from control.db.session import unit_of_work
 from control.errors import ForbiddenRoot, InUse, InvalidRequest, NotFound, NotReady
 from control.records import weights as records
@@ -15,7 +15,7 @@ from control.records.leases import Outcome, close
 from control.records.registry import NewVersion, add_version
 from control.records.runs import get_run, request_action
 from control.records.waiting import why
-from control.records.weights import NewWeights, add_weights, get_weights, plan_removal, remove, usable_weights
+from control.records.weights import NewWeights, add_weights, delete_weights, get_weights, usable_weights
 from control.records.workers import WorkerIdentity
 from control.storage.base import key_of
 from detco_core.contract.events import ArtifactSaved, Body, Event, Reported
@@ -188,13 +188,20 @@ class TestRemoval:
         with unit_of_work(engine) as session:
             session.get_one(ModelVersion, version.id).state = "ready"
         with unit_of_work(engine) as session:
-            planned = plan_removal(session, get_weights(session, ready.id))
-            assert planned == remove(session, get_weights(session, ready.id))
+            planned = delete_weights(session, ready.id, "ada", dry_run=True)
+            assert get_weights(session, ready.id).state == "ready"
+        with unit_of_work(engine) as session:
+            assert delete_weights(session, ready.id, "ada") == planned
         assert planned.derived == (f"run {run_id}", "model version net:1")
-        assert (planned.bytes, planned.key) == (7, key_of(FILE.sha256))
+        assert planned.bytes == 7
         with unit_of_work(engine) as session:
             assert session.get(Weights, ready.id) is None
             assert session.query(Artifact).all() == []
+            assert session.get_one(StoredObject, key_of(FILE.sha256)).state == "doomed"
+        with unit_of_work(engine) as session:
+            assert delete_weights(session, ready.id, "ada") == planned
+            with pytest.raises(NotFound):
+                delete_weights(session, "wts_never", "ada")
 
     def test_is_refused_while_a_job_needs_them(
         self, engine: Engine, ready: Weights, make_run: Callable[..., str]
@@ -203,20 +210,18 @@ class TestRemoval:
         with unit_of_work(engine) as session:
             export = add_version(session, NewVersion(model="net", source=ready, actor="ada")).run.id
         with unit_of_work(engine) as session, pytest.raises(InUse) as refused:
-            remove(session, get_weights(session, ready.id))
+            delete_weights(session, ready.id, "ada")
         assert refused.value.holders == (f"evaluation {evaluation}", f"export {export}")
 
     def test_is_refused_while_they_are_checked(self, engine: Engine, add: Callable[..., Weights]) -> None:
         weights = add()
         with unit_of_work(engine) as session, pytest.raises(InUse, match=f"import {weights.run_id}"):
-            remove(session, get_weights(session, weights.id))
+            delete_weights(session, weights.id, "ada")
 
     def test_leaves_a_file_that_others_need(
         self, engine: Engine, ready: Weights, add: Callable[..., Weights], imported: Callable[..., None]
     ) -> None:
         add()
-        with unit_of_work(engine) as session:  # the other import may be storing the same file
-            assert plan_removal(session, get_weights(session, ready.id)).key is None
         imported(FILE, Reported(report=plain(REPORT)))
         with unit_of_work(engine) as session:
-            assert remove(session, get_weights(session, ready.id)).bytes == 0
+            assert delete_weights(session, ready.id, "ada").bytes == 0

@@ -1,11 +1,12 @@
 import hashlib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from control.errors import ArtifactMissing, DigestMismatch, StoreError
-from control.storage.base import Store, file_digest, key_of, place_verified, prefixed, verify
+from control.storage.base import Store, file_digest, is_key, key_of, place_verified, prefixed, verify
 
 CONTENT = b"features" * 1000
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -91,6 +92,16 @@ def test_a_write_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError):
         place_verified(torn(), tmp_path / "deep" / "file", SHA)
     assert list((tmp_path / "deep").iterdir()) == []
+
+
+def test_the_list_of_all_there_is(store: Store, file: Path) -> None:
+    key = store.put(file, SHA)
+    (entry,) = store.entries()
+    assert (entry.key, entry.bytes) == (key, len(CONTENT))
+    assert abs((datetime.now(UTC) - entry.written_at).total_seconds()) < 60
+    assert store.sweep(datetime.now(UTC)) == 0
+    assert is_key(key)
+    assert not any(map(is_key, ("", "sha256/ab/x", f"sha256/ff/{SHA}", f"md5/{SHA[:2]}/{SHA}", key + "x")))
 
 
 def test_verify(file: Path) -> None:

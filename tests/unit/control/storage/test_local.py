@@ -1,9 +1,10 @@
+import errno
 import hashlib
 from pathlib import Path
 
 import pytest
 
-from control.errors import StoreError
+from control.errors import StoreError, StoreFull
 from control.storage.local import LocalStore
 
 SHA = hashlib.sha256(b"abc").hexdigest()
@@ -23,12 +24,24 @@ def test_a_stored_file_is_a_copy(tmp_path: Path, file: Path) -> None:
     assert b"".join(store.open_range(key)) == b"abc"
 
 
-def test_a_file_cut_short_by_a_crash_is_written_again(tmp_path: Path, file: Path) -> None:
+@pytest.mark.parametrize("damaged", [b"a", b"axc"])
+def test_a_file_that_was_damaged_is_written_again(tmp_path: Path, file: Path, damaged: bytes) -> None:
     store = LocalStore(tmp_path / "store")
     key = store.put(file, SHA)
-    (store.folder / key).write_bytes(b"a")
+    (store.folder / key).write_bytes(damaged)
     store.put(file, SHA)
     assert b"".join(store.open_range(key)) == b"abc"
+
+
+def test_a_full_disk_says_so_and_leaves_nothing(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    store = LocalStore(tmp_path / "store")
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StoreFull, match="no room in the artifact folder"):
+        store.put(file, SHA)
+    assert [path for path in store.folder.rglob("*") if path.is_file()] == []
 
 
 def test_a_folder_that_cannot_be_used_is_a_store_error(tmp_path: Path, file: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
+from control import collector
 from control.db.migrate import upgrade
 from control.db.session import open_engine, unit_of_work
 from control.records import feed, leases
@@ -59,7 +60,7 @@ class House:
     def photos(self, name: str, count: int = 20) -> Path:
         """A folder of that many images below the allowed root."""
         folder = self.root / name
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for n in range(count):
             Image.new("RGB", (40, 30), (n % 256, 0, 0)).save(folder / f"{n:03d}.png")
         return folder
@@ -139,6 +140,10 @@ class House:
         report = {"architecture": "resnet18", "format": "torchvision", "digest": "sha256:" + "d" * 64, "keys": keys}
         self.say(taken, saved, events.Reported(report=report), events.Finished())
         self.close(taken)
+
+    def clean(self) -> int:
+        """Delete what is not kept, as the leading worker does; the bytes freed."""
+        return collector.look_after(self.engine, self.store, self.settings.keep_policy)
 
     def end(self) -> None:
         for client in self._clients:

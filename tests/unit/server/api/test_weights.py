@@ -100,9 +100,11 @@ def test_deleting_is_refused_while_a_job_needs_them(admin: httpx.Client, house: 
     key = f"sha256/{ready['file']['sha256'][7:9]}/{ready['file']['sha256'][7:]}"
     assert house.store.exists(key)
     assert admin.delete(f"/v1/weights/{made['id']}").json() == planned | {"dry_run": False}
+    house.clean()
     assert not house.store.exists(key)
     assert admin.get(f"/v1/weights/{made['id']}").status_code == 404
-    assert admin.delete(f"/v1/weights/{made['id']}").status_code == 404
+    assert admin.delete(f"/v1/weights/{made['id']}").json() == planned | {"dry_run": False}
+    assert admin.delete("/v1/weights/wts_never").status_code == 404
 
 
 def test_scopes(house: Any, file: Path) -> None:
