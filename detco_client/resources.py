@@ -63,6 +63,8 @@ class Run(Job):
     config: dict[str, Any]
     config_digest: str | None
     gpus: int
+    """On each node."""
+    nodes: int
     metrics: dict[str, float]
     """The newest value of each."""
 
@@ -260,8 +262,22 @@ class RecordedEvent(TypedDict):
     data: dict[str, Any]
 
 
+class AttemptNode(TypedDict):
+    """One host's part in an attempt that several hosts work on; node 0 leads."""
+
+    node: int
+    host: str
+    slots: list[str]
+    state: str
+    reason: str | None
+    exit_code: int | None
+    started_at: str | None
+    ended_at: str | None
+    log_tail: str | None
+
+
 class Attempt(Resource):
-    """One try at a job by one worker."""
+    """One try at a job by one worker, or by those of several hosts."""
 
     number: int
     state: str
@@ -271,6 +287,8 @@ class Attempt(Resource):
     started_at: str | None
     ended_at: str | None
     log_tail: str | None
+    nodes: list[AttemptNode]
+    """Its hosts, when there are several."""
 
 
 class ModelVersion(Resource):

@@ -13,7 +13,7 @@ _LOST_SECONDS = 5.0
 """A job that has lost one of its hosts cannot save; it may end by itself, and say why."""
 _FAILED_SECONDS = 30.0
 """A job whose processes failed on another host ends by itself, sooner or later."""
-_IN_NO_HURRY = frozenset({"lapsed", "idle", "time_limit"})
+_IN_NO_HURRY = frozenset({"lapsed", "idle", "time_limit", "trouble"})
 """Reasons for a job to go that nobody stands and waits for."""
 
 
@@ -45,7 +45,8 @@ class Orders:
     def patience(self) -> float | None:
         """When to stop waiting for database and store; None to wait as long as it takes.
 
-        A lapsed lease is no reason: once the database answers again, the attempt may still be ours to close.
+        A lapsed lease is no reason: once the database answers again, the attempt may still be ours to close. Nor is
+        another host's trouble: what was saved before is worth keeping.
         """
         self._note()
         return min((at for reason, at in self._deadlines.items() if reason not in _IN_NO_HURRY), default=None)

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from control.db.models import DatasetVersion, Run
+from control.records.layouts import Layout
 from control.records.workers import list_slots
 from detco_core.contract.config import RunConfig
 from detco_core.contract.cost import Cost, cost
@@ -112,7 +113,7 @@ class Estimator:
         query = select(Run.spec, Run.progress).where(Run.kind == "pretrain", Run.progress.is_not(None))
         rows = self._session.execute(query.order_by(Run.id.desc()).limit(_LOOK_BACK))
         found = [(spec, (progress or {}).get("images_per_second") or 0.0) for spec, progress in rows]
-        return [(_likeness(spec["config"], spec["gpus"]), speed) for spec, speed in found if speed > 0]
+        return [(_likeness(spec["config"], Layout.of(spec).processes), speed) for spec, speed in found if speed > 0]
 
     def _evaluation_paces(self, task: str, options: Mapping[str, Any]) -> list[float]:
         """Seconds an image of like evaluations that ended at their first attempt."""

@@ -11,6 +11,7 @@ from control.errors import InvalidRequest
 from control.records.datasets import resolve
 from control.records.estimates import steps_of
 from control.records.history import usable_checkpoint
+from control.records.layouts import Layout
 from control.records.plans import Plan, Start, Warned, plan_config, start_from
 from detco_core.contract.config import RunConfig, override, read_config
 from detco_core.contract.continuing import LENGTH_KEYS, differences
@@ -33,6 +34,8 @@ class NewFork:
     dataset: str | None = None
     """None: the forked run's."""
     gpus: int | None = None
+    """On each node; None: as many as the forked run."""
+    nodes: int | None = None
     """None: as many as the forked run."""
     allow_world_size_change: bool = False
     """Consent to carry all to another number of processes: batch norm groups change."""
@@ -50,11 +53,12 @@ def plan_fork(session: Session, run: Run, asked: NewFork) -> Plan:
     before = read_config(run.spec["config"])
     config = override(before, asked.overrides)
     version = _dataset(session, run, asked)
-    gpus = asked.gpus or run.spec["gpus"]
+    had = Layout.of(run.spec)
+    layout = Layout(asked.gpus or had.gpus, asked.nodes or had.nodes)
     if asked.carry == "weights":
         start = start_from(session, config, {"run": run.id, "checkpoint": checkpoint.id})
-        return plan_config(session, config, version, gpus, replace(start, forked_from=run.id))
-    _check_same(run, asked, before, config, version, gpus)
+        return plan_config(session, config, version, layout, replace(start, forked_from=run.id))
+    _check_same(run, asked, before, config, version, layout)
     steps = _length(config, checkpoint, version)
     resume = {
         "run": run.id,
@@ -63,7 +67,7 @@ def plan_fork(session: Session, run: Run, asked: NewFork) -> Plan:
     }
     warnings = tuple(_schedule(before, config, checkpoint, steps, version))
     start = Start(resume=resume, forked_from=run.id, warnings=warnings)
-    return plan_config(session, config, version, gpus, start)
+    return plan_config(session, config, version, layout, start)
 
 
 def _dataset(session: Session, run: Run, asked: NewFork) -> DatasetVersion:
@@ -73,7 +77,7 @@ def _dataset(session: Session, run: Run, asked: NewFork) -> DatasetVersion:
 
 
 def _check_same(
-    run: Run, asked: NewFork, before: RunConfig, config: RunConfig, version: DatasetVersion, gpus: int
+    run: Run, asked: NewFork, before: RunConfig, config: RunConfig, version: DatasetVersion, layout: Layout
 ) -> None:
     """Refuse what would make it another run."""
     advice = "carry weights to change it"
@@ -83,8 +87,9 @@ def _check_same(
         raise InvalidRequest(faults[0].path, faults[0].message, *faults[1:])
     if version.id != run.dataset_version_id:
         raise InvalidRequest("dataset", f"must be {run.dataset} where all is carried; {advice}")
-    if gpus != run.spec["gpus"] and not asked.allow_world_size_change:
-        message = f"the run had {run.spec['gpus']} processes; on another number batch norm groups change"
+    had = Layout.of(run.spec).processes
+    if layout.processes != had and not asked.allow_world_size_change:
+        message = f"the run had {had} processes; on another number batch norm groups change"
         raise InvalidRequest("gpus", f"{message}: set allow_world_size_change to consent")
 
 

@@ -1,5 +1,6 @@
 """Turns what a person asks of a pretraining run into what would be run, with what they should know before it is."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from control.errors import InvalidRequest
 from control.records.datasets import resolve
 from control.records.estimates import Estimate, estimate
 from control.records.monitors import coarse, plan_monitor
+from control.records.layouts import Layout
 from control.records.sources import Origin, resolve_init
 from control.records.workers import list_slots
 from detco_core.contract.advice import advice
@@ -22,6 +24,7 @@ from detco_core.contract.presets import preset
 from detco_core.contract.reader import plain
 
 _IF_NONE = "the run fails if its worker has none of that name"
+_SHARES = ("it", "gpus times nodes")
 _INIT_REMEDY = "give init {weights: ID}, {model: NAME} or {run: ID, checkpoint}, or set train.warm_start to false"
 
 
@@ -55,7 +58,7 @@ class Plan:
     config: RunConfig
     """Resolved: the preset with the overrides."""
     dataset: DatasetVersion
-    gpus: int
+    layout: Layout
     start: Start
     warnings: tuple[Warned, ...]
     monitor: dict[str, Any] | None = None
@@ -64,7 +67,7 @@ class Plan:
     @property
     def deviations(self) -> tuple[Deviation, ...]:
         """From the published recipe."""
-        found = deviations(self.config, self.gpus)
+        found = deviations(self.config, self.layout.processes)
         if self.start.init is None:
             return found
         return (*found, Deviation(key="init", published="random weights", here="given weights"))
@@ -75,7 +78,7 @@ class Plan:
         return {
             "config": plain(self.config),
             "dataset_version_id": self.dataset.id,
-            "gpus": self.gpus,
+            **self.layout._asdict(),
             "init": self.start.init,
             "resume": self.start.resume,
             "monitor": self.monitor,
@@ -83,7 +86,7 @@ class Plan:
 
     def estimate(self, session: Session) -> Estimate:
         """What it will take."""
-        return estimate(session, self.config, self.gpus, self.dataset.images)
+        return estimate(session, self.config, self.layout.processes, self.dataset.images)
 
 
 def plan(
@@ -93,6 +96,7 @@ def plan(
     dataset: str,
     gpus: int,
     init: Mapping[str, Any] | None = None,
+    nodes: int = 1,
 ) -> Plan:
     """The resolved run.
 
@@ -102,17 +106,18 @@ def plan(
         NotFound, NotReady: there is no such data set or source, or its scan or import failed.
     """
     config = override(preset(preset_name), overrides)
-    return plan_config(session, config, resolve(session, dataset), gpus, start_from(session, config, init))
+    layout = Layout(gpus, nodes)
+    return plan_config(session, config, resolve(session, dataset), layout, start_from(session, config, init))
 
 
-def plan_config(session: Session, config: RunConfig, version: DatasetVersion, gpus: int, start: Start) -> Plan:
+def plan_config(session: Session, config: RunConfig, version: DatasetVersion, layout: Layout, start: Start) -> Plan:
     """The run of a resolved config; raises as `plan`."""
-    _check_fit(config, version, gpus)
+    _check_fit(config, version, layout)
     if config.train.warm_start and start.init is None and start.resume is None:
         raise InvalidRequest("init", f"{config.preset} starts from given weights: {_INIT_REMEDY}")
     monitor = plan_monitor(session, config)
-    warnings = (*_warnings(session, config, version, gpus), *start.warnings)
-    return Plan(config=config, dataset=version, gpus=gpus, start=start, warnings=warnings, monitor=monitor)
+    warnings = (*_warnings(session, config, version, layout), *start.warnings)
+    return Plan(config=config, dataset=version, layout=layout, start=start, warnings=warnings, monitor=monitor)
 
 
 def start_from(session: Session, config: RunConfig, init: Mapping[str, Any] | None) -> Start:
@@ -123,10 +128,11 @@ def start_from(session: Session, config: RunConfig, init: Mapping[str, Any] | No
     return Start(init=origin.spec, after=origin.after, warnings=tuple(_origin_warnings(config, origin)))
 
 
-def _check_fit(config: RunConfig, version: DatasetVersion, gpus: int) -> None:
+def _check_fit(config: RunConfig, version: DatasetVersion, layout: Layout) -> None:
     batch = config.train.batch_size
-    if batch % gpus:
-        raise InvalidRequest("gpus", f"train.batch_size ({batch}) must be a multiple of it: it is shared out evenly")
+    if batch % layout.processes:
+        multiple = f"train.batch_size ({batch}) must be a multiple of {_SHARES[layout.nodes > 1]}"
+        raise InvalidRequest("gpus", f"{multiple}: it is shared out evenly")
     other = [count for count in version.channels or {} if not fits_channels(int(count), config.views.channels)]
     if other:
         message = f"{version.ref} holds images of {' and '.join(other)} channels: set it to that, or scan without them"
@@ -142,7 +148,7 @@ def _check_fit(config: RunConfig, version: DatasetVersion, gpus: int) -> None:
         )
 
 
-def _warnings(session: Session, config: RunConfig, version: DatasetVersion, gpus: int) -> Iterator[Warned]:
+def _warnings(session: Session, config: RunConfig, version: DatasetVersion, layout: Layout) -> Iterator[Warned]:
     if version.state != "ready":
         yield Warned("dataset_scanning", f"{version.ref} is still being scanned: the run waits, and nothing is counted")
     if version.broken:
@@ -160,14 +166,18 @@ def _warnings(session: Session, config: RunConfig, version: DatasetVersion, gpus
             f"{config.method.name!r} is none of {', '.join(PUBLISHED_EPOCHS)}: the run fails unless its worker has it"
         )
         yield Warned("unknown_method", f"{message} installed (entry points `detco.methods`)")
-    largest = _largest_host(session)
-    if gpus > largest:
-        yield Warned("too_few_slots", f"no host has {gpus} training slots (the largest has {largest}): the run waits")
+    if (short := _too_few_slots(session, layout)) is not None:
+        yield Warned("too_few_slots", f"{short}: the run waits")
 
 
-def _largest_host(session: Session) -> int:
-    hosts = [slot.host for slot in list_slots(session) if slot.purpose == "train"]
-    return max((hosts.count(host) for host in hosts), default=0)
+def _too_few_slots(session: Session, layout: Layout) -> str | None:
+    hosts = Counter(slot.host for slot in list_slots(session) if slot.purpose == "train")
+    enough = sum(count >= layout.gpus for count in hosts.values())
+    if enough >= layout.nodes:
+        return None
+    if enough:
+        return f"only {enough} of {layout.nodes} hosts with {layout.gpus} training slots are there"
+    return f"no host has {layout.gpus} training slots (the largest has {max(hosts.values(), default=0)})"
 
 
 def _origin_warnings(config: RunConfig, origin: Origin) -> Iterator[Warned]:

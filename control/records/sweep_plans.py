@@ -13,6 +13,7 @@ from control.records.combinations import Combination
 from control.records.datasets import resolve
 from control.records.estimates import Estimator
 from control.records.evaluations import readable
+from control.records.layouts import Layout
 from control.records.plans import Plan, plan_config, start_from
 from control.records.totals import Total, total
 from control.records.workers import list_slots
@@ -116,7 +117,7 @@ def plan_sweep(session: Session, asked: NewSweep) -> SweepPlan:
         try:
             config = override(base, {**asked.overrides, **combination})
             start = start_from(session, config, asked.init)
-            runs.append(Planned(combination, plan_config(session, config, version, asked.gpus, start)))
+            runs.append(Planned(combination, plan_config(session, config, version, Layout(asked.gpus), start)))
         except (InvalidDocument, InvalidRequest) as error:
             for fault in error.faults:
                 where = (_path(asked, number, combination, fault.path), fault.message)

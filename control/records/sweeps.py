@@ -144,7 +144,7 @@ def _new_run(sweep: Sweep, planned: SweepPlan, one: Planned) -> NewRun:
         labels={**asked.labels, **combinations.labels(one.overrides)},
         group=sweep.group,
         priority=asked.priority,
-        gpus=plan.gpus,
+        gpus=plan.layout.gpus,
         max_attempts=asked.max_attempts,
         after=plan.start.after,
         forked_from=plan.start.forked_from,

@@ -32,7 +32,8 @@ def submit(
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="What to call it.")] = None,
-    gpus: Annotated[int | None, typer.Option(help="How many GPUs it gets.")] = None,
+    gpus: Annotated[int | None, typer.Option(help="How many GPUs it gets on each node.")] = None,
+    nodes: Annotated[int | None, typer.Option(help="How many hosts work on it together.")] = None,
     priority: Annotated[int | None, typer.Option(help="Higher runs first.")] = None,
     group: Annotated[str | None, typer.Option(help="Runs that belong together.")] = None,
     key: Annotated[str, typer.Option(help="Idempotency key: sending the same twice makes one run.")] = "",
@@ -45,6 +46,7 @@ def submit(
     more = {
         "name": name,
         "gpus": gpus,
+        "nodes": nodes,
         "priority": priority,
         "group": group,
         "init": pairs(init or [], "--init") or None,

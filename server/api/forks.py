@@ -44,6 +44,7 @@ def fork(
             overrides=body.overrides,
             dataset=body.dataset,
             gpus=body.gpus,
+            nodes=body.nodes,
             allow_world_size_change=body.allow_world_size_change,
         )
         return plan_fork(session, get_run(session, job, ("pretrain",)), asked)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, BackgroundTasks, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
+from control.records.gangs import nodes_of
 from control.records.history import get_artifact, list_artifacts, list_attempts, list_events
 from control.states import Action
 from server.http.deps import Reader, Shared, Submitter
@@ -104,7 +105,9 @@ def _add_events(router: APIRouter, kind: JobKind) -> None:
 def _add_attempts(router: APIRouter, kind: JobKind) -> None:
     def attempts(_: Reader, job: Annotated[str, Depends(kind.find)], services: Shared) -> Page[AttemptView]:
         with services.look() as session:
-            return Page(items=[attempt_view(row) for row in list_attempts(session, job)])
+            rows = list_attempts(session, job)
+            nodes = nodes_of(session, job, [row.fence for row in rows])
+            return Page(items=[attempt_view(row, nodes.get(row.fence, ())) for row in rows])
 
     def artifacts(_: Reader, job: Annotated[str, Depends(kind.find)], services: Shared) -> Page[ArtifactView]:
         with services.look() as session:

@@ -42,7 +42,7 @@ def submit(
 
     def planned(session: Session) -> Plan:
         init = None if body.init is None else body.init.model_dump(exclude_none=True)
-        return plan(session, body.preset, body.overrides, body.dataset, body.gpus, init)
+        return plan(session, body.preset, body.overrides, body.dataset, body.gpus, init, body.nodes)
 
     if dry_run:
         return answer_plan(services, planned)

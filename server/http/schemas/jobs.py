@@ -1,11 +1,12 @@
 """What a run, an evaluation, an export and a scan have in common: the life of a job, its events and its files."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from control.db.models import Artifact, Attempt, Run, RunEvent
+from control.db.models import Artifact, Attempt, AttemptNode, Run, RunEvent
 from control.records.bounds import HIGHEST, LOWEST
 from control.states import Action, Cause, DesiredState, State, available_actions
 from server.http.schemas.base import Body, Json, Labels, Resource, Text, View
@@ -141,8 +142,25 @@ class EventView(View):
     data: Json
 
 
+class NodeView(View):
+    """One host's part in an attempt that several hosts work on."""
+
+    node: int
+    """0 leads."""
+    host: str
+    slots: list[str]
+    state: str
+    """`waiting`, `starting`, `running`, then how it ended."""
+    reason: str | None
+    exit_code: int | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    log_tail: str | None
+    """The last lines it wrote, once it has ended; those of node 0 are the attempt's."""
+
+
 class AttemptView(Resource):
-    """One try of a job by one worker."""
+    """One try of a job by one worker, or by those of several hosts."""
 
     number: int
     state: str
@@ -163,6 +181,8 @@ class AttemptView(Resource):
     """From claim to end; null while it runs."""
     log_tail: str | None
     """The last lines it wrote, once it has ended."""
+    nodes: list[NodeView]
+    """Its hosts, when there are several; `host` and `slots` are those of node 0."""
 
 
 class ArtifactView(Resource):
@@ -177,10 +197,11 @@ def event_view(event: RunEvent) -> EventView:
     return EventView(id=event.id, type=event.type, time=event.time, data=event.payload)
 
 
-def attempt_view(attempt: Attempt) -> AttemptView:
-    same = (name for name in AttemptView.model_fields if name != "seconds")
+def attempt_view(attempt: Attempt, nodes: Sequence[AttemptNode] = ()) -> AttemptView:
+    same = (name for name in AttemptView.model_fields if name not in ("seconds", "nodes"))
     seconds = (attempt.ended_at - attempt.created_at).total_seconds() if attempt.ended_at else None
-    return AttemptView.model_validate({name: getattr(attempt, name) for name in same} | {"seconds": seconds})
+    hosts = [NodeView.model_validate(node, from_attributes=True) for node in nodes]
+    return AttemptView(**{name: getattr(attempt, name) for name in same}, seconds=seconds, nodes=hosts)
 
 
 def artifact_view(row: Artifact) -> ArtifactView:

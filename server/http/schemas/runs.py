@@ -37,8 +37,9 @@ class RunRequest(TrainingRequest):
     overrides: Options = Field(default_factory=dict)
     """Dotted keys of the config, e.g. `{"train.steps": 60}`."""
     gpus: int = Field(default=1, ge=1, le=1024)
-    """Training processes; each takes a GPU, or a CPU training place on a worker without one."""
-    nodes: Literal[1] = 1
+    """Training processes on each node; each takes a GPU, or a CPU training place on a worker without one."""
+    nodes: int = Field(default=1, ge=1, le=64)
+    """Hosts that work on it together; all of them, or none, are taken at once."""
     init: InitRequest | None = None
     """What it starts from; without it random weights of the config's seed."""
     keep: KeepRequest | None = None
@@ -57,6 +58,8 @@ class ForkRequest(TrainingRequest):
     dataset: Text | None = None
     """The forked run's when it is left out."""
     gpus: int | None = Field(default=None, ge=1, le=1024)
+    """On each node; as many as the forked run when it is left out."""
+    nodes: int | None = Field(default=None, ge=1, le=64)
     """As many as the forked run when it is left out."""
     allow_world_size_change: bool = False
     """Consent to carry all to another number of processes: batch norm groups change, so the numbers do."""
@@ -134,6 +137,8 @@ class RunView(JobView):
     """Resolved: the preset with the overrides."""
     config_digest: str | None
     gpus: int
+    """Training processes on each node."""
+    nodes: int
     metrics: dict[str, float]
     """The newest value of each."""
     warnings: list[WarningView]
@@ -151,6 +156,7 @@ def run_view(run: Run, waiting: Waiting, metrics: Mapping[str, float], warnings:
         config=run.spec["config"],
         config_digest=run.config_digest,
         gpus=run.spec["gpus"],
+        nodes=run.nodes,
         metrics=dict(metrics),
         warnings=warning_views(warnings),
         init=run.spec.get("init"),

@@ -15,7 +15,7 @@ from control.records import claims, history, leases, logs
 from control.records.claims import Claim
 from control.records.leases import Outcome
 from control.records.runs import Kind, NewRun, Queue, create_run
-from control.records.workers import WorkerIdentity
+from control.records.workers import NewSlot, NewWorker, WorkerIdentity, register
 from control.settings import Settings
 from control.states import Ending
 from control.storage.base import Store, file_digest, key_of
@@ -61,7 +61,14 @@ class House:
             return create_run(session, wanted).id
 
     def pretraining(
-        self, behaviour: str = "well", *, steps: int = 6, every: int = 2, seconds: float = 0.02, processes: int = 1
+        self,
+        behaviour: str = "well",
+        *,
+        steps: int = 6,
+        every: int = 2,
+        seconds: float = 0.02,
+        processes: int = 1,
+        nodes: int = 1,
     ) -> str:
         """A queued run of the stand-in job."""
         overrides = {
@@ -71,13 +78,25 @@ class House:
             "optim.lr": seconds,
         }
         config = plain(override(smoke(), overrides))
-        spec = {"config": config, "dataset_version_id": self.photos.id, "gpus": processes, "init": None}
-        more = {"dataset_version_id": self.photos.id, "config_digest": "sha256:" + "c" * 64, "gpus": processes}
+        spec = {"config": config, "dataset_version_id": self.photos.id, "gpus": processes, "nodes": nodes, "init": None}
+        more = {
+            "dataset_version_id": self.photos.id,
+            "config_digest": "sha256:" + "c" * 64,
+            "gpus": processes,
+            "nodes": nodes,
+        }
         return self.submit("pretrain", spec, **more)
 
-    def claim(self, queue: Queue = "gpu") -> Claim:
+    def join(self, host: str, *slots: str) -> WorkerIdentity:
+        """A worker of another host."""
         with unit_of_work(self.engine) as session:
-            claim = claims.claim(session, self.worker, queue, self.settings.lease_seconds)
+            roots = self.settings.resolved_dataset_roots
+            given = tuple(NewSlot(uuid=uuid, purpose="train") for uuid in slots)
+            return register(session, NewWorker(host=host, pid=1, software="test", roots=roots, slots=given))
+
+    def claim(self, queue: Queue = "gpu", worker: WorkerIdentity | None = None) -> Claim:
+        with unit_of_work(self.engine) as session:
+            claim = claims.claim(session, worker or self.worker, queue, self.settings.lease_seconds)
         assert claim is not None
         return claim
 

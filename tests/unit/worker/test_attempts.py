@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from worker.attempts import (
+    all_folders,
     KEEP_SECONDS,
     all_folders,
     attempt_folder,
@@ -22,6 +23,7 @@ from worker.attempts import (
 from worker.processes import Mark
 
 MARK = Mark("run_1", 3)
+SHARE = Mark("run_1", 3, node=1)
 
 
 def test_a_folder_is_private_and_found_again(tmp_path: Path) -> None:
@@ -74,6 +76,12 @@ def test_discarding_removes_the_last_folder_of_a_run_with_it(tmp_path: Path) -> 
     assert second.exists()
     discard(second)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_hosts_of_one_attempt_may_share_a_folder(tmp_path: Path) -> None:
+    folders = {mark: open_folder(tmp_path, mark) for mark in (MARK, SHARE)}
+    assert folders[SHARE].name == "attempt-3-node-1"
+    assert dict(all_folders(tmp_path)) == folders
 
 
 def test_age_counts_from_the_last_touch(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.launch import job_command, job_environment, launch, log_tail
+from worker.launch import Post, job_command, job_environment, launch, log_tail
 from worker.processes import Leash, Mark
 
 MARK = Mark("run_1", 3)
@@ -21,6 +21,14 @@ def test_several_processes_are_started_by_torchrun() -> None:
     assert "--standalone" in command
     assert "--nproc-per-node=4" in command
     assert command[-4:] == ["-m", "detco_core", "pretrain", "job.json"]
+
+
+def test_several_hosts_meet_where_node_0_says() -> None:
+    command = job_command("pretrain", 1, Post(1, 3, "10.0.0.1:2345", "run_1-7"))
+    assert command[1:3] == ["-m", "torch.distributed.run"]
+    assert {"--rdzv-endpoint=10.0.0.1:2345", "--rdzv-id=run_1-7", "--nnodes=3", "--node-rank=1"} <= {*command}
+    assert "--nproc-per-node=1" in command
+    assert "--standalone" not in command
 
 
 class TestEnvironment:

@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 
+from control.records.gangs import Trouble
 from control.states import DesiredState
 from tests.unit.worker.house import House
 from worker.lease import Lease
@@ -68,6 +70,18 @@ def test_kill_and_staleness_leave_nothing(told: Told) -> None:
     other = Orders(told.lease, told.leash.fd, SHUTDOWN)
     told.lease.wanted, told.lease.is_stale = "run", True
     assert (other.deadline() or 0) <= time.monotonic()
+
+
+@pytest.mark.parametrize(("kind", "seconds"), [("lost", 5.0), ("failed", 30.0), ("left", GRACE)])
+def test_the_trouble_of_another_host_ends_the_job(
+    told: Told, kind: Literal["lost", "failed", "left"], seconds: float
+) -> None:
+    told.lease.wanted, told.lease.trouble = "cancel", Trouble(kind, "node 1")
+    assert told.seconds_left() > 5, "who is stopping has less to fear"
+    told.lease.wanted = "run"
+    assert told.seconds_left() <= min(seconds, GRACE)
+    assert not told.orders.is_leaving
+    assert told.orders.patience() == told.orders._deadlines["cancel"]
 
 
 def test_a_leaving_worker_leaves_its_share(told: Told) -> None:

@@ -13,8 +13,9 @@ from sqlalchemy import delete
 from control.db.models import OutboxEntry, Run, Slot, Worker
 from control.db.session import unit_of_work
 from control.jobs import make_celery
-from control.records import leaders, leases, logs
+from control.records import leaders, leases, logs, shares
 from control.records import workers as worker_rows
+from control.records.gangs import nodes_of
 from control.records.runs import Queue
 from control.records.workers import WorkerIdentity
 from control.settings import Settings
@@ -130,6 +131,37 @@ class TestLook:
         scene.upkeep.look()
         scene.upkeep.look()
         assert (scene.messages(), scene.stand_ins.started) == ([], [])
+
+
+class TestSharesOfOtherHosts:
+    @pytest.fixture
+    def share(self, scene: Scene) -> Mark:
+        """Of this host, in a run that another host has claimed."""
+        other = scene.house.join("other", "cpu:9")
+        scene.house.pretraining(nodes=2)
+        claim = scene.house.claim(worker=other)
+        return Mark(claim.run_id, claim.fence, 1)
+
+    def test_one_is_taken_up_by_a_stand_in(self, scene: Scene, share: Mark) -> None:
+        scene.upkeep.join_others()
+        scene.upkeep.join_others()
+        assert scene.stand_ins.started == ["gpu"], "called once"
+        with unit_of_work(scene.house.engine) as session:
+            assert shares.take_share(session, scene.shared.identity()) is not None
+        scene.stand_ins.started.clear()
+        scene.upkeep.join_others()
+        assert scene.stand_ins.started == []
+
+    def test_one_whose_runner_is_dead_is_closed_as_lost(self, scene: Scene, share: Mark) -> None:
+        with unit_of_work(scene.house.engine) as session:
+            assert shares.take_share(session, scene.shared.identity()) is not None
+        folder = open_folder(scene.house.settings.work_dir, share)
+        os.close(occupy(folder))
+        scene.upkeep.close_the_dead()
+        scene.upkeep.close_the_dead()
+        (_, row) = scene.house.ask(lambda s: nodes_of(s, share.run, [share.fence])[share.fence])
+        assert (row.state, row.reason) == ("lost", "its runner and worker were killed")
+        assert scene.house.run(share.run).state == "starting", "what becomes of the run is for its leader to say"
 
 
 class TestLead:

@@ -60,7 +60,7 @@ class TestCarryingWeights:
         plan = fork({"optim.lr": 0.01, "train.steps": 7}, checkpoint="ckpt_10")
         assert plan.config == override(smoke(), {"optim.lr": 0.01, "train.steps": 7})
         assert plan.spec["init"] == {"run": parent, "checkpoint_id": "ckpt_10", "strict": True}
-        assert (plan.spec["resume"], plan.start.forked_from, plan.gpus) == (None, parent, 1)
+        assert (plan.spec["resume"], plan.start.forked_from, plan.layout.gpus) == (None, parent, 1)
 
     def test_may_go_to_other_data(self, fork: Callable[..., Plan], make_dataset: Callable[..., Scan]) -> None:
         make_dataset("others")
@@ -108,7 +108,7 @@ class TestCarryingAll:
         with pytest.raises(InvalidRequest, match="gpus: the run had 1 processes"):
             fork({"train.steps": 40}, carry="all", gpus=2)
         plan = fork({"train.steps": 40}, carry="all", gpus=2, allow_world_size_change=True)
-        assert (plan.gpus, plan.spec["resume"]["allow_world_size_change"]) == (2, True)
+        assert (plan.layout.gpus, plan.spec["resume"]["allow_world_size_change"]) == (2, True)
 
     def test_needs_no_init_where_the_preset_asks_for_one(
         self, engine: Engine, fork: Callable[..., Plan], parent: str

@@ -8,7 +8,7 @@ from control.db.models import DatasetVersion, Weights
 from control.db.session import unit_of_work
 from control.errors import InvalidRequest, NotFound
 from control.records.datasets import Scan
-from control.records.plans import Plan, plan
+from control.records.plans import Plan, Warned, plan
 from control.records.workers import WorkerIdentity
 from detco_core.contract.config import read_config
 from detco_core.contract.errors import InvalidDocument
@@ -20,11 +20,11 @@ Planning = Callable[..., Plan]
 def planned(engine: Engine, make_dataset: Callable[..., Scan]) -> Planning:
     """Plans the preset `smoke` over 300 photos: `planned({"train.steps": 5}, gpus=2, state="ready")`."""
 
-    def make(overrides: dict[str, Any] | None = None, gpus: int = 1, **values: object) -> Plan:
+    def make(overrides: dict[str, Any] | None = None, gpus: int = 1, nodes: int = 1, **values: object) -> Plan:
         make_dataset()
         with unit_of_work(engine) as session:
             session.execute(update(DatasetVersion).values({"images": 300, **values}))
-            return plan(session, "smoke", overrides or {}, "photos", gpus)
+            return plan(session, "smoke", overrides or {}, "photos", gpus, nodes=nodes)
 
     return make
 
@@ -148,3 +148,17 @@ class TestStart:
                 plan(session, "detco_r50_domain", {}, "photos", 1)
             loose = {"train.warm_start": False, "train.batch_size": 256}
             assert plan(session, "detco_r50_domain", loose, "photos", 1).start.init is None
+
+
+def test_several_nodes_share_the_batch_and_need_as_many_hosts(
+    engine: Engine, planned: Planning, make_worker: Callable[..., WorkerIdentity]
+) -> None:
+    make_worker(host="a", train=2)
+    make_worker(host="b", train=1)
+    found = planned(gpus=1, nodes=2)
+    assert (found.layout.processes, found.spec["gpus"], found.spec["nodes"], found.warnings) == (2, 1, 2, ())
+    with unit_of_work(engine) as session:
+        with pytest.raises(InvalidRequest, match="must be a multiple of gpus times nodes"):
+            plan(session, "smoke", {}, "photos", 2, nodes=3)
+        (short,) = plan(session, "smoke", {}, "photos", 2, nodes=2).warnings
+    assert short == Warned("too_few_slots", "only 1 of 2 hosts with 2 training slots are there: the run waits")

@@ -95,8 +95,17 @@ def test_why_a_run_waits(
         "too_few_slots",
         "it needs 2 training slots on one host, and in reach are only 1, busy or free",
     )
+    large, wide = make_run(gpus=2), make_run(nodes=2)
+    assert told(wide)[1] == "it needs 1 training slots on each of 2 hosts, and in reach are only 0, busy or free"
+    make_worker(host="c", train=0, gpus=("GPU-2", "GPU-3"))
+    assert (told(large)[0], told(wide)[0]) == ("wake_up", "no_free_slot")
     with unit_of_work(engine) as session:
-        session.execute(update(Worker).values(state="draining"))
+        session.execute(update(Slot).where(Slot.uuid == "GPU-3").values(set_aside="a stranger uses it"))
+    assert told(large)[1].endswith("and 1 can be used; GPU-3 of c: a stranger uses it")
+    with unit_of_work(engine) as session:
+        session.execute(update(Worker).where(Worker.host == "c").values(state="gone"))
+    with unit_of_work(engine) as session:
+        session.execute(update(Worker).where(Worker.host != "c").values(state="draining"))
     assert told(first)[1].endswith("2 are leaving and take nothing new: start one")
     with unit_of_work(engine) as session:
         assert queue_position(session, get_run(session, other)) is None

@@ -89,6 +89,8 @@ def test_wrong_overrides_are_named(admin: httpx.Client, overrides: dict[str, Any
         ({"colour": "red"}, 422, "colour"),
         ({"gpus": 3}, 422, "batch_size"),
         ({"gpus": 0}, 422, "gpus"),
+        ({"nodes": 65}, 422, "nodes"),
+        ({"gpus": 2, "nodes": 3}, 422, "gpus times nodes"),
         ({"priority": 1000}, 422, "priority"),
         ({"labels": {"a b": "c"}}, 422, "labels.a b"),
         ({"overrides": {"train.batch_size": 32}}, 422, "images"),
