@@ -8,6 +8,7 @@ step; only what concerns this host alone is told them directly.
 import logging
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 from control.db.session import read_only, unit_of_work
@@ -28,6 +29,7 @@ from worker.orders import Orders
 from worker.outages import DATABASE_AWAY, RETRY_SECONDS
 from worker.processes import Leash, Mark, ask_to_leave, clean_up, end
 from worker.services import Services
+from worker.verdicts import how_it_ended
 
 EXIT_CLOSED = 0
 """The share is ended, or was ended by another."""
@@ -115,15 +117,19 @@ class Follower:
             time.sleep(_TICK)
 
     def _outcome(self, exit_code: int | None) -> Outcome:
-        tail = log_tail(self._folder)
+        ended = partial(
+            Outcome,
+            exit_code=exit_code if exit_code is None or exit_code >= 0 else None,
+            log_tail=log_tail(self._folder),
+        )
         if exit_code == 0:
-            return Outcome(kind="completed", exit_code=0, log_tail=tail)
+            return ended(kind="completed")
         if self.orders.is_leaving:
-            return Outcome(kind="preempted", message="it had to leave its worker", exit_code=exit_code, log_tail=tail)
+            return ended(kind="preempted", message="it had to leave its worker")
         if self._lease.is_stale or self._lease.wanted == "kill":
-            return Outcome(kind="stopped", message="its attempt had ended", exit_code=exit_code, log_tail=tail)
-        message = f"its processes ended with exit code {exit_code}"
-        return Outcome(kind="failed", message=message, exit_code=exit_code, log_tail=tail)
+            return ended(kind="stopped", message="its attempt had ended")
+        how = "not at all" if exit_code is None else how_it_ended(exit_code)
+        return ended(kind="failed", message=f"its processes ended {how}")
 
     def _close(self, outcome: Outcome) -> int:
         """Say that nothing of the share is left here, so that its slots are free; also after the attempt's end."""

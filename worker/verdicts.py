@@ -40,7 +40,9 @@ def verdict(sink: Sink, orders: Orders, end: End, trouble: Trouble | None = None
         began=end.began,
     )
     if isinstance(said, Failed):
-        found = outcome(kind="failed", error_kind=said.kind, message=said.message)
+        # What its own processes saw of another host's end is a closed connection.
+        befell = f"{trouble.message}; " if trouble is not None and said.kind == "internal" else ""
+        found = outcome(kind="failed", error_kind=said.kind, message=f"{befell}{said.message}")
         return _short_of_memory(found) if said.kind == "internal" and end.oom_killed else found
     if isinstance(said, Finished) and code == 0 and end.all_taken and not sink.damaged:
         return outcome(kind="completed")
@@ -50,7 +52,7 @@ def verdict(sink: Sink, orders: Orders, end: End, trouble: Trouble | None = None
     leaves_nothing_behind = saved_at is not None or not end.began
     if orders.is_steered and (leaves_nothing_behind or code is None):
         return outcome(kind="stopped")
-    if trouble is not None and saved_at is None:
+    if trouble is not None and (trouble.kind != "left" or saved_at is None):
         return outcome(kind="preempted" if trouble.kind == "left" else "lost", message=trouble.message)
     if leaves_nothing_behind or orders.is_leaving:
         return outcome(kind="preempted", message="it had to leave its worker")
@@ -78,8 +80,12 @@ def _why_lost(sink: Sink, end: End) -> str:
         return sink.damaged[0]
     if end.exit_code is None:
         return "the job's process could not be ended"
-    how = f"by {_signal(end.exit_code)}" if end.exit_code < 0 else f"with exit code {end.exit_code}"
-    return f"the job's process ended {how}" + ("" if sink.ending else " without a last event")
+    return f"the job's process ended {how_it_ended(end.exit_code)}" + ("" if sink.ending else " without a last event")
+
+
+def how_it_ended(exit_code: int) -> str:
+    """As a person says it: `by SIGKILL`, `with exit code 3`."""
+    return f"by {_signal(exit_code)}" if exit_code < 0 else f"with exit code {exit_code}"
 
 
 def _signal(code: int | None) -> str | None:

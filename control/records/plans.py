@@ -11,8 +11,8 @@ from control.db.models import DatasetVersion
 from control.errors import InvalidRequest
 from control.records.datasets import resolve
 from control.records.estimates import Estimate, estimate
-from control.records.monitors import coarse, plan_monitor
 from control.records.layouts import Layout
+from control.records.monitors import coarse, plan_monitor
 from control.records.sources import Origin, resolve_init
 from control.records.workers import list_slots
 from detco_core.contract.advice import advice

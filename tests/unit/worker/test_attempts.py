@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from worker.attempts import (
-    all_folders,
     KEEP_SECONDS,
     all_folders,
     attempt_folder,

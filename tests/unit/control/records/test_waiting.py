@@ -95,7 +95,7 @@ def test_why_a_run_waits(
         "too_few_slots",
         "it needs 2 training slots on one host, and in reach are only 1, busy or free",
     )
-    large, wide = make_run(gpus=2), make_run(nodes=2)
+    large, wide = make_run(gpus=2), make_run(nodes=2, dataset_version_id=scan.version.id)
     assert told(wide)[1] == "it needs 1 training slots on each of 2 hosts, and in reach are only 0, busy or free"
     make_worker(host="c", train=0, gpus=("GPU-2", "GPU-3"))
     assert (told(large)[0], told(wide)[0]) == ("wake_up", "no_free_slot")
