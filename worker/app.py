@@ -58,7 +58,7 @@ def make_app(settings: Settings, attendant: Attendant) -> Celery:
 
 
 def serve(settings: Settings, runner: Sequence[str] = RUNNER, stand_in: Sequence[str] = STAND_IN) -> int:
-    """Work until a signal says to leave; returns the exit status.
+    """Work until a signal says to leave, or Celery gives up; returns the exit status, 0 after a signal.
 
     Raises:
         SettingsError: the database is not of this version, and is not ours to migrate.
@@ -75,14 +75,28 @@ def serve(settings: Settings, runner: Sequence[str] = RUNNER, stand_in: Sequence
     upkeep = Upkeep(settings, engine, celery, shared, stand_ins, os.environ.get("CUDA_VISIBLE_DEVICES"))
     slots = _register(settings, engine, upkeep, shared)
     if slots is not None:
-        _pool_master(celery, slots + SPARE_PROCESSES, upkeep).start()
+        master = _pool_master(celery, slots + SPARE_PROCESSES, upkeep, shared)
+        master.start()
         _wait_for_the_last(start)
         upkeep.retire()
-    return 0
+        return int(master.exitcode or os.EX_OK)
+    return os.EX_OK
 
 
 class _PoolMaster(Worker):  # type: ignore[misc]  # Celery has no types
-    """Celery's worker, with the signal handlers that `serve` installed."""
+    """Celery's worker, with the signal handlers that `serve` installed.
+
+    When Celery ends by itself, because of an error, its pool is told as if a signal had come: it would stay with its
+    runs for hours, in a worker that hears nothing any more.
+    """
+
+    def __init__(self, shared: Shared, **options: Any) -> None:
+        self._shared = shared
+        super().__init__(**options)
+
+    def stop(self, in_sighandler: bool = False, exitcode: int | None = None) -> None:
+        self._shared.stop()
+        super().stop(in_sighandler, exitcode)
 
     def install_platform_tweaks(self, worker: object) -> None:
         pass
@@ -106,7 +120,7 @@ class _UpkeepStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has 
     terminate = stop
 
 
-def _pool_master(celery: Celery, processes: int, upkeep: Upkeep) -> Worker:
+def _pool_master(celery: Celery, processes: int, upkeep: Upkeep, shared: Shared) -> Worker:
     # It warns root of pickled messages; ours are JSON.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     # Logging is set up already; a receiver keeps Celery from doing it its own way.
@@ -114,6 +128,7 @@ def _pool_master(celery: Celery, processes: int, upkeep: Upkeep) -> Worker:
     signals.worker_process_init.connect(_begin_pool_process)
     celery.steps["worker"].add(_UpkeepStep)
     return _PoolMaster(
+        shared,
         app=celery,
         upkeep=upkeep,
         pool="prefork",

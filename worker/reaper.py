@@ -155,11 +155,13 @@ class Upkeep(threading.Thread):
         gpus = self._gpus()
         with unit_of_work(self._engine) as session:
             known = workers.heartbeat(session, self._shared.identity().id) is not None
-            # A driver that does not answer for once must not turn a GPU host into a CPU one.
-            if known and bool(gpus) == self._has_gpus:
-                workers.offer_slots(session, self._settings.host_name, offered(self._settings, gpus))
         if not known:
             self.register()
+        # A driver that does not answer for once must not turn a GPU host into a CPU one.
+        elif bool(gpus) == self._has_gpus:
+            # In a transaction of its own: a claim locks slots first and the worker's row last.
+            with unit_of_work(self._engine) as session:
+                workers.offer_slots(session, self._settings.host_name, offered(self._settings, gpus))
 
     def look(self) -> None:
         """See to work that waits: by a wake-up first, by a stand-in when the broker did not take or deliver it."""

@@ -127,7 +127,8 @@ def keep_for_serving(session: Session, host: str, gpus: Sequence[NewSlot]) -> No
 
 
 def _replace_slots(session: Session, host: str, new: Sequence[NewSlot]) -> None:
-    known = {slot.uuid: slot for slot in session.scalars(select(Slot).where(Slot.host == host).with_for_update())}
+    own = select(Slot).where(Slot.host == host).order_by(Slot.uuid)  # the order in which everybody locks them
+    known = {slot.uuid: slot for slot in session.scalars(own.with_for_update())}
     for wanted in new:
         slot = known.get(wanted.uuid) or _new_slot(session, host, wanted)
         slot.name, slot.memory, slot.is_gpu = wanted.name, wanted.memory, wanted.is_gpu

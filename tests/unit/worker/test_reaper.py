@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, event
 
 from control.db.models import OutboxEntry, Run, Slot, Worker
 from control.db.session import unit_of_work
@@ -85,6 +85,19 @@ def test_a_worker_that_was_forgotten_registers_again(scene: Scene) -> None:
         session.execute(delete(Worker).where(Worker.id == first.id))
     scene.upkeep.beat()
     assert scene.shared.identity() != first
+
+
+def test_a_beat_never_locks_worker_and_slots_together(scene: Scene) -> None:
+    """A claim locks them in the other order: on PostgreSQL the two were found in a deadlock."""
+    touched: list[str] = []
+
+    @event.listens_for(scene.house.engine, "before_cursor_execute")
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        touched.extend(word for word in ("UPDATE workers", "FROM slots") if word in statement)
+
+    event.listen(scene.house.engine, "commit", lambda _: touched.append("commit"))
+    scene.upkeep.beat()
+    assert touched[:3] == ["UPDATE workers", "commit", "FROM slots"]
 
 
 def test_a_beat_brings_slots_back(scene: Scene) -> None:
