@@ -13,16 +13,16 @@ from server import data_folder, first_steps
 from server.app import make_app
 from server.banner import banner
 from server.running import Endpoint, listen, serve
-from server.supervision import worker_supervisor
+from server.supervision import WORKER, worker_supervisor
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, worker: Sequence[str] = WORKER) -> int:
     """Serve until SIGINT or SIGTERM; returns the exit status: 1 when the service cannot start."""
     options = _options(arguments)
     try:
         settings = load_settings(data_dir=options.data_dir, host=options.host, port=options.port)
         log.configure(settings.log_level)
-        _run(settings, options)
+        _run(settings, options, worker)
     except (ControlError, OSError) as error:
         print(f"the service cannot start: {error}", file=sys.stderr)  # noqa: T201 - a command line's own voice
         return 1
@@ -41,10 +41,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _run(settings: Settings, options: argparse.Namespace) -> None:
+def _run(settings: Settings, options: argparse.Namespace, worker: Sequence[str]) -> None:
     all_in_one = options.embedded or (settings.embedded and options.only is None)
     with_worker = all_in_one and not options.no_worker
-    supervisor = worker_supervisor(settings) if with_worker else None
+    supervisor = worker_supervisor(settings, worker) if with_worker else None
     data_folder.enter(settings.data_dir)
     with ExitStack() as stack:
         if with_worker:

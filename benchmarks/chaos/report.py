@@ -1,0 +1,63 @@
+"""What is kept and printed of a play: `results/chaos.json` as it is, `results/chaos.md` to be read."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.machine import RESULTS
+
+_SHOWN = 5
+"""Faults of a check that are written out."""
+_FOREWORD = """\
+# Chaos
+
+Short runs through the whole service, from POST to their last checkpoint, while wake-ups are dropped, tripled and held
+back, and every second one process (worker, pool process, runner, job, launcher, API, Redis) gets SIGKILL or, now and
+then, an attempt is frozen (SIGSTOP) until it has lost its lease. Every process killed is started again by a supervisor.
+
+Most runs are stand-ins: a job of a few NumPy SGD steps that speaks the same protocol, started by the same worker and
+runner; only `real runs` of them are DetCo itself. Leases and polls are shorter than the defaults (`settings`).
+PostgreSQL is not killed. The command stands in `benchmarks/README.md`.
+"""
+
+
+def keep(variant: str, result: Mapping[str, Any]) -> None:
+    """Put the result beside that of the other variant."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / "chaos.json"
+    results = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    results[variant] = result
+    path.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+    text = "\n".join([_FOREWORD, *(told(results[name]) for name in sorted(results))])
+    (RESULTS / "chaos.md").write_text(text + "\n", "utf-8")
+
+
+def told(result: Mapping[str, Any]) -> str:
+    """One section."""
+    plan, machine = result["plan"], result["machine"]
+    lines = [
+        f"## {result['variant']}",
+        "",
+        f"{machine['cpu']}, {machine['cores']} cores, load {machine['load']:.1f} at the start, "
+        f"commit {machine['commit']}, {machine['time']}; seed {plan['seed']}, a blow every {plan['interval']} s.",
+        "",
+        "| check | |",
+        "|---|---|",
+    ]
+    lines += [f"| {name} | {_verdict(faults)} |" for name, faults in result["faults"].items()]
+    lines += ["", "| figure | |", "|---|---|"]
+    lines += [f"| {name} | {_shown(value)} |" for name, value in result["figures"].items()]
+    return "\n".join([*lines, ""])
+
+
+def _verdict(faults: list[str]) -> str:
+    if not faults:
+        return "holds"
+    more = f" and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+    return f"**{len(faults)} faults**: " + "; ".join(faults[:_SHOWN]) + more
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {count}" for name, count in value.items())
+    return "not counted" if value is None else str(value)

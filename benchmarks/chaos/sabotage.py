@@ -1,0 +1,55 @@
+"""Guards of the service that can be taken out, one at a time, to see that the benchmark reports it.
+
+python -m benchmarks.chaos --sabotage fence
+"""
+
+import os
+import random
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.chaos.child import UNWATCHED
+
+
+def fence() -> None:
+    """Who was given up may go on writing: nobody asks whether the fence is still the run's."""
+    from control.records import feed, leases
+    from control.records.moves import lock
+    from control.states import HELD
+
+    def held_by_anybody(session: Any, run_id: str, fence: int) -> Any:
+        run = lock(session, run_id)
+        return run if run is not None and run.state in HELD else None
+
+    leases.lock_held = feed.lock_held = held_by_anybody  # type: ignore[attr-defined]  # imported by name there
+    leases._held = lambda run_id, fence: (leases.Run.id == run_id, leases.Run.state.in_(HELD))  # type: ignore[attr-defined]  # its own import
+
+
+def slots() -> None:
+    """Of ten attempts that end, one keeps its slots."""
+    from control.records import leases
+
+    free = leases._free
+
+    def forgetful(session: Any, run: Any, busy: Any) -> None:
+        if random.random() > 0.1:
+            free(session, run, busy)
+
+    leases._free = forgetful
+
+
+def orphans() -> None:
+    """Nobody sweeps, and no process of a job dies with the one that started it."""
+    from worker import launch, processes, reaper, runner, tasks
+
+    launch.dying_with_parent = lambda command: [*command]  # type: ignore[attr-defined]  # imported by name there
+    for room in (processes, runner, tasks, reaper):
+        room.sweep = lambda *_, **__: []  # type: ignore[attr-defined]  # imported by name there
+    os.environ[UNWATCHED] = "1"
+
+
+SABOTAGES: dict[str, Callable[[], None]] = {"fence": fence, "slots": slots, "orphans": orphans}
+
+
+def sabotage(name: str) -> None:
+    SABOTAGES[name]()
