@@ -1,5 +1,7 @@
 """The client: every call of the REST API as a typed method, by the thing it is about."""
 
+from collections.abc import Iterator
+from datetime import datetime
 from types import TracebackType
 from typing import Self, cast
 
@@ -10,11 +12,12 @@ from detco_client.datasets import Datasets
 from detco_client.evaluations import Evaluations
 from detco_client.features import Features
 from detco_client.models import Models
-from detco_client.resources import Info
+from detco_client.resources import Info, UsageRow
 from detco_client.runs import Runs
 from detco_client.sweeps import Sweeps
 from detco_client.tokens import Tokens
 from detco_client.transport import Transport, open_transport
+from detco_client.usage import UsageBy, usage_of
 from detco_client.webhooks import Webhooks
 from detco_client.weights import ForeignWeights
 
@@ -55,6 +58,12 @@ class DetcoClient:
     def info(self) -> Info:
         """What the service is: version, limits, presets, tasks, default model."""
         return cast(Info, self._transport.get("/v1/info"))
+
+    def usage(
+        self, by: UsageBy = "token", since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[UsageRow]:
+        """GPU and CPU seconds and bytes of jobs, by token, label, group or kind; times without a zone are local."""
+        return usage_of(self._transport, by, since, until)
 
     def ready(self) -> bool:
         """Whether every part of the service is ready to work."""

@@ -108,6 +108,19 @@ class Evaluation(Job):
     report: Report | None
 
 
+class UsageRow(TypedDict):
+    """What the jobs of one token, label, group or kind have taken."""
+
+    key: str | None
+    """None: jobs of no group."""
+    jobs: int
+    attempts: int
+    gpu_seconds: float
+    cpu_seconds: float | None
+    bytes: int
+    """That they have in the store now."""
+
+
 class Sweep(Resource):
     """Many runs that differ in a few keys, as a whole."""
 

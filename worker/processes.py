@@ -13,6 +13,7 @@ Linux only (`prctl(2)`).
 import ctypes
 import logging
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -197,6 +198,12 @@ def reap_orphans() -> None:
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0] != 0:
             pass
+
+
+def cpu_seconds_of_children() -> float:
+    """CPU time of every process below this one whose exit was collected: here, or by one whose exit was."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _environments() -> Iterator[tuple[psutil.Process, dict[str, str]]]:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from control.bus import run_topic
@@ -34,7 +35,7 @@ from worker.logs import LogShipper
 from worker.oom import oom_kills
 from worker.orders import Orders
 from worker.outages import DATABASE_AWAY, RETRY_SECONDS
-from worker.processes import Leash, Mark, ask_to_leave, become_subreaper, clean_up, end
+from worker.processes import Leash, Mark, ask_to_leave, become_subreaper, clean_up, cpu_seconds_of_children, end
 from worker.services import Services, open_services
 from worker.silence import Silence
 from worker.sink import Feed, Sink
@@ -167,6 +168,7 @@ class Runner:
         return patience is not None and time.monotonic() > patience + _CLOSING_SECONDS
 
     def _close(self, outcome: Outcome) -> int:
+        outcome = replace(outcome, cpu_seconds=cpu_seconds_of_children())
         while not (self._lease.is_stale or self._sink.is_stale):
             try:
                 with unit_of_work(self._services.engine) as session:

@@ -54,6 +54,8 @@ class Outcome:
     signal: str | None = None
     """That the process died of, e.g. `SIGKILL`."""
     log_tail: str | None = None
+    cpu_seconds: float | None = None
+    """That its processes used; None: nobody was left to measure."""
     began: bool = True
     """False: it was stopped before its job ran, so there was nothing it could save."""
 
@@ -168,6 +170,8 @@ def _end(session: Session, run: Run, outcome: Outcome, now: datetime) -> None:
     worked = (now - attempt.created_at).total_seconds()
     run.gpu_seconds += attempt.gpus * worked
     run.worked_seconds += worked
+    if outcome.cpu_seconds is not None:
+        run.cpu_seconds = (run.cpu_seconds or 0.0) + outcome.cpu_seconds
     _free(session, run, disband(session, run, ending, now))
     tally = Tally(run.failures, run.max_attempts, run.losses)
     following = after_attempt(ending, run.desired_state, tally, message, cause)
@@ -200,6 +204,7 @@ def _record(attempt: Attempt, ending: Ending, cause: Cause | None, outcome: Outc
     attempt.state, attempt.ended_at, attempt.cause = ending, now, cause
     attempt.error_kind, attempt.reason = outcome.error_kind, outcome.message
     attempt.exit_code, attempt.signal, attempt.log_tail = outcome.exit_code, outcome.signal, outcome.log_tail
+    attempt.cpu_seconds = outcome.cpu_seconds
 
 
 def _free(session: Session, run: Run, busy: Collection[str]) -> None:

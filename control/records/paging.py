@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -13,6 +14,8 @@ from control.errors import InvalidRequest
 T = TypeVar("T")
 
 MAX_PAGE_SIZE = 500
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+_NOT_OURS = "is not a token this service gave out for this list"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,35 +45,45 @@ def paginate(
     Raises:
         InvalidRequest: when the token or the size is not one of ours.
     """
-    if not 1 <= page.size <= MAX_PAGE_SIZE:
-        raise InvalidRequest("page_size", f"must be between 1 and {MAX_PAGE_SIZE}")
+    check_size(page)
     if page.token is not None:
         query = query.where(column < _read(page.token, column))
     query = query.order_by(column.desc()).limit(page.size + 1)
     rows = list(session.scalars(query))
     more = len(rows) > page.size
     items = rows[: page.size]
-    return Listing(items, _write(column, getattr(items[-1], column.key)) if more else None)
+    return Listing(items, token_of(str(column), getattr(items[-1], column.key)) if more else None)
 
 
-def _write(column: InstrumentedAttribute[Any], last: object) -> str:
-    return base64.urlsafe_b64encode(f"{column}/{last}".encode()).decode().rstrip("=")
+def check_size(page: Page) -> None:
+    """Raise `InvalidRequest` for a page of no size of ours."""
+    if not 1 <= page.size <= MAX_PAGE_SIZE:
+        raise InvalidRequest("page_size", f"must be between 1 and {MAX_PAGE_SIZE}")
+
+
+def token_of(listing: str, last: object) -> str:
+    """The token of the page behind `last` in the list of that name, which holds no `/`."""
+    return base64.urlsafe_b64encode(f"{listing}/{last}".encode()).decode().rstrip("=")
+
+
+def last_of(listing: str, token: str) -> str:
+    """Where the page before ended; raises `InvalidRequest`, also for a token of another list."""
+    try:
+        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode("utf-8")
+        name, _, last = text.partition("/")
+        if name != listing or _CONTROL.search(last):
+            raise ValueError
+    except (binascii.Error, ValueError) as error:
+        raise InvalidRequest("page_token", _NOT_OURS) from error
+    return last
 
 
 def _read(token: str, column: InstrumentedAttribute[Any]) -> int | str:
-    """Where the page before ended; a token of another list is refused as well."""
-    try:
-        text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode("ascii")
-        name, _, last = text.partition("/")
-        if name != str(column) or not last.isprintable():
-            raise ValueError
-        return _counter(last) if isinstance(column.type, Integer) else last
-    except (binascii.Error, ValueError) as error:
-        raise InvalidRequest("page_token", "is not a token this service gave out for this list") from error
+    last = last_of(str(column), token)
+    return _counter(last) if isinstance(column.type, Integer) else last
 
 
 def _counter(text: str) -> int:
-    number = int(text)
-    if not 0 <= number < 2**63:
-        raise ValueError
-    return number
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) < 2**63):
+        raise InvalidRequest("page_token", _NOT_OURS)
+    return int(text)

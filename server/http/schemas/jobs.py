@@ -58,6 +58,8 @@ class Usage(View):
     """What a job has taken."""
 
     gpu_seconds: float
+    cpu_seconds: float | None
+    """Of its ended attempts, on the hosts that led them; null where none was measured."""
     bytes: int
     """Of checkpoints and other files in the store."""
 
@@ -129,7 +131,7 @@ def job_fields(run: Run, waiting: Waiting) -> dict[str, Any]:
         "waiting_reason": waiting.waiting_reason,
         "waiting_detail": waiting.waiting_detail,
         "available_actions": actions_of(run, saved=waiting.saved),
-        "usage": Usage(gpu_seconds=run.gpu_seconds, bytes=run.stored_bytes),
+        "usage": Usage(gpu_seconds=run.gpu_seconds, cpu_seconds=run.cpu_seconds, bytes=run.stored_bytes),
     }
 
 

@@ -426,6 +426,12 @@ def add_rest(app: FastAPI, state: State) -> None:
     token: dict[str, Any] = {**MADE, "id": "tok_1", "name": "ci", "prefix": "dt_", "scopes": ["read"]}
     token |= {"models": ["detector"], "expires_at": None, "revoked_at": None, "last_used_at": None, "replaces": None}
 
+    @app.get("/v1/usage")
+    def usage(by: str, since: str | None = None) -> Any:
+        state.bodies.append((by, since))
+        row = {"key": None, "jobs": 3, "attempts": 4, "gpu_seconds": 7200.0, "cpu_seconds": None, "bytes": 5_000_000}
+        return {"items": [row], "next_page_token": None}
+
     @app.post("/v1/tokens", status_code=201)
     async def create(request: Request) -> Any:
         body = await request.json()

@@ -1,5 +1,6 @@
 """The calls of every resource, against the service's own words."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,14 @@ def test_a_model_is_exported_promoted_pinned_and_fetched(client: DetcoClient, se
     assert target.read_bytes() == service.state.file
     with pytest.raises(ClientError, match="it has onnx, torchvision, manifest"):
         client.models.download("detector", 1, "timm")
+
+
+def test_usage_is_asked_for_in_times_with_a_zone(client: DetcoClient, service: Any) -> None:
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    (row,) = client.usage("group", since=noon)
+    assert (row["key"], row["gpu_seconds"]) == (None, 7200.0)
+    by, since = service.state.bodies[-1]
+    assert (by, datetime.fromisoformat(since)) == ("group", noon)
 
 
 def test_tokens_come_and_go(client: DetcoClient, service: Any) -> None:

@@ -23,7 +23,7 @@ def verbs(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 
 VERBS = sorted(verbs(typer.main.get_command(make_app())))
 NEEDED = """
-up serve work migrate features
+up serve work migrate features usage
 datasets:add,list weights:add,list runs:submit,list,show,watch,logs,cancel,pause,resume,finish,fork,download
 sweeps:submit,list,show,cancel evaluations:submit,list,show,compare models:export,versions,promote,pin,download
 tokens:create,revoke,rotate webhooks:create,list,log,test,redeliver,enable,disable,rotate,delete config:explain
@@ -75,6 +75,8 @@ CALLS = {
     "models download detector 1 -o {tmp}/m.onnx": "m.onnx",
     "features {tmp}/a.jpg {tmp}/b.jpg --levels res2,res5 -o {tmp}/f.npz": "[1, 2, 2, 3] float32",
     "tokens create ci --scope read --scope submit": "dt_the_secret",
+    "usage": "5.0 MB",
+    "usage --by group --since 2026-03-01": "2.0 h",
     "tokens list": "ci",
     "tokens revoke tok_1": "tok_1 is revoked",
     "tokens rotate tok_1": "dt_the_secret",
@@ -112,6 +114,8 @@ WRONG_WORDS = {
     "runs submit photos": "--preset",
     "runs submit photos --preset smoke --set steps": "is not KEY=VALUE",
     "runs fly": "fly",
+    "usage --by mood": "mood",
+    "usage --since noon": "noon",
     "sweeps submit photos --preset smoke": "--grid",
     "sweeps submit photos --preset smoke --grid seed=1 --evaluate knn": "is not TASK:DATASET",
     "evaluations submit knn --dataset d": "exactly one of --run, --model, --weights, --random",

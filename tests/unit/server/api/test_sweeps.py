@@ -139,3 +139,35 @@ def test_scopes_and_what_is_not_there(house: Any) -> None:
     assert reader.get("/v1/sweeps/swp_none").status_code == 404
     assert reader.post("/v1/sweeps/swp_none/cancel").status_code == 403
     assert house.client("submit").post("/v1/sweeps/swp_none/cancel").status_code == 404
+
+
+def test_usage_of_what_was_done(admin: httpx.Client) -> None:
+    """The runs of this module, which were done on places without a GPU."""
+    table = admin.get("/v1/usage", params={"by": "kind"}).json()
+    assert (table["by"], table["since"], table["next_page_token"]) == ("kind", None, None)
+    found = {row["key"]: row for row in table["items"]}
+    assert {kind: row["jobs"] for kind, row in found.items()} == {"check": 2, "evaluate": 4, "pretrain": 4}
+    assert (found["pretrain"]["gpu_seconds"], found["pretrain"]["cpu_seconds"]) == (0.0, None)
+    assert found["pretrain"]["bytes"] == 4 * len(b"weights")
+    by_label = admin.get("/v1/usage", params={"by": "label", "page_size": 2}).json()
+    assert [row["key"] for row in by_label["items"]] == ["optim.lr=0.01", "optim.lr=0.03"]
+    rest = admin.get("/v1/usage", params={"by": "label", "page_token": by_label["next_page_token"]}).json()["items"]
+    assert [row["key"] for row in rest] == ["seed=1", "seed=2"]
+    later = {"since": "2026-01-01T00:00:00+01:00", "until": "2026-01-02T00:00:00+01:00"}
+    assert admin.get("/v1/usage", params=later).json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"by": "mood"},
+        {"since": "yesterday"},
+        {"since": "2026-01-01T00:00:00"},
+        {"since": "0001-01-01T00:00:00+14:00"},
+        {"until": "9999-12-31T23:59:59-14:00"},
+        {"since": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z"},
+        {"page_token": "bm90aGluZw"},
+    ],
+)
+def test_usage_that_cannot_be_asked_for(admin: httpx.Client, params: dict[str, str]) -> None:
+    assert admin.get("/v1/usage", params=params).status_code == 422

@@ -32,7 +32,7 @@ def evaluation(identity: str, top1: float | None, **more: Any) -> EvaluationView
         "available_actions": (),
         "dataset": "d@1",
         "environment": None,
-        "usage": Usage(gpu_seconds=0, bytes=0),
+        "usage": Usage(gpu_seconds=0, cpu_seconds=None, bytes=0),
         "started_at": None,
         "finished_at": None,
         "task": "knn",
