@@ -46,8 +46,8 @@ from server.http.deps import Services
 from server.http.job_kinds import EVALUATION, EXPORT, RUN
 from server.http.known_tokens import KnownTokens
 from server.http.middleware import DOCUMENT_BYTES, BodyLimit, RequestContext
+from server.http.openapi import PROBLEMS, describe
 from server.http.readings import watch
-from server.http.schemas.base import ProblemView
 from server.http.streams import Streams
 from server.telemetry import Telemetry
 
@@ -68,7 +68,7 @@ def make_app(settings: Settings, parts: Iterable[Part] = ("api", "features")) ->
         description=_DESCRIPTION,
         lifespan=_lifespan,
         redirect_slashes=False,
-        responses={"4XX": {"model": ProblemView, "description": "A problem document."}},
+        responses=PROBLEMS,
     )
     app.state.services = services
     handlers.install(app)
@@ -79,6 +79,7 @@ def make_app(settings: Settings, parts: Iterable[Part] = ("api", "features")) ->
         app.include_router(features.router)
         app.include_router(features.router, prefix="/v1")
     watch(services)
+    describe(app)
     app.add_middleware(Conditional)
     app.add_middleware(BodyLimit, limit_of=_limit_of(settings))
     app.add_middleware(RequestContext, telemetry=services.telemetry)
