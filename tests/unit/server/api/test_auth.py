@@ -22,7 +22,7 @@ def scope_of(method: str, path: str) -> str | None:
         return None
     if path.endswith("/features"):
         return "features"
-    if path.startswith(("/v1/tokens", "/v1/audit", "/v1/webhooks")):
+    if path.startswith(("/v1/tokens", "/v1/audit", "/v1/webhooks", "/v1/store")):
         return "admin"
     return SCOPE_OF[method]
 
