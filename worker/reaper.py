@@ -58,6 +58,10 @@ _SELDOM = 60.0
 _CALL_AGAIN = 10.0
 """Seconds after which a share that was not taken up is seen to again."""
 
+_IN_TOUCH_SECONDS = 10.0
+"""A database that was away must have answered for so long before a run is taken back: every runner that lives has
+renewed its lease by then. It tries each second, and a try takes five at most."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -92,6 +96,8 @@ class Upkeep(threading.Thread):
         self._has_gpus = False
         self._ended = threading.Event()
         self._leads = False
+        self._in_touch_since: float | None = None
+        """Since when the database has answered without a break."""
         self._courier = Courier(settings, engine)
         self._cleaning = Cleaning(settings, engine, open_store(settings))
         self._passed_over: set[Queue] = set()
@@ -190,14 +196,19 @@ class Upkeep(threading.Thread):
 
     def lead(self) -> None:
         """As the leader: take back what nobody holds any more, and send the wake-ups that are owed."""
+        begun, since = time.monotonic(), self._in_touch_since
+        self._in_touch_since = None  # and so it stays when the database is away
+        is_settled = since is not None and begun - since >= _IN_TOUCH_SECONDS
         with unit_of_work(self._engine) as session:
             self._leads = leaders.lead(session, DUTY, self._shared.identity().id)
-            reaped = self._take_back(session) if self._leads else []
+            reaped = self._take_back(session) if self._leads and is_settled else []
             asked = preemption.arrange(session, self._patience()) if self._leads else []
         for run_id in reaped:
             _log.warning("%s was taken back: its lease had ended", run_id)
         for run_id in asked:
             _log.info("%s was asked to make room", run_id)
+        was_prompt = time.monotonic() - begun < _OFTEN * 2
+        self._in_touch_since = since if since is not None and was_prompt else time.monotonic()
         if self._leads:
             relay(self._engine, self._celery)
 
@@ -272,8 +283,8 @@ class Upkeep(threading.Thread):
         return visible(discover(), self._visible_devices)
 
     def _take_back(self, session: Session) -> list[str]:
-        grace = self._settings.grace_seconds
-        return [*leases.reap(session, grace), *shares.reap(session, grace)]
+        # A share's slots wait for the grace: nothing but the end of its processes makes its GPUs free.
+        return [*leases.reap(session), *shares.reap(session, self._settings.grace_seconds)]
 
     def _is_deserted(self, mark: Mark) -> bool:
         # No folder: it is another data folder's attempt, or not begun.

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, event
+from sqlalchemy.exc import OperationalError
 
 from control.db.models import OutboxEntry, Run, Slot, Worker
-from control.db.session import unit_of_work
+from control.db.session import open_engine, unit_of_work
 from control.jobs import make_celery
 from control.records import leaders, leases, logs, shares
 from control.records import workers as worker_rows
@@ -20,6 +21,7 @@ from control.records.runs import Queue
 from control.records.workers import WorkerIdentity
 from control.settings import Settings
 from tests.unit.worker.house import House
+from worker import reaper
 from worker.attempts import KEEP_SECONDS, attempt_folder, occupy, open_folder
 from worker.logs import ship_rest
 from worker.processes import Mark, marked
@@ -63,6 +65,16 @@ class Scene:
         (folder / "resume.pt").touch()
         (folder / "log.txt").write_text("last words")
         return mark
+
+
+def expired(scene: Scene) -> str:
+    """A run whose lease has ended."""
+    run_id = scene.house.pretraining()
+    brief = scene.house.settings.model_copy(update={"lease_seconds": 0.01})
+    services = scene.house.services._replace(settings=brief)
+    House(services, scene.house.worker, scene.house.photos).claim()
+    time.sleep(0.05)
+    return run_id
 
 
 @pytest.fixture
@@ -191,19 +203,26 @@ class TestLead:
         scene.upkeep.sweep_outbox()
         assert scene.messages() == []
 
-    def test_a_lease_that_ended_longer_ago_than_the_grace_is_taken_back(self, house: House, settings: Settings) -> None:
-        scene = Scene(house, settings.model_copy(update={"grace_seconds": 0.05}))
-        patient = Scene(house, settings)
-        run_id = house.pretraining()
-        brief = settings.model_copy(update={"lease_seconds": 0.01})
-        House(house.services._replace(settings=brief), house.worker, house.photos).claim()
-        time.sleep(0.1)
-        patient.upkeep.lead()
-        assert house.run(run_id).state == "starting"
-        with unit_of_work(house.engine) as session:
-            leaders.resign(session, DUTY, patient.shared.identity().id)
+    def test_a_lease_that_ended_is_taken_back(self, scene: Scene) -> None:
+        run_id = expired(scene)
+        scene.upkeep._in_touch_since = time.monotonic() - 60
         scene.upkeep.lead()
-        assert house.run(run_id).state == "queued"
+        assert scene.house.run(run_id).state == "queued"
+
+    def test_after_an_outage_runners_have_the_first_word(self, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Their leases ended while the database was away; they renew as soon as it answers."""
+        monkeypatch.setattr(reaper, "_IN_TOUCH_SECONDS", 0.2)
+        scene.upkeep._in_touch_since = time.monotonic() - 60
+        run_id = expired(scene)
+        with monkeypatch.context() as away:
+            away.setattr(scene.upkeep, "_engine", open_engine("postgresql+psycopg://nobody@127.0.0.1:9/none"))
+            with pytest.raises(OperationalError):
+                scene.upkeep.lead()
+        scene.upkeep.lead()
+        assert scene.house.run(run_id).state == "starting"
+        time.sleep(0.25)
+        scene.upkeep.lead()
+        assert scene.house.run(run_id).state == "queued"
 
     def test_wake_ups_nobody_followed_are_repeated(self, scene: Scene) -> None:
         scene.upkeep.lead()

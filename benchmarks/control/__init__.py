@@ -1,0 +1,1 @@
+"""How fast the control plane is, with little in its tables and with a lot."""

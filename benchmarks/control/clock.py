@@ -1,0 +1,31 @@
+"""Times of many calls, and what is told of them."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import quantiles
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Milliseconds of one kind of call."""
+
+    what: str
+    p50: float
+    p99: float
+    worst: float
+    calls: int
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Milliseconds it takes."""
+    begun = time.perf_counter()
+    call()
+    return 1000 * (time.perf_counter() - begun)
+
+
+def summed_up(what: str, milliseconds: Sequence[float]) -> Times:
+    """Median, 99th percentile and worst; of fewer than 100 calls the percentile is the worst."""
+    cuts = quantiles(milliseconds, n=100, method="inclusive")
+    worst = max(milliseconds)
+    return Times(what, cuts[49], cuts[98] if len(milliseconds) >= 100 else worst, worst, len(milliseconds))
