@@ -15,7 +15,7 @@ from sqlalchemy import JSON, Column, Engine
 from sqlalchemy import insert as insert_into
 
 from control.db.ids import new_id
-from control.db.models import Attempt, Metric, MetricLatest, Run, RunEvent
+from control.db.models import Attempt, Metric, MetricLatest, Run, RunEvent, RunLabel
 from control.db.session import unit_of_work
 from control.records import workers
 from control.records.workers import NewSlot, NewWorker
@@ -62,6 +62,7 @@ def load(engine: Engine, volume: Volume) -> list[str]:
         slot = NewSlot(uuid="light:0", purpose="light")
         workers.register(session, NewWorker(host="a", pid=1, software="0", roots=("/",), slots=(slot,)))
     _copy(engine, Run.__table__, _runs(ids, volume))
+    _copy(engine, RunLabel.__table__, _labels(ids))
     _copy(engine, Attempt.__table__, _attempts(ids))
     _copy(engine, RunEvent.__table__, _events(ids))
     _copy(engine, Metric.__table__, _metrics(ids, volume))
@@ -81,7 +82,7 @@ def _runs(ids: Sequence[str], volume: Volume) -> Iterator[dict[str, Any]]:
             "kind": "pretrain" if n % EVALUATIONS else "evaluate",
             "queue": "gpu" if n % EVALUATIONS else "cpu",
             "name": f"run {n}",
-            "labels": {"team": f"t{n % 50}", "sweep": f"s{n // 100}"},
+            "labels": _labels_of(n),
             "group": f"group-{n // 500}",
             "spec": spec if n % EVALUATIONS else evaluation,
             "spec_digest": "sha256:" + "0" * 64,
@@ -95,6 +96,17 @@ def _runs(ids: Sequence[str], volume: Volume) -> Iterator[dict[str, Any]]:
             "created_at": when,
             "created_by": f"person-{n % 7}",
         }
+
+
+def _labels_of(n: int) -> dict[str, str]:
+    """One that a fiftieth of the runs has, and one of a hundred neighbours."""
+    return {"team": f"t{n % 50}", "sweep": f"s{n // 100}"}
+
+
+def _labels(ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for n, run_id in enumerate(ids):
+        for key, value in _labels_of(n).items():
+            yield {"run_id": run_id, "key": key, "value": value}
 
 
 def _attempts(ids: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,8 @@
 """What happened to a run and what it left: events, attempts, checkpoints, artifacts."""
 
-from sqlalchemy import Select, select
+from collections.abc import Sequence
+
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from control.db.models import Artifact, Attempt, Checkpoint, Run, RunEvent
@@ -28,6 +30,18 @@ def newest_warnings(session: Session, run_id: str, limit: int = 100) -> list[Run
     return list(session.scalars(query.order_by(RunEvent.id.desc()).limit(limit)))
 
 
+def newest_warnings_of(session: Session, run_ids: Sequence[str], limit: int = 100) -> dict[str, list[RunEvent]]:
+    """By run, what `newest_warnings` gives; of all these runs with one query."""
+    place = func.row_number().over(partition_by=RunEvent.run_id, order_by=RunEvent.id.desc())
+    warned = select(RunEvent.id, place.label("place")).where(RunEvent.run_id.in_(run_ids), RunEvent.type == "warning")
+    numbered = warned.subquery()
+    newest = select(numbered.c.id).where(numbered.c.place <= limit)
+    found: dict[str, list[RunEvent]] = {run_id: [] for run_id in run_ids}
+    for event in session.scalars(select(RunEvent).where(RunEvent.id.in_(newest)).order_by(RunEvent.id.desc())):
+        found[event.run_id].append(event)
+    return found
+
+
 def list_attempts(session: Session, run_id: str) -> list[Attempt]:
     """All attempts, first to last."""
     return list(session.scalars(select(Attempt).where(Attempt.run_id == run_id).order_by(Attempt.number)))
@@ -52,6 +66,12 @@ def list_checkpoints(
 def newest_checkpoint(session: Session, run_id: str) -> Checkpoint | None:
     """The checkpoint the next attempt continues from."""
     return session.scalars(_stored(run_id).order_by(*NEWEST).limit(1)).first()
+
+
+def with_checkpoints(session: Session, run_ids: Sequence[str]) -> set[str]:
+    """Those of these runs that have a checkpoint in the store."""
+    stored = (Checkpoint.run_id.in_(run_ids), Checkpoint.state == "stored")
+    return set(session.scalars(select(Checkpoint.run_id).where(*stored).distinct()))
 
 
 def best_checkpoint(session: Session, run: Run) -> Checkpoint | None:

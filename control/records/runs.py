@@ -4,14 +4,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from control.db.models import DatasetVersion, Run, RunDependency
 from control.errors import NotFound, NotReady
 from control.records import uses
 from control.records.bounds import check_labels, check_priority
-from control.records.history import get_attempt, newest_checkpoint
+from control.records.history import get_attempt, with_checkpoints
+from control.records.labels import has_label
 from control.records.moves import announce, enter, lock
 from control.records.names import NOUNS
 from control.records.paging import Listing, Page, paginate
@@ -180,9 +181,13 @@ def request_action(session: Session, run: Run, action: Action, actor: str) -> Ru
 
 def is_saved(session: Session, run: Run) -> bool:
     """Whether nobody works on the run and it has a checkpoint: it could be called finished as it is."""
-    return (
-        run.kind == "pretrain" and run.state in ("queued", "paused") and newest_checkpoint(session, run.id) is not None
-    )
+    return run.id in saved_among(session, [run])
+
+
+def saved_among(session: Session, runs: Collection[Run]) -> set[str]:
+    """Ids of those runs that are saved (`is_saved`)."""
+    left = [run.id for run in runs if run.kind == "pretrain" and run.state in ("queued", "paused")]
+    return with_checkpoints(session, left) if left else set()
 
 
 def _dataset_version(session: Session, version_id: str | None) -> DatasetVersion | None:
@@ -203,11 +208,3 @@ def _check_dependency(session: Session, run_id: str) -> None:
         raise NotFound("run", run_id)
     if before.state in TERMINAL and before.state != "completed":
         raise NotReady(f"run {run_id} ended {before.state}: nothing can come after it")
-
-
-def has_label(label: str) -> ColumnElement[bool]:
-    """The condition of a label given as `key` or `key=value`; raises `InvalidRequest` when it is none."""
-    key, equals, value = label.partition("=")
-    check_labels({key: value})
-    stored: ColumnElement[str | None] = Run.labels[key].as_string()
-    return stored == value if equals else stored.is_not(None)

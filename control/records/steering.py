@@ -12,8 +12,9 @@ from control.errors import InvalidRequest, NotFound, NotReady, StaleVersion
 from control.records import monitors, outbox, quotas
 from control.records.bounds import check_labels, check_priority
 from control.records.history import newest_checkpoint
+from control.records.labels import has_label
 from control.records.moves import lock
-from control.records.runs import has_label, request_action
+from control.records.runs import request_action
 from control.states import TERMINAL, Action
 from detco_core.contract.reader import digest
 

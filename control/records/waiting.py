@@ -2,19 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from control.db.models import DatasetVersion, Run, RunDependency, Slot, Worker
-from control.db.session import database_time
-from control.records import quotas, sweep_limit
+from control.db.models import DatasetVersion, Run, Slot
 from control.records.claims import PURPOSES
 from control.records.eligibility import ready
 from control.records.gangs import sees
+from control.records.surroundings import Surroundings
 from control.records.workers import ALIVE_SECONDS
 
 WaitingReason = Literal[
@@ -46,43 +44,46 @@ class Why:
     """A sentence that names it."""
 
 
-def queue_position(session: Session, run: Run) -> int | None:
+def queue_position(session: Session, run: Run, around: Surroundings | None = None) -> int | None:
     """1 when no other would be taken before it; None when it is not queued.
 
     Those that are more urgent or older but wait for something other than a place, such as a scan, are not before it.
+    `around` is that of all runs of one answer.
     """
     if run.state != "queued":
         return None
+    if around is not None:
+        return around.position(run)
     ahead = (Run.priority > run.priority) | ((Run.priority == run.priority) & (Run.id < run.id))
     query = select(func.count()).select_from(Run).where(Run.queue == run.queue, ahead, *ready())
     return 1 + (session.scalar(query) or 0)
 
 
-def why(session: Session, run: Run) -> Why | None:
-    """The first thing that keeps a queued run from being claimed; `wake_up`: nothing but a worker's next look."""
+def why(session: Session, run: Run, around: Surroundings | None = None) -> Why | None:
+    """The first thing that keeps a queued run from being claimed; `wake_up`: nothing but a worker's next look.
+
+    `around` is that of all runs of one answer.
+    """
     if run.state != "queued":
         return None
-    now = database_time(session)
-    found = next(_not_ready(session, run, now), None)
-    return found or _without_place(session, run, now)
+    around = around or Surroundings(session, [run])
+    return next(_not_ready(session, run, around), None) or _without_place(session, run, around)
 
 
-def _not_ready(session: Session, run: Run, now: datetime) -> Iterator[Why]:
+def _not_ready(session: Session, run: Run, around: Surroundings) -> Iterator[Why]:
     """What would keep it waiting though there were any number of places, the first thing first."""
-    before = select(Run).join(RunDependency, RunDependency.after_id == Run.id).order_by(Run.id)
-    unfinished = session.scalars(before.where(RunDependency.run_id == run.id, Run.state != "completed")).all()
-    if unfinished:
+    if unfinished := around.unfinished.get(run.id):
         yield _after(unfinished)
     if run.dataset_version_id is not None and run.kind != "check":
-        version = session.get_one(DatasetVersion, run.dataset_version_id)
+        version = around.versions[run.dataset_version_id]
         if version.state != "ready":
             yield Why("dataset_scanning", f"data set {version.ref} is being scanned{_progress(session, version)}")
-    if run.not_before is not None and run.not_before > now:
-        seconds = (run.not_before - now).total_seconds()
+    if run.not_before is not None and run.not_before > around.now:
+        seconds = (run.not_before - around.now).total_seconds()
         yield Why("backing_off", f"it is tried again in {seconds:.0f} s: {run.reason or 'its last attempt was lost'}")
-    if (exceeded := quotas.over(session, run)) is not None:
+    if (exceeded := around.over_quota(run)) is not None:
         yield Why("quota", exceeded)
-    if (others := sweep_limit.over(session, run)) is not None:
+    if (others := around.over_sweep(run)) is not None:
         yield Why("sweep_limit", others)
 
 
@@ -103,31 +104,29 @@ def _progress(session: Session, version: DatasetVersion) -> str:
     return f" by {run.id} ({run.state}{share})"
 
 
-def _without_place(session: Session, run: Run, now: datetime) -> Why:
-    alive = Worker.seen_at > now - timedelta(seconds=ALIVE_SECONDS)
-    workers = list(session.scalars(select(Worker).where(Worker.state != "gone", alive)))
+def _without_place(session: Session, run: Run, around: Surroundings) -> Why:
+    workers = around.workers
     active = [worker for worker in workers if worker.state == "active"]
     if not active:
         leaving = f"; {len(workers)} are leaving and take nothing new" if workers else ""
         return Why("no_worker", f"no worker was heard of in the last {ALIVE_SECONDS:.0f} s{leaving}: start one")
-    able = [worker for worker in active if (place := _place(session, run)) is None or sees(worker.roots, place)]
+    able = [worker for worker in active if (place := _place(run, around)) is None or sees(worker.roots, place)]
     if not able:
         reason: WaitingReason = "dataset_out_of_reach" if run.dataset_version_id is not None else "weights_out_of_reach"
-        return Why(reason, f"none of the {len(active)} workers reads {_place(session, run)}: start one that does")
-    return _without_slots(session, run, sorted({worker.host for worker in able}))
+        return Why(reason, f"none of the {len(active)} workers reads {_place(run, around)}: start one that does")
+    return _without_slots(session, run, around, sorted({worker.host for worker in able}))
 
 
-def _place(session: Session, run: Run) -> str | None:
+def _place(run: Run, around: Surroundings) -> str | None:
     """What must be readable where it runs."""
     if run.dataset_version_id is not None:
-        return session.get_one(DatasetVersion, run.dataset_version_id).root
+        return around.versions[run.dataset_version_id].root
     path: str | None = run.spec["path"] if run.kind == "import" else None
     return path
 
 
-def _without_slots(session: Session, run: Run, hosts: Sequence[str]) -> Why:
-    of_this_kind = (Slot.host.in_(hosts), Slot.purpose == PURPOSES[run.queue])
-    slots = list(session.scalars(select(Slot).where(*of_this_kind).order_by(Slot.host, Slot.uuid)))
+def _without_slots(session: Session, run: Run, around: Surroundings, hosts: Sequence[str]) -> Why:
+    slots = [slot for slot in around.slots(PURPOSES[run.queue]) if slot.host in hosts]
     usable = [slot for slot in slots if slot.set_aside is None]
     free = [slot for slot in usable if slot.run_id is None]
     wanted, most = _wanted(run), partial(_most, hosts=hosts, nodes=run.nodes)

@@ -19,7 +19,7 @@ from server.http.schemas.base import Page
 from server.http.schemas.evaluations import ComparisonTable, EvaluationRequest, EvaluationView
 from server.http.submission import terms
 from server.http.translations import from_document
-from server.http.views import shown_evaluation
+from server.http.views import shown_evaluation, shown_evaluations
 
 router = APIRouter(prefix="/evaluations", tags=["evaluations"])
 
@@ -50,8 +50,7 @@ def list_all(
     """Filtered by state, label and group."""
     with services.look() as session:
         found = list_runs(session, ("evaluate",), state=state, label=label, group=group, page=page)
-        items = [shown_evaluation(session, run) for run in found.items]
-        return Page(items=items, next_page_token=found.next_page_token)
+        return Page(items=shown_evaluations(session, found.items), next_page_token=found.next_page_token)
 
 
 @router.get("/compare", summary="Scores of several evaluations side by side")
@@ -65,7 +64,8 @@ def comparison(
 ) -> ComparisonTable:
     """Each score's mean and spread over every group of completed evaluations of one task."""
     with services.look() as session:
-        found = [shown_evaluation(session, get_run(session, one, ("evaluate",))) for one in dict.fromkeys(ids)]
+        runs = [get_run(session, one, ("evaluate",)) for one in dict.fromkeys(ids)]
+        found = shown_evaluations(session, runs)
     return compare(found, group_by)
 
 

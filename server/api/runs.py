@@ -15,7 +15,7 @@ from server.http.schemas.base import Page
 from server.http.schemas.jobs import JobView
 from server.http.schemas.runs import PlanView, RunRequest, RunView
 from server.http.submission import answer_plan, submit_run
-from server.http.views import shown_any, shown_run
+from server.http.views import shown_any, shown_runs
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 
@@ -61,7 +61,7 @@ def list_all(
     """Filtered by state, label and group."""
     with services.look() as session:
         found = list_runs(session, ("pretrain",), state=state, label=label, group=group, page=page)
-        return Page(items=[shown_run(session, run) for run in found.items], next_page_token=found.next_page_token)
+        return Page(items=shown_runs(session, found.items), next_page_token=found.next_page_token)
 
 
 @router.get("/{job}", summary="Show a run")

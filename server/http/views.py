@@ -1,5 +1,6 @@
 """Gathers what a view shows beside its row: places in the queue, newest metrics, aliases."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from sqlalchemy.orm import Session
@@ -7,9 +8,10 @@ from sqlalchemy.orm import Session
 from control.db.models import Dataset, ModelVersion, Run
 from control.records import datasets, metrics
 from control.records.aliases import list_aliases
-from control.records.history import newest_warnings
+from control.records.history import newest_warnings, newest_warnings_of
 from control.records.plans import Plan
-from control.records.runs import get_run, is_saved
+from control.records.runs import get_run, is_saved, saved_among
+from control.records.surroundings import Surroundings
 from control.records.waiting import queue_position, why
 from detco_core.contract.reader import digest
 from server.http.schemas.datasets import DatasetView, dataset_view
@@ -19,14 +21,14 @@ from server.http.schemas.models import ModelVersionView, model_version_view
 from server.http.schemas.runs import PlanView, RunView, run_view
 
 
-def waiting_of(session: Session, run: Run) -> Waiting:
-    """Where a queued job stands."""
-    found = why(session, run)
+def waiting_of(session: Session, run: Run, around: Surroundings | None = None, saved: bool | None = None) -> Waiting:
+    """Where a queued job stands; `around` and `saved` where they were asked for many jobs together."""
+    found = why(session, run, around)
     return Waiting(
-        queue_position=queue_position(session, run),
+        queue_position=queue_position(session, run, around),
         waiting_reason=found.reason if found else None,
         waiting_detail=found.detail if found else None,
-        saved=is_saved(session, run),
+        saved=is_saved(session, run) if saved is None else saved,
     )
 
 
@@ -34,6 +36,26 @@ def shown_run(session: Session, run: Run) -> RunView:
     """A pretraining run with its newest metrics and warnings."""
     newest = {key: row.value for key, row in metrics.latest(session, run.id).items()}
     return run_view(run, waiting_of(session, run), newest, newest_warnings(session, run.id))
+
+
+def shown_runs(session: Session, runs: Sequence[Run]) -> list[RunView]:
+    """As `shown_run`, with a number of queries that does not depend on how many they are."""
+    ids = [run.id for run in runs]
+    latest, warned = metrics.latest_of(session, ids), newest_warnings_of(session, ids)
+    newest = {run_id: {key: row.value for key, row in rows.items()} for run_id, rows in latest.items()}
+    waits = _waiting_of_all(session, runs)
+    return [run_view(run, waits[run.id], newest[run.id], warned[run.id]) for run in runs]
+
+
+def shown_evaluations(session: Session, runs: Sequence[Run]) -> list[EvaluationView]:
+    """As `shown_evaluation`, with a number of queries that does not depend on how many they are."""
+    waits = _waiting_of_all(session, runs)
+    return [evaluation_view(run, waits[run.id]) for run in runs]
+
+
+def _waiting_of_all(session: Session, runs: Sequence[Run]) -> dict[str, Waiting]:
+    around, saved = Surroundings(session, runs), saved_among(session, runs)
+    return {run.id: waiting_of(session, run, around, run.id in saved) for run in runs}
 
 
 def shown_plan(session: Session, planned: Plan) -> PlanView:

@@ -12,6 +12,7 @@ from control.db.models.runs import (
     Run,
     RunDependency,
     RunEvent,
+    RunLabel,
 )
 from control.db.models.service import AuditEntry, IdempotencyKey, Leader, OutboxEntry, Slot, Token, Worker
 from control.db.models.sources import Dataset, DatasetVersion, Upload, Weights
@@ -45,6 +46,7 @@ __all__ = [
     "Run",
     "RunDependency",
     "RunEvent",
+    "RunLabel",
     "RunUse",
     "Slot",
     "StoredObject",

@@ -19,6 +19,8 @@ class Run(Made, Base):
     __table_args__ = (
         Index("ix_runs_queue_state_priority_id", "queue", "state", "priority", "id"),
         Index("ix_runs_lease", "state", "lease_expires_at"),
+        Index("ix_runs_kind_id", "kind", "id"),
+        Index("ix_runs_kind_state_id", "kind", "state", "id"),
         Index("ix_runs_token_id_state", "token_id", "state"),
     )
 
@@ -99,6 +101,20 @@ class Run(Made, Base):
 
     # Every flush asks for the version it read: a lost update is an error, never a silent one.
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy's own declaration
+
+
+class RunLabel(Base):
+    """A label of a run once more, to find runs by (`control.records.labels`)."""
+
+    __tablename__ = "run_labels"
+    __table_args__ = (
+        Index("ix_run_labels_key_value_run_id", "key", "value", "run_id"),
+        {"sqlite_with_rowid": False},
+    )
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str]
 
 
 class RunDependency(Base):
