@@ -102,6 +102,8 @@ class Settings(BaseSettings):
     """Images in the feature server at once; more are refused with 429."""
     max_loaded_models: int = Field(default=4, gt=0)
     """Model versions held at once; those an alias names or a consumer pinned are always held, and count."""
+    shared_memory: bool = False
+    """Let clients on this machine give and take the tensors of `/v2` in shared memory."""
     serve_threads: int | None = Field(default=None, gt=0)
     """CPU threads of one model's computation; unset: as many as the process may use."""
 

@@ -27,6 +27,7 @@ from server.api import (
     jobs,
     metrics,
     models,
+    oip,
     quotas,
     runs,
     steering,
@@ -38,6 +39,8 @@ from server.api import (
     weights,
     workers,
 )
+from server.features.oip.service import OpenInference
+from server.features.oip.shared_memory import SharedMemory
 from server.features.open import open_features
 from server.http import handlers
 from server.http.auth import Doorman
@@ -78,6 +81,7 @@ def make_app(settings: Settings, parts: Iterable[Part] = ("api", "features")) ->
     if "features" in serving:
         app.include_router(features.router)
         app.include_router(features.router, prefix="/v1")
+        app.include_router(oip.router)
     watch(services)
     describe(app)
     app.add_middleware(Conditional)
@@ -91,6 +95,8 @@ def _open(settings: Settings, serving: frozenset[Part]) -> Services:
     store = open_store(settings)
     telemetry = Telemetry()
     known = KnownTokens(settings.data_dir / "serving" / "tokens.json")
+    features = open_features(settings, engine, store) if "features" in serving else None
+    regions = SharedMemory() if settings.shared_memory else None
     return Services(
         settings=settings,
         engine=engine,
@@ -100,7 +106,8 @@ def _open(settings: Settings, serving: frozenset[Part]) -> Services:
         telemetry=telemetry,
         doorman=Doorman(engine, known, telemetry),
         streams=Streams(),
-        features=open_features(settings, engine, store) if "features" in serving else None,
+        features=features,
+        protocol=None if features is None else OpenInference(features, regions),
         serves_api="api" in serving,
     )
 
@@ -138,7 +145,7 @@ def _api() -> APIRouter:
 
 def _limit_of(settings: Settings) -> Callable[[str], int]:
     def limit(path: str) -> int:
-        return settings.max_request_bytes if path.endswith("/features") else DOCUMENT_BYTES
+        return settings.max_request_bytes if path.endswith(("/features", "/infer")) else DOCUMENT_BYTES
 
     return limit
 

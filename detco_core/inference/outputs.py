@@ -33,19 +33,22 @@ class Selection:
     """Which levels, and in what form."""
 
     levels: tuple[str, ...] | None = None
-    """None: `res5`, or the last the model has."""
+    """None: `res5`, or the last the model has. None at all, `()`, only with `pooled`."""
     pool: Pool = "none"
     """`avg`: mean over the cells that padding did not make, or over a region's grid."""
     normalize: Normalize = "none"
     """`l2`: each vector (of a cell, or pooled) to length 1, before the cast."""
     dtype: DType = "float32"
+    pooled: bool = False
+    """Beside the levels the last one's mean, as the output `pooled`; not for regions."""
     roi_size: int = DEFAULT_SIZE
     """Side of a region's grid."""
     roi_levels: RoiLevels = "each"
     """`assign`: every region from the one level its size asks for, as in an FPN; `each`: from all of them."""
 
     def __post_init__(self) -> None:
-        require(self.levels is None or bool(self.levels), "levels", "must name at least one level")
+        some = self.levels is None or bool(self.levels) or self.pooled
+        require(some, "levels", "must name at least one level")
         unique = self.levels is None or len(set(self.levels)) == len(self.levels)
         require(unique, "levels", "names a level twice")
         require(1 <= self.roi_size <= MAX_SIZE, "roi_size", f"must be 1..{MAX_SIZE}")
@@ -70,6 +73,7 @@ class Selection:
         shapes = [self._shape(level, geometry, regions) for level in levels]
         if regions is not None and self.roi_levels == "assign":
             shapes = shapes[:1]
+        shapes += [(1, manifest.pooled)] if self.pooled else []
         return np.dtype(self.dtype).itemsize * sum(int(np.prod(shape)) for shape in shapes)
 
     def _shape(self, level: Level, geometry: Geometry, regions: int | None) -> tuple[int, ...]:
@@ -80,6 +84,10 @@ class Selection:
             return (count, level.channels, self.roi_size, self.roi_size)
         height, width = -(-geometry.network.height // level.stride), -(-geometry.network.width // level.stride)
         return (count, level.channels, height, width)
+
+
+_MEAN = Selection(pool="avg")
+"""How `pooled` is made."""
 
 
 class Finished(NamedTuple):
@@ -103,7 +111,10 @@ def needed(
     levels = selection.levels_of(manifest)
     if regions is not None:
         return tuple(level.name for level in levels)
-    return tuple(_source(selection, level, manifest, geometry) for level in levels)
+    outputs = [_source(selection, level, manifest, geometry) for level in levels]
+    if selection.pooled:
+        outputs.append(_source(_MEAN, manifest.levels[-1], manifest, geometry))
+    return tuple(dict.fromkeys(outputs))
 
 
 def finish(
@@ -122,7 +133,11 @@ def finish(
     else:
         return [_assigned(selection, levels, maps, regions)]
     pairs = zip(levels, features, strict=True)
-    return [_finished(selection, level.name, level.stride, feature) for level, feature in pairs]
+    finished = [_finished(selection, level.name, level.stride, feature) for level, feature in pairs]
+    if selection.pooled:
+        mean = _whole(_MEAN, manifest.levels[-1], manifest, geometry, maps)
+        finished.append(_finished(selection, POOLED, manifest.levels[-1].stride, mean))
+    return finished
 
 
 def l2(feature: NDArray[np.float32]) -> NDArray[np.float32]:

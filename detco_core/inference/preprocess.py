@@ -4,7 +4,7 @@ Shapes: C channels, H x W the network's input in pixels, padding included.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,16 +106,23 @@ def prepare(
     """
     picture, converted_from = in_colors_of(decoded, spec)
     geometry = plan(decoded, spec, resize)
-    if geometry.network.width * geometry.network.height > max_pixels:
-        raise ImageError(
-            "too_large",
-            f"the network's input would be {geometry.network.width}x{geometry.network.height}; at most {max_pixels} "
-            'pixels are computed: ask for a smaller size, for example resize={"short_side": 800, "max_side": 1333}',
-        )
-    array = np.zeros((1, spec.channels, geometry.network.height, geometry.network.width), np.float32)
-    width, height = geometry.resized
-    _normalise(_resized(picture, geometry.resized), spec, array[0, :, :height, :width])
-    return Prepared(array, geometry, converted_from)
+    _check_size(geometry, max_pixels)
+    return Prepared(_input(_resized(picture, geometry.resized), spec, geometry), geometry, converted_from)
+
+
+def prepare_pixels(pixels: NDArray[Any], spec: InputSpec, max_pixels: int = MAX_NETWORK_PIXELS) -> Prepared:
+    """Bring pixel values `[C, H, W]`, of any real type and the range of the model's depth, to the network's input:
+    normalise and pad, nothing else.
+
+    Raises:
+        ImageError: `channels`, or `too_large` as `prepare`.
+    """
+    if len(pixels) != spec.channels:
+        raise ImageError("channels", f"the model takes {spec.channels} channels, the pixels have {len(pixels)}")
+    size = Size(pixels.shape[2], pixels.shape[1])
+    geometry = Geometry(size, size, size, _padded(size, spec))
+    _check_size(geometry, max_pixels)
+    return Prepared(_input(list(pixels), spec, geometry), geometry, None)
 
 
 def plan(decoded: DecodedImage, spec: InputSpec, resize: Resize | None = None) -> Geometry:
@@ -125,9 +132,30 @@ def plan(decoded: DecodedImage, spec: InputSpec, resize: Resize | None = None) -
             "none" if spec.short_side is None else ResizeShortSide(short_side=spec.short_side, max_side=spec.max_side)
         )
     resized = _target(decoded.size, resize)
+    return Geometry(decoded.stored, decoded.size, resized, _padded(resized, spec))
+
+
+def _padded(size: Size, spec: InputSpec) -> Size:
     multiple = spec.multiple
-    network = Size(-(-resized.width // multiple) * multiple, -(-resized.height // multiple) * multiple)
-    return Geometry(decoded.stored, decoded.size, resized, network)
+    return Size(-(-size.width // multiple) * multiple, -(-size.height // multiple) * multiple)
+
+
+def _check_size(geometry: Geometry, max_pixels: int) -> None:
+    width, height = geometry.network
+    if width * height > max_pixels:
+        raise ImageError(
+            "too_large",
+            f"the network's input would be {width}x{height}; at most {max_pixels} pixels are computed: ask for a "
+            'smaller size, for example resize={"short_side": 800, "max_side": 1333}',
+        )
+
+
+def _input(planes: list[NDArray[np.generic]], spec: InputSpec, geometry: Geometry) -> NDArray[np.float32]:
+    """`[1, C, H, W]` of one plane a channel, padding included."""
+    array = np.zeros((1, spec.channels, geometry.network.height, geometry.network.width), np.float32)
+    width, height = geometry.resized
+    _normalise(planes, spec, array[0, :, :height, :width])
+    return array
 
 
 def in_colors_of(decoded: DecodedImage, spec: InputSpec) -> tuple[Image.Image | Planes, str | None]:

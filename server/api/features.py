@@ -1,12 +1,10 @@
 """`POST /features`: images in, dense features out, in one call. Touches no table."""
 
-import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from detco_core.contract.errors import Fault, ImageError, InvalidDocument
@@ -14,6 +12,7 @@ from server.features.encode import JSON_VALUES, MEDIA_TYPES, MediaType, encode
 from server.features.errors import ComputeFailed
 from server.features.schemas import FeatureReply, FeatureRequest, query_document, read_options
 from server.http.deps import FeatureUser, Shared
+from server.http.hang_up import unless_gone
 from server.http.negotiation import choose
 from server.http.openapi_features import FEATURES
 from server.http.problems import Problem, document, request_id
@@ -47,7 +46,7 @@ async def features(request: Request, services: Shared, caller: FeatureUser) -> R
         max_values=JSON_VALUES if media == "application/json" else None,
         only_models=caller.models,
     )
-    reply = await _unless_gone(request, engine.infer(asked))
+    reply = await unless_gone(request, engine.infer(asked))
     return await _respond(request, reply, media)
 
 
@@ -61,25 +60,6 @@ async def _respond(request: Request, reply: FeatureReply, media: MediaType) -> T
         reply.release()
         raise
     return TensorResponse(encoded, reply.release)
-
-
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, FeatureReply]) -> FeatureReply:
-    """Await the work, and cancel it when the caller hangs up, so that it costs no more."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_hang_up(request))
-    try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
-    finally:
-        gone.cancel()
-        task.cancel()
-
-
-async def _hang_up(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _media_type(request: Request) -> MediaType:

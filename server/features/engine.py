@@ -98,7 +98,7 @@ def _check(loaded: Loaded, request: FeatureRequest) -> None:
     if expected is not None and expected != digest:
         raise OtherWeights(f"{loaded.version} has the weights {digest}, the request expects {expected[:100]}")
     try:
-        request.options.selection.levels_of(loaded.manifest)
+        request.selection.levels_of(loaded.manifest)
     except BundleError as error:
         raise UnknownLevel(str(error)) from error
 

@@ -11,6 +11,7 @@
     ├── Overloaded          too much is under way; come back in `retry_after` seconds
     ├── DeadlineExceeded    `timeout_ms` passed before there was an answer
     ├── ReplyTooLarge       the answer would be larger than this format, or this server, gives
+    ├── BadTensor           a request of the Open Inference Protocol does not fit itself, or the model
     ├── ComputeFailed       onnxruntime failed on one image
     └── NoneReadable        every image of the request is broken; `errors` holds one error an image
 
@@ -64,6 +65,10 @@ class ReplyTooLarge(FeatureError):
     def __init__(self, message: str, *, format_only: bool) -> None:
         self.format_only = format_only
         super().__init__(message)
+
+
+class BadTensor(FeatureError):
+    """A request of the Open Inference Protocol does not fit itself, or the model."""
 
 
 class ComputeFailed(FeatureError):

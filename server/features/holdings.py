@@ -31,6 +31,8 @@ class Holdings:
         self._max_loaded = max_loaded
         self._lock = threading.Lock()
         self._wanted = Wanted({})
+        self._withheld: set[str] = set()
+        """Models that are not served here although the records want them to be."""
         self._served: dict[str, Loaded] = {}
         self._loaded: dict[VersionRef, Loaded] = {}
 
@@ -42,7 +44,14 @@ class Holdings:
 
     def want(self, wanted: Wanted) -> None:
         with self._lock:
-            self._wanted = wanted
+            kept = {alias: version for alias, version in wanted.aliases.items() if version.model not in self._withheld}
+            pinned = frozenset(version for version in wanted.pinned if version.model not in self._withheld)
+            self._wanted = Wanted(kept, pinned)
+
+    def withhold(self, model: str, *, withheld: bool) -> None:
+        """Leave a model out of what is wanted from the next `want` on, or no longer."""
+        with self._lock:
+            (self._withheld.add if withheld else self._withheld.discard)(model)
 
     def take_in(self, loaded: Loaded) -> Loaded:
         """Add a loaded model; returns the one to use, should two loads of a version ever have crossed."""
@@ -125,7 +134,12 @@ class Holdings:
         return next((model for version, model in self._loaded.items() if selector.names(version)), None)
 
     def _surplus(self) -> list[Loaded]:
-        """The least recently used over the bound; never one that is wanted or serves, nor the newest of the others."""
+        """All that is withheld, and the least recently used over the bound; never one that is wanted or serves, nor the
+        newest of the others.
+        """
         kept = {*self._wanted.aliases.values(), *self._wanted.pinned, *(m.version for m in self._served.values())}
         free = sorted((m for v, m in self._loaded.items() if v not in kept), key=lambda model: model.last_used)
-        return free[: max(0, min(len(self._loaded) - self._max_loaded, len(free) - 1))]
+        unloaded = [model for model in free if model.version.model in self._withheld]
+        free = [model for model in free if model not in unloaded]
+        over = len(self._loaded) - len(unloaded) - self._max_loaded
+        return [*unloaded, *free[: max(0, min(over, len(free) - 1))]]

@@ -16,7 +16,7 @@ import numpy as np
 from detco_core.contract.errors import ImageError
 from detco_core.inference.images import Limits, decode
 from detco_core.inference.outputs import finish, needed
-from detco_core.inference.preprocess import MAX_NETWORK_PIXELS, Prepared, prepare
+from detco_core.inference.preprocess import MAX_NETWORK_PIXELS, Prepared, prepare, prepare_pixels
 from detco_core.inference.roi import place
 from server.features.admission import Reservation
 from server.features.batcher import Computed
@@ -98,7 +98,7 @@ class Job:
         async with self._loaded.ahead:
             facts, prepared = await self._in_thread(self._prepare, index, part, timings)
             self._reserve(facts)
-            selection, manifest = self._request.options.selection, self._loaded.manifest
+            selection, manifest = self._request.selection, self._loaded.manifest
             outputs = needed(selection, manifest, facts.geometry, facts.regions)
             computed = await asyncio.wrap_future(self._loaded.owner.submit(prepared.array, outputs, self._deadline))
         timings.compute = computed.seconds
@@ -107,7 +107,7 @@ class Job:
 
     def _reserve(self, facts: ImageFacts) -> None:
         """Account for the image's tensors before they cost compute."""
-        selection = self._request.options.selection
+        selection = self._request.selection
         regions = None if facts.regions is None else len(facts.regions)
         size = selection.size_of(self._loaded.manifest, facts.geometry, regions)
         values = (self._memory.bytes + size) // np.dtype(selection.dtype).itemsize
@@ -129,18 +129,21 @@ class Job:
     def _prepare(self, index: int, part: ImagePart, timings: Timings) -> tuple[ImageFacts, Prepared]:
         began = time.monotonic()
         options, spec = self._request.options, self._loaded.manifest.input
-        decoded = decode(part.data, self._limits.image, options.orientation)
-        prepared = prepare(decoded, spec, options.resize, self._limits.network_pixels)
-        regions = None if options.boxes is None else place(options.boxes[index], prepared.geometry)
+        if isinstance(part.data, np.ndarray):
+            prepared = prepare_pixels(part.data, spec, self._limits.network_pixels)
+            facts = ImageFacts("pixels", 1, prepared.geometry, None, animated=False)
+        else:
+            decoded = decode(part.data, self._limits.image, options.orientation)
+            prepared = prepare(decoded, spec, options.resize, self._limits.network_pixels)
+            geometry, converted = prepared.geometry, prepared.converted_from
+            regions = None if options.boxes is None else place(options.boxes[index], geometry)
+            facts = ImageFacts(decoded.format, decoded.orientation, geometry, converted, decoded.animated, regions)
         timings.decode = time.monotonic() - began
-        facts = ImageFacts(
-            decoded.format, decoded.orientation, prepared.geometry, prepared.converted_from, decoded.animated, regions
-        )
         return facts, prepared
 
     def _finish(self, index: int, facts: ImageFacts, computed: Computed, timings: Timings) -> tuple[Tensor, ...]:
         began = time.monotonic()
-        selection, manifest = self._request.options.selection, self._loaded.manifest
+        selection, manifest = self._request.selection, self._loaded.manifest
         finished = finish(selection, manifest, facts.geometry, computed.maps, facts.regions)
         timings.encode = time.monotonic() - began
         return tuple(Tensor(index, *item) for item in finished)

@@ -106,11 +106,20 @@ class Models:
             UnknownModel: there is no such version, or it is not ready.
             ModelUnavailable: it cannot be loaded, or not within `timeout` seconds.
         """
+        self._holdings.withhold(model, withheld=False)
         version = self._find(Selector(model, number=number))
         try:
             self._load(version, again=True).result(timeout)
         except TimeoutError as error:
             raise ModelUnavailable(f"{version} is not loaded after {timeout:g} s; it goes on loading") from error
+
+    def withhold(self, model: str, *, withheld: bool) -> None:
+        """Let go of a model on this server although the records want it served, or no longer; blocks.
+
+        A promotion, and whoever asks for one of its versions by number, ends it too. Raises what the catalogue raises.
+        """
+        self._holdings.withhold(model, withheld=withheld)
+        self.refresh()
 
     def refresh(self) -> None:
         """Look at the catalogue now: load what is new, and serve what is loaded; raises what the catalogue raises."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -131,9 +131,10 @@ _QUERY: dict[str, Callable[[str], object]] = {
 
 @dataclass(frozen=True, slots=True)
 class ImagePart:
-    """One encoded image of a request, and the file name it came with."""
+    """One image of a request, and the file name it came with."""
 
-    data: bytes
+    data: bytes | NDArray[Any]
+    """An encoded image, or pixel values `[C, H, W]` of the size the network takes."""
     name: str | None = None
 
 
@@ -147,6 +148,17 @@ class FeatureRequest:
     """Bound on the values of the whole answer, where the format has one."""
     only_models: Collection[str] | None = None
     """Names the caller's token is limited to; None: all."""
+    pooled: bool = False
+    """Also the last level's mean, as the output `pooled`."""
+    maps: bool = True
+    """Whether the levels are wanted; without them only `pooled` is."""
+
+    @property
+    def selection(self) -> Selection:
+        """What is asked of the network's levels."""
+        selection = self.options.selection
+        levels = selection.levels if self.maps else ()
+        return replace(selection, levels=levels, pooled=self.pooled) if self.pooled else selection
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from control.records.principals import Principal, Scope
 from control.settings import Settings
 from control.storage.base import Store
 from server.features.engine import FeatureEngine
+from server.features.oip.service import OpenInference
 from server.http.auth import Doorman
 from server.http.streams import Streams
 from server.telemetry import Telemetry
@@ -37,6 +38,8 @@ class Services:
     streams: Streams
     features: FeatureEngine | None
     """None in a process that serves the API only."""
+    protocol: OpenInference | None = None
+    """The same engine by the Open Inference Protocol."""
     serves_api: bool = True
     """False in a process that serves features only."""
 

@@ -27,10 +27,16 @@ STATUS: Mapping[str, tuple[int, str]] = {
     "invalid_document": (422, "The document is not valid"),
     "too_many_requests": (429, "Too many requests"),
     "internal": (500, "The service failed"),
+    "not_implemented": (501, "This is not done here"),
     "unavailable": (503, "A part of the service is not available"),
     "deadline_exceeded": (504, "The deadline passed"),
 }
 """Status and title of every code. A problem with a more exact code of its own borrows the status of its family."""
+
+
+OPEN_INFERENCE = "/v2"
+_OPEN_INFERENCE: Mapping[int, int] = {406: 400, 412: 400, 415: 400, 422: 400, 429: 503, 504: 503}
+"""The protocol's status for ours, where it knows fewer: what cannot be done now is 503, what is wrong 400."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +108,17 @@ def document(problem: Problem, request_id: str) -> dict[str, Any]:
 
 def render(problem: Problem, scope: Scope) -> JSONResponse:
     """The problem as a response to the request of `scope`."""
+    if is_open_inference(scope):
+        status = _OPEN_INFERENCE.get(problem.status, problem.status)
+        return JSONResponse({"error": problem.detail}, status, headers=problem.headers)
     body = document(problem, request_id(scope))
     return JSONResponse(body, problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
+
+
+def is_open_inference(scope: Scope) -> bool:
+    """Whether the request is one of the Open Inference Protocol, which has errors of its own form."""
+    path = str(scope.get("path", ""))
+    return path == OPEN_INFERENCE or path.startswith(f"{OPEN_INFERENCE}/")
 
 
 def request_id(scope: Scope) -> str:

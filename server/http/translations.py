@@ -35,6 +35,7 @@ _FEATURES: Mapping[type[features.FeatureError], tuple[str, str]] = {
     features.Overloaded: ("too_many_requests", "overloaded"),
     features.DeadlineExceeded: ("deadline_exceeded", "deadline_exceeded"),
     features.ReplyTooLarge: ("invalid_request", "reply_too_large"),
+    features.BadTensor: ("bad_request", "bad_tensor"),
     features.ComputeFailed: ("internal", "compute_failed"),
     features.NoneReadable: ("invalid_request", "no_readable_image"),
 }

@@ -155,7 +155,7 @@ class House:
 def house(tmp_path_factory: pytest.TempPathFactory, serve: Callable[[FastAPI], httpx.Client]) -> Iterator[House]:
     """One service for a test module; its data sets lie below `house.root`."""
     root = tmp_path_factory.mktemp("photos")
-    settings = load_settings(data_dir=tmp_path_factory.mktemp("data"), dataset_roots=(str(root),))
+    settings = load_settings(data_dir=tmp_path_factory.mktemp("data"), dataset_roots=(str(root),), shared_memory=True)
     house = House(settings, root)
     house.url = str(serve(house.app()).base_url)
     yield house

@@ -1,0 +1,229 @@
+"""`/v2`: the Open Inference Protocol over HTTP, as KServe's and Triton's clients speak it. Touches no table."""
+
+import ipaddress
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+from starlette.responses import Response
+
+from server.features.errors import BadTensor
+from server.features.oip.replies import lay_out
+from server.features.oip.requests import LENGTH_HEADER, Region, read_request
+from server.features.oip.service import OpenInference, Target
+from server.http.compression import compress, decompress, wished
+from server.http.deps import Admin, FeatureUser, Services, Shared
+from server.http.hang_up import unless_gone
+from server.http.problems import OPEN_INFERENCE, Problem
+from server.http.readiness import feature_checks
+from server.http.tensors import TensorResponse
+
+router = APIRouter(prefix=OPEN_INFERENCE, tags=["open inference"])
+
+_LOAD_SECONDS = 60.0
+
+
+def _protocol(services: Shared) -> OpenInference:
+    if services.protocol is None:
+        raise Problem("unavailable", "this process serves the API only; ask the feature server")
+    return services.protocol
+
+
+def _target(protocol: "Protocol", name: str, version: str | None = None) -> Target:
+    return protocol.target(name, version)
+
+
+Protocol = Annotated[OpenInference, Depends(_protocol)]
+Named = Annotated[Target, Depends(_target)]
+
+
+@router.get("/health/live", summary="The process answers")
+def live() -> dict[str, bool]:
+    """No token is needed."""
+    return {"live": True}
+
+
+@router.get("/health/ready", summary="Every promoted model answers")
+async def ready(services: Shared) -> dict[str, bool]:
+    """No token is needed. 503 otherwise."""
+    checks = await feature_checks(services)
+    if services.protocol is None or not all(check.ok for check in checks.values()):
+        raise Problem("unavailable", "; ".join(check.detail for check in checks.values()) or "no models are served")
+    return {"ready": True}
+
+
+@router.get("", summary="The server and the extensions it has")
+def server(_: FeatureUser, protocol: Protocol) -> dict[str, Any]:
+    """Of the Open Inference Protocol, version 2."""
+    return protocol.metadata_of_server()
+
+
+@router.get("/models/stats", summary="Statistics of all models")
+async def all_statistics(caller: FeatureUser, protocol: Protocol) -> dict[str, Any]:
+    """Of every version that the alias `production` names."""
+    names = [entry["name"] for entry in protocol.index(caller.models, ready=True)]
+    return {"model_stats": [await protocol.statistics_of(protocol.target(name), caller.models) for name in names]}
+
+
+@router.get("/models/{name}", summary="Inputs and outputs of a model")
+@router.get("/models/{name}/versions/{version}", summary="Inputs and outputs of a version")
+async def metadata(target: Named, caller: FeatureUser, protocol: Protocol) -> dict[str, Any]:
+    """`NAME` takes encoded pictures, `NAME_tensor` pixels; -1 is any size."""
+    return await protocol.metadata(target, caller.models)
+
+
+@router.get("/models/{name}/ready", summary="Whether a model answers")
+@router.get("/models/{name}/versions/{version}/ready", summary="Whether a version answers")
+def model_ready(target: Named, caller: FeatureUser, protocol: Protocol) -> dict[str, Any]:
+    """503 while it does not."""
+    if not protocol.is_ready(target, caller.models):
+        raise Problem("unavailable", f"the model {target.name[:100]} is not ready")
+    return {"name": target.name, "ready": True}
+
+
+@router.get("/models/{name}/config", summary="A model in Triton's form")
+@router.get("/models/{name}/versions/{version}/config", summary="A version in Triton's form")
+async def config(target: Named, caller: FeatureUser, protocol: Protocol) -> dict[str, Any]:
+    """The same as its metadata."""
+    return await protocol.config(target, caller.models)
+
+
+@router.get("/models/{name}/stats", summary="Statistics of a model")
+@router.get("/models/{name}/versions/{version}/stats", summary="Statistics of a version")
+async def statistics(target: Named, caller: FeatureUser, protocol: Protocol) -> dict[str, Any]:
+    """Requests and nanoseconds by stage, since this server started."""
+    return {"model_stats": [await protocol.statistics_of(target, caller.models)]}
+
+
+@router.post("/models/{name}/infer", summary="Run a model", response_class=Response)
+@router.post("/models/{name}/versions/{version}/infer", summary="Run a version", response_class=Response)
+async def infer(
+    target: Named, request: Request, caller: FeatureUser, services: Shared, protocol: Protocol
+) -> TensorResponse:
+    """Tensors as JSON or as binary data, both ways; `Inference-Header-Content-Length` measures the JSON."""
+    body = await _body(request, services)
+    memory = _memory(request, protocol)
+    header = request.headers.get(LENGTH_HEADER)
+    asked = await run_in_threadpool(read_request, body, header, memory.read)
+    del body
+    inferred, reply = await unless_gone(request, protocol.infer(target, asked, caller.models))
+    try:
+        encoded = await run_in_threadpool(lay_out, asked, inferred, memory.write)
+        coding = wished(request.headers.get("accept-encoding"))
+        if coding is not None:
+            encoded = await run_in_threadpool(compress, encoded, coding)
+    except BaseException:
+        reply.release()
+        raise
+    return TensorResponse(encoded, reply.release)
+
+
+@router.post("/repository/index", summary="Every model and how it is")
+async def index(request: Request, caller: FeatureUser, protocol: Protocol) -> JSONResponse:
+    """`{"ready": true}` leaves out those that do not answer."""
+    document = await _document(request)
+    return JSONResponse(protocol.index(caller.models, ready=document.get("ready") is True))
+
+
+@router.post("/repository/models/{name}/load", summary="Load a model", response_class=Response)
+async def load(target: Named, request: Request, caller: Admin, protocol: Protocol) -> Response:
+    """Has what its alias `production` names loaded and warm. Configurations and files are not taken."""
+    if await _parameters(request) & {"config"}:
+        raise Problem("not_implemented", "a model's configuration is its bundle's: export a version instead")
+    await run_in_threadpool(protocol.load, target, _LOAD_SECONDS)
+    return Response()
+
+
+@router.post("/repository/models/{name}/unload", summary="Let go of a model", response_class=Response)
+async def unload(target: Named, request: Request, caller: Admin, protocol: Protocol) -> Response:
+    """On this server, until it is loaded or promoted again."""
+    await _parameters(request)
+    await run_in_threadpool(protocol.unload, target)
+    return Response()
+
+
+@router.get("/systemsharedmemory/status", summary="Regions of shared memory")
+@router.get("/systemsharedmemory/region/{region}/status", summary="A region of shared memory")
+def region_status(caller: FeatureUser, request: Request, protocol: Protocol, region: str | None = None) -> JSONResponse:
+    """All that are registered, or one."""
+    _require_neighbour(request)
+    return JSONResponse(protocol.regions.status(region))
+
+
+@router.post("/systemsharedmemory/region/{region}/register", summary="Register a region", response_class=Response)
+async def register(region: str, caller: FeatureUser, request: Request, protocol: Protocol) -> Response:
+    """`{"key", "offset", "byte_size"}` of a POSIX shared memory object the client made."""
+    _require_neighbour(request)
+    document = await _document(request)
+    protocol.regions.register(region, document.get("key"), document.get("offset", 0), document.get("byte_size"))
+    return Response()
+
+
+@router.post("/systemsharedmemory/unregister", summary="Forget all regions", response_class=Response)
+@router.post("/systemsharedmemory/region/{region}/unregister", summary="Forget a region", response_class=Response)
+def unregister(caller: FeatureUser, request: Request, protocol: Protocol, region: str | None = None) -> Response:
+    """One that is not registered is no error."""
+    _require_neighbour(request)
+    protocol.regions.unregister(region)
+    return Response()
+
+
+@router.api_route("/{rest:path}", methods=["GET", "POST", "PUT", "DELETE"], include_in_schema=False)
+def unknown(rest: str) -> Response:
+    """What no other route of the protocol takes."""
+    raise Problem("not_found", f"there is no {OPEN_INFERENCE}/{rest[:200]} here")
+
+
+class _Memory:
+    """Shared memory for one request: only of clients on this machine."""
+
+    def __init__(self, request: Request, protocol: OpenInference) -> None:
+        self._request = request
+        self._protocol = protocol
+
+    def read(self, region: Region) -> memoryview:
+        _require_neighbour(self._request)
+        return self._protocol.regions.read(region)
+
+    def write(self, region: Region, data: memoryview) -> None:
+        _require_neighbour(self._request)
+        self._protocol.regions.write(region, data)
+
+
+def _memory(request: Request, protocol: OpenInference) -> _Memory:
+    return _Memory(request, protocol)
+
+
+def _require_neighbour(request: Request) -> None:
+    """Raise `Problem` for a client on another machine; one on a Unix socket has no address."""
+    host = request.client.host if request.client else ""
+    if host and not ipaddress.ip_address(host.split("%")[0]).is_loopback:
+        raise Problem("forbidden", "shared memory is for clients on this machine")
+
+
+async def _body(request: Request, services: Services) -> bytes:
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    body = await request.body()
+    return await run_in_threadpool(decompress, body, encoding, services.settings.max_request_bytes)
+
+
+async def _document(request: Request) -> dict[str, Any]:
+    body = await request.body()
+    if not body.strip():
+        return {}
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadTensor(f"the body is not JSON: {str(error)[:200]}") from error
+    if not isinstance(document, dict):
+        raise BadTensor("the body must be a JSON object")
+    return document
+
+
+async def _parameters(request: Request) -> set[str]:
+    parameters = (await _document(request)).get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise BadTensor("parameters must be an object")
+    return {str(key).partition(":")[0].replace("file", "config") for key in parameters}

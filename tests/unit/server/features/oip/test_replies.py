@@ -1,0 +1,87 @@
+"""Answers of the protocol: binary and JSON outputs side by side, classes, and places in shared memory."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from server.features.encode import Encoded
+from server.features.errors import BadTensor
+from server.features.oip.replies import JSON_VALUES, Inferred, lay_out
+from server.features.oip.requests import InferRequest, OutputWish, Region
+
+ARRAYS: dict[str, np.ndarray] = {
+    "res5": np.arange(12, dtype=np.float32).reshape(1, 3, 2, 2),
+    "pooled": np.array([[3, 9, 1], [5, 5, 7]], np.float32),
+}
+
+
+def answer(*wishes: OutputWish, **more: Any) -> tuple[dict[str, Any], bytes, Encoded]:
+    written: list[Any] = []
+    encoded = lay_out(
+        InferRequest((), wishes or None, **more),
+        Inferred("tiny", 3, ARRAYS, {"provider": "CPU"}),
+        lambda region, data: written.append((region, bytes(data))),
+    )
+    body = b"".join(encoded.pieces)
+    length = int(encoded.headers.get("Inference-Header-Content-Length", len(body)))
+    return json.loads(body[:length]), body[length:], encoded
+
+
+def test_all_outputs_as_json_by_default() -> None:
+    document, rest, encoded = answer(id="mine")
+    assert (encoded.media_type, rest) == ("application/json", b"")
+    assert {key: document[key] for key in ("model_name", "model_version", "id")} == {
+        "model_name": "tiny",
+        "model_version": "3",
+        "id": "mine",
+    }
+    assert document["outputs"][0] == {
+        "name": "res5",
+        "datatype": "FP32",
+        "shape": [1, 3, 2, 2],
+        "data": list(range(12)),
+    }
+
+
+def test_an_outputs_own_wish_wins_over_the_requests() -> None:
+    document, rest, encoded = answer(OutputWish("res5"), OutputWish("pooled", binary=False), binary=True)
+    assert encoded.media_type == "application/octet-stream"
+    assert document["outputs"][0]["parameters"] == {"binary_data_size": 48}
+    assert "data" not in document["outputs"][0]
+    assert document["outputs"][1]["data"] == [3, 9, 1, 5, 5, 7]
+    assert rest == ARRAYS["res5"].tobytes()
+
+
+def test_classes_are_the_highest_values_of_each_picture() -> None:
+    document, rest, _ = answer(OutputWish("pooled", classification=2), OutputWish("res5", binary=True))
+    assert document["outputs"][0]["datatype"] == "BYTES"
+    assert document["outputs"][0]["shape"] == [2, 2]
+    assert document["outputs"][0]["data"] == ["9.000000:1", "3.000000:0", "7.000000:2", "5.000000:0"]
+    assert len(rest) == 48
+    more, _, _ = answer(OutputWish("pooled", classification=50))
+    assert more["outputs"][0]["shape"] == [2, 3]
+
+
+def test_an_output_goes_into_shared_memory() -> None:
+    written: list[tuple[Region, bytes]] = []
+    region = Region("r", 8, 100)
+    encoded = lay_out(
+        InferRequest((), (OutputWish("res5", region=region),)),
+        Inferred("tiny", 3, ARRAYS, {}),
+        lambda where, data: written.append((where, bytes(data))),
+    )
+    assert written == [(region, ARRAYS["res5"].tobytes())]
+    (output,) = json.loads(bytes(encoded.pieces[0]))["outputs"]
+    assert output["parameters"] == {
+        "shared_memory_region": "r",
+        "shared_memory_byte_size": 48,
+        "shared_memory_offset": 8,
+    }
+
+
+def test_json_is_bounded_and_says_how_else() -> None:
+    many: dict[str, np.ndarray] = {"res2": np.zeros((1, JSON_VALUES + 1), np.float32)}
+    with pytest.raises(BadTensor, match="binary_data_output"):
+        lay_out(InferRequest(()), Inferred("tiny", 1, many, {}), lambda region, data: None)
