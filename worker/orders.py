@@ -70,6 +70,12 @@ class Orders:
         return bool(self._deadlines.keys() & {"pause", "cancel", "kill", "finish"})
 
     @property
+    def is_cancelled(self) -> bool:
+        """Whether it was asked to end for good, which nobody can take back."""
+        self._note()
+        return bool(self._deadlines.keys() & {"cancel", "kill"})
+
+    @property
     def only_finish(self) -> bool:
         """Whether the one thing asked is to save and complete, which takes a job."""
         self._note()

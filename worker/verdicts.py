@@ -52,6 +52,8 @@ def verdict(sink: Sink, orders: Orders, end: End, trouble: Trouble | None = None
     leaves_nothing_behind = saved_at is not None or not end.began
     if orders.is_steered and (leaves_nothing_behind or code is None):
         return outcome(kind="stopped")
+    if orders.is_cancelled:
+        return outcome(kind="stopped", message="it was ended before it had saved")
     if trouble is not None and (trouble.kind != "left" or saved_at is None):
         return outcome(kind="preempted" if trouble.kind == "left" else "lost", message=trouble.message)
     if leaves_nothing_behind or orders.is_leaving:

@@ -174,6 +174,7 @@ BEHAVIOURS: dict[str, Callable[[Pretraining], None]] = {
     "nan": _fails("nan"),
     "internal": _fails("internal"),
     "exits": lambda job: sys.exit(3),
+    "hangs": lambda job: time.sleep(600),
 }
 """What happens once, one step after the first checkpoint; a resumed attempt behaves."""
 

@@ -69,6 +69,7 @@ class House:
         seconds: float = 0.02,
         processes: int = 1,
         nodes: int = 1,
+        **terms: Any,
     ) -> str:
         """A queued run of the stand-in job."""
         overrides = {
@@ -85,7 +86,7 @@ class House:
             "gpus": processes,
             "nodes": nodes,
         }
-        return self.submit("pretrain", spec, **more)
+        return self.submit("pretrain", spec, **more, **terms)
 
     def join(self, host: str, *slots: str) -> WorkerIdentity:
         """A worker of another host."""

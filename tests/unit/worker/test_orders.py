@@ -112,3 +112,20 @@ def test_finish_with_another_reason_is_not_finish_alone(told: Told) -> None:
     told.lease.wanted = "finish"
     told.leash.let_go()
     assert not told.orders.only_finish
+
+
+def test_a_silent_job_and_one_whose_time_is_used_up_have_the_grace_and_no_hurry(told: Told) -> None:
+    told.lease.seconds_left = 3600.0
+    assert told.orders.deadline() is None
+    told.orders.listen(lambda: told.lease.idle_seconds)
+    assert GRACE - 1 < told.seconds_left() <= GRACE
+    assert (told.orders.limit, told.orders.is_leaving, told.orders.patience()) == ("idle", False, None)
+    told.lease.seconds_left = 0.0
+    assert told.orders.limit == "time_limit"
+
+
+def test_who_makes_room_leaves_and_is_worth_waiting_for(told: Told) -> None:
+    told.lease.wanted = "preempt"
+    assert (told.orders.is_leaving, told.orders.only_save, told.orders.is_steered) == (True, True, False)
+    told.lease.wanted = "pause"
+    assert (told.orders.is_leaving, told.orders.only_save, told.orders.is_steered) == (True, False, True)

@@ -201,14 +201,6 @@ class TestWhatAPersonWants:
         assert house.run(run_id).state == "cancelled"
         assert house.events(run_id, "stopped") == []
 
-    def test_a_job_that_ignores_sigterm_is_ended_after_the_grace(self, house: House) -> None:
-        run_id = house.pretraining("ignores_term", steps=2000)
-        attempt = Attempt(house, DETCO_GRACE_SECONDS="0.5")
-        attempt.wait_for_step(2)
-        attempt.ask("cancel")
-        assert attempt.wait() == EXIT_CLOSED
-        assert house.run(run_id).state == "cancelled"
-
     def test_kill_shortens_the_grace_of_a_cancel(self, house: House) -> None:
         run_id = house.pretraining("ignores_term", steps=2000)
         attempt = Attempt(house)
@@ -229,6 +221,42 @@ class TestWhatAPersonWants:
         assert Attempt(house).wait() == EXIT_CLOSED
         assert house.run(run_id).state == "completed"
         assert house.artifact(run_id, "weights") == weights_after(60)
+
+
+@pytest.mark.slow
+class TestLimitsAndPreemption:
+    def test_a_job_that_hangs_and_ignores_sigterm_is_ended_after_the_grace_and_tried_again(self, house: House) -> None:
+        run_id = house.pretraining("hangs", steps=6, every=2)
+        attempt = Attempt(house, DETCO_IDLE_SECONDS="1.5", DETCO_GRACE_SECONDS="0.3")
+        assert attempt.wait() == EXIT_CLOSED
+        run, (row,) = house.run(run_id), house.attempts(run_id)
+        assert (run.state, run.failures, run.losses) == ("queued", 0, 1)
+        assert (row.state, row.cause, row.exit_code, row.signal) == ("lost", "idle", None, "SIGKILL")
+        assert steps_of_checkpoints(house, run_id) == [2]
+
+    def test_a_run_whose_time_is_used_up_saves_and_fails(self, house: House) -> None:
+        run_id = house.pretraining(steps=5000, every=5000, max_seconds=100.0)
+        with unit_of_work(house.engine) as session:
+            runs.get_run(session, run_id).worked_seconds = 98.5
+        attempt = Attempt(house)
+        assert attempt.wait() == EXIT_CLOSED
+        run, (row,) = house.run(run_id), house.attempts(run_id)
+        (step,) = steps_of_checkpoints(house, run_id)
+        assert (run.state, run.reason) == ("failed", f"its max_seconds are used up; it saved at step {step}")
+        assert (row.state, row.cause, run.worked_seconds > 99) == ("stopped", "time_limit", True)
+
+    def test_a_run_that_makes_room_saves_first(self, house: House) -> None:
+        run_id = house.pretraining(steps=5000, every=5000)
+        attempt = Attempt(house)
+        attempt.wait_for_step(2)
+        with unit_of_work(house.engine) as session:
+            run = runs.get_run(session, run_id)
+            run.desired_state, run.reason = "preempt", "it makes room"
+        assert attempt.wait() == EXIT_CLOSED
+        run, (row,) = house.run(run_id), house.attempts(run_id)
+        assert (run.state, run.desired_state, run.reason) == ("queued", "run", "it makes room")
+        assert (row.state, row.cause) == ("preempted", "preempted")
+        assert len(steps_of_checkpoints(house, run_id)) == 1
 
 
 @pytest.mark.slow

@@ -1,25 +1,19 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlalchemy import Engine, select, update
 
-from control.db.base import Base
 from control.db.models import Attempt, OutboxEntry, Run, RunEvent, Slot
-from control.db.session import database_time, open_engine, unit_of_work
-from control.errors import IllegalMove
-from control.records.claims import Claim, claim
+from control.db.session import database_time, unit_of_work
+from control.records.claims import Claim
 from control.records.feed import ingest
 from control.records.history import list_attempts, list_events
 from control.records.leases import Directive, Outcome, close, held_on, look, reap, renew, start
-from control.records.runs import NewRun, create_run, get_run, request_action
-from control.records.workers import NewSlot, NewWorker, WorkerIdentity, register
-from control.states import ACTIONS, HELD, MAX_LOSSES, TERMINAL, Action, available_actions
+from control.records.runs import get_run, request_action
+from control.records.workers import WorkerIdentity
+from control.states import MAX_LOSSES, Action
 from detco_core.contract.errors import ErrorKind
 from detco_core.contract.events import CheckpointSaved, Event
 
@@ -237,108 +231,3 @@ def test_freed_slots_wake_who_waits_for_them(engine: Engine, taken: Claim, make_
         before = len(session.scalars(select(OutboxEntry)).all())
         close(session, taken.run_id, taken.fence, Outcome(kind="completed"))
         assert len(session.scalars(select(OutboxEntry)).all()) == before + 1
-
-
-class LifeOfARun(RuleBasedStateMachine):
-    """Whatever happens in whatever order: the accounts are right, slots never leak, an end is an end."""
-
-    @initialize(max_attempts=st.integers(1, 4))
-    def submit(self, max_attempts: int) -> None:
-        self.engine = open_engine("sqlite://")
-        Base.metadata.create_all(self.engine)
-        slot = NewSlot(uuid="cpu:0", purpose="train")
-        with unit_of_work(self.engine) as session:
-            new = NewWorker(host="a", pid=1, software="0", roots=("/",), slots=(slot,))
-            self.worker = register(session, new)
-            run = create_run(session, NewRun(kind="pretrain", spec={}, actor="t", max_attempts=max_attempts))
-            self.run_id = run.id
-        self.claim: Claim | None = None
-        self.faults, self.losses, self.ended = 0, 0, ""
-
-    def run(self) -> Run:
-        with unit_of_work(self.engine) as session:
-            return get_run(session, self.run_id)
-
-    @rule()
-    def look_for_work(self) -> None:
-        with unit_of_work(self.engine) as session:
-            session.execute(update(Run).values(not_before=None))
-            found = claim(session, self.worker, "gpu")
-        assert found is None or self.claim is None
-        self.claim = found or self.claim
-
-    @precondition(lambda self: self.claim)
-    @rule()
-    def begin(self) -> None:
-        assert self.claim is not None
-        with unit_of_work(self.engine) as session:
-            assert start(session, self.run_id, self.claim.fence, 1)
-
-    @precondition(lambda self: self.claim)
-    @rule()
-    def save(self) -> None:
-        assert self.claim is not None
-        saved = CheckpointSaved(step=1, epoch=0.0, path="c", bytes=1, sha256="0" * 64)
-        with unit_of_work(self.engine) as session:
-            assert ingest(session, self.run_id, self.claim.fence, [Event(1, 0.0, saved)], 1)
-            session.execute(update(RunEvent).where(RunEvent.seq == 1).values(seq=None))
-        self.losses = 0
-
-    @rule(action=st.sampled_from(ACTIONS))
-    def ask(self, action: Action) -> None:
-        with unit_of_work(self.engine) as session, suppress(IllegalMove):
-            run = get_run(session, self.run_id)
-            lawful = action in available_actions(run.state)
-            request_action(session, run, action, "t")
-            lawful = False
-        assert not lawful, f"{action} was lawful and refused"
-
-    @precondition(lambda self: self.claim)
-    @rule(outcome=st.sampled_from(["completed", "stopped", "user", "internal", "lost", "reaped"]))
-    def end(self, outcome: str) -> None:
-        assert self.claim is not None
-        wanted = self.run().desired_state
-        with unit_of_work(self.engine) as session:
-            if outcome == "reaped":
-                session.execute(update(Run).values(lease_expires_at=database_time(session) - timedelta(seconds=1)))
-                assert reap(session) == [self.run_id]
-            elif outcome in ("user", "internal"):
-                failed = Outcome(kind="failed", error_kind=outcome)  # type: ignore[arg-type]  # drawn from the kinds
-                assert close(session, self.run_id, self.claim.fence, failed)
-            else:
-                ended = Outcome(kind=outcome)  # type: ignore[arg-type]  # drawn from the kinds
-                assert close(session, self.run_id, self.claim.fence, ended)
-        self.claim = None
-        self._count(outcome, wanted)
-
-    def _count(self, outcome: str, wanted: str) -> None:
-        if outcome == "completed" or wanted in ("cancel", "kill"):
-            self.losses = 0 if outcome == "completed" else self.losses
-        elif outcome == "user":
-            self.faults += 1
-        elif outcome != "stopped" or wanted == "run":
-            self.losses += 1
-        elif wanted == "finish":
-            self.losses = 0
-
-    @invariant()
-    def the_accounts_are_right(self) -> None:
-        with unit_of_work(self.engine) as session:
-            run = get_run(session, self.run_id)
-            busy = session.scalars(select(Slot.run_id).where(Slot.run_id.is_not(None))).all()
-            attempts = list_attempts(session, self.run_id)
-        assert (run.failures, run.losses) == (self.faults, self.losses)
-        assert (run.state == "failed") == (self.faults >= run.max_attempts or self.losses >= MAX_LOSSES)
-        assert (run.state in HELD) == (self.claim is not None) == (run.lease_owner is not None)
-        assert list(busy) == ([self.run_id] if self.claim else [])
-        assert run.attempt == len(attempts)
-        assert sum(attempt.ended_at is None for attempt in attempts) == len(busy)
-        assert self.ended in ("", run.state), "an end is an end"
-        self.ended = run.state if run.state in TERMINAL else ""
-
-    def teardown(self) -> None:
-        self.engine.dispose()
-
-
-LifeOfARun.TestCase.settings = settings(max_examples=12, stateful_step_count=20, deadline=None)
-TestLifeOfARun = LifeOfARun.TestCase
