@@ -48,6 +48,8 @@ class Job(Resource):
     queue_position: int | None
     """1 is next."""
     waiting_reason: str | None
+    waiting_detail: str | None
+    """A sentence that names what it waits for."""
     available_actions: list[str]
     dataset: str | None
     """`name@version`."""
@@ -295,13 +297,36 @@ class Attempt(Resource):
     number: int
     state: str
     reason: str | None
+    cause: str | None
+    """Why it did not complete: `user`, `out_of_memory`, `crashed`, `idle`, ..."""
     exit_code: int | None
+    signal: str | None
+    """That it died of; there is no exit code then."""
     host: str
     started_at: str | None
     ended_at: str | None
+    seconds: float | None
+    """From claim to end."""
     log_tail: str | None
     nodes: list[AttemptNode]
     """Its hosts, when there are several."""
+
+
+class ActionResult(TypedDict):
+    """What became of one of many jobs that were asked for something."""
+
+    id: str
+    ok: bool
+    state: State | None
+    desired_state: str | None
+    problem: dict[str, Any] | None
+
+
+class ActionResults(TypedDict):
+    """What became of each; `left` more of the group or label were not asked."""
+
+    items: list[ActionResult]
+    left: int
 
 
 class ModelVersion(Resource):
@@ -353,6 +378,15 @@ class Token(Resource):
     revoked_at: str | None
     last_used_at: str | None
     replaces: str | None
+    quota: dict[str, int | None]
+    """The most it may have at once: `running`, `slots`, `queued`; None: any number."""
+
+
+class Quota(TypedDict):
+    """What a token may have at once, and what it has."""
+
+    quota: dict[str, int | None]
+    used: dict[str, int]
 
 
 class NewToken(Token):

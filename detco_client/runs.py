@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 from detco_client.download import OnBytes, download
 from detco_client.errors import ClientError
 from detco_client.jobs import Jobs
-from detco_client.resources import Checkpoint, Curve, MetricPoint, MetricSummary, Plan, Run
+from detco_client.resources import ActionResults, Checkpoint, Curve, MetricPoint, MetricSummary, Plan, Run
 
 
 class Runs(Jobs[Run]):
@@ -76,8 +76,41 @@ class Runs(Jobs[Run]):
         """Save and give the machine back; `resume` goes on from there."""
         return self._act(id, "pause")
 
-    def resume(self, id: str) -> Run:
-        return self._act(id, "resume")
+    def resume(self, id: str, gpus: int | None = None, *, allow_world_size_change: bool = False) -> Run:
+        """Queue a paused run again; on another number of GPUs with consent, since batch norm groups change."""
+        body = {"allow_world_size_change": allow_world_size_change} | ({} if gpus is None else {"gpus": gpus})
+        return cast(Run, self._transport.post(f"{self._path(id)}/resume", body))
+
+    def change(self, id: str, **changes: Any) -> Run:
+        """Set `name`, `labels`, `group`; while it has not ended `priority`, `max_attempts`, `max_seconds`,
+        `idle_seconds`, `preemptible`, `preempt`. What is not named stays as it is.
+        """
+        return cast(Run, self._transport.patch(self._path(id), changes))
+
+    def act(
+        self,
+        action: str,
+        ids: Sequence[str] | None = None,
+        *,
+        group: str | None = None,
+        label: str | None = None,
+        state: str | None = None,
+        dry_run: bool = False,
+    ) -> ActionResults:
+        """Ask something of many jobs at once, each by itself: those of these ids, or all of a group or label.
+
+        Args:
+            action: `cancel`, `pause`, `resume`, `finish` or `kill`.
+            ids: at most 500.
+            group: jobs of every kind in it that have not ended.
+            label: those that have it: `key` or `key=value`.
+            state: only those of the group or label in this state.
+            dry_run: only list those that would be asked.
+        """
+        named = {"ids": None if ids is None else list(ids), "group": group, "label": label, "state": state}
+        body = {"action": action} | {name: value for name, value in named.items() if value is not None}
+        path = "/v1/runs/actions"
+        return cast(ActionResults, self._transport.post(path, body, params={"dry_run": dry_run}))
 
     def finish(self, id: str) -> Run:
         """Save now and complete."""

@@ -1,10 +1,10 @@
 """Tokens: who may do what."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 from urllib.parse import quote
 
-from detco_client.resources import NewToken, Token
+from detco_client.resources import NewToken, Quota, Token
 from detco_client.transport import Transport
 
 
@@ -20,6 +20,7 @@ class Tokens:
         scopes: Sequence[str],
         models: Sequence[str] | None = None,
         expires_in_seconds: int | None = None,
+        quota: Mapping[str, int | None] | None = None,
     ) -> NewToken:
         """A new token; its secret is in the answer and nowhere else.
 
@@ -28,11 +29,24 @@ class Tokens:
             scopes: of `read`, `features`, `submit`, `admin`.
             models: limits it to these models; None: all.
             expires_in_seconds: ends it by itself; None: never.
+            quota: the most it may have at once: jobs `running`, training `slots` they hold, jobs `queued`.
         """
         body: dict[str, object] = {"name": name, "scopes": list(scopes)}
         body |= {"models": list(models)} if models else {}
         body |= {"expires_in_seconds": expires_in_seconds} if expires_in_seconds else {}
+        body |= {"quota": dict(quota)} if quota else {}
         return cast(NewToken, self._transport.post("/v1/tokens", body))
+
+    def quota(self, id: str) -> Quota:
+        """What a token may have at once, and what it has."""
+        return cast(Quota, self._transport.get(f"{_path(id)}/quota"))
+
+    def set_quota(
+        self, id: str, *, running: int | None = None, slots: int | None = None, queued: int | None = None
+    ) -> Quota:
+        """Change what a token may have at once; None: any number."""
+        body = {"running": running, "slots": slots, "queued": queued}
+        return cast(Quota, self._transport.put(f"{_path(id)}/quota", body))
 
     def rotate(self, id: str, grace_seconds: int = 3600) -> NewToken:
         """A new token with the same rights; the old one is taken for `grace_seconds` still."""

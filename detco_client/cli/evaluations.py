@@ -101,7 +101,7 @@ def _show(evaluation: Any, as_json: bool) -> None:
         "evaluation": evaluation["id"],
         "state": evaluation["state"],
         "reason": evaluation.get("reason"),
-        "waiting for": evaluation.get("waiting_reason"),
+        "waiting for": evaluation.get("waiting_detail") or evaluation.get("waiting_reason"),
         "task": evaluation["task"],
         "source": _source_text(evaluation.get("source") or {}),
         "data set": evaluation.get("dataset"),

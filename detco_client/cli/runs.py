@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from detco_client.cli import steering
 from detco_client.cli.output import Json, age, console, show_fields, show_json, show_list, size
 from detco_client.cli.session import connect
 from detco_client.cli.values import pairs
@@ -15,6 +16,8 @@ from detco_client.resources import Run
 
 app = typer.Typer(help="Pretraining runs.", no_args_is_help=True)
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
+for verb in steering.VERBS:
+    app.command()(verb)
 
 
 @app.command()
@@ -34,8 +37,12 @@ def submit(
     name: Annotated[str | None, typer.Option(help="What to call it.")] = None,
     gpus: Annotated[int | None, typer.Option(help="How many GPUs it gets on each node.")] = None,
     nodes: Annotated[int | None, typer.Option(help="How many hosts work on it together.")] = None,
-    priority: Annotated[int | None, typer.Option(help="Higher runs first.")] = None,
+    priority: Annotated[int | None, typer.Option(help="-100 to 100, higher first.")] = None,
+    preempt: Annotated[bool, typer.Option("--preempt", help="Have less urgent runs make room for it.")] = False,
     group: Annotated[str | None, typer.Option(help="Runs that belong together.")] = None,
+    label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="To find it by.")] = None,
+    after: Annotated[list[str] | None, typer.Option(metavar="ID", help="A job that must be completed first.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(help="Workers may work on it this long.")] = None,
     key: Annotated[str, typer.Option(help="Idempotency key: sending the same twice makes one run.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run; queue nothing.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Watch it to its end.")] = False,
@@ -48,7 +55,11 @@ def submit(
         "gpus": gpus,
         "nodes": nodes,
         "priority": priority,
+        "preempt": preempt or None,
         "group": group,
+        "labels": {key: str(value) for key, value in pairs(label or [], "--label").items()} or None,
+        "after": after,
+        "max_seconds": max_seconds,
         "init": pairs(init or [], "--init") or None,
     }
     given = {field: value for field, value in more.items() if value is not None}
@@ -169,36 +180,6 @@ def logs(
 
 
 @app.command()
-def cancel(run: RunId, as_json: Json = False) -> None:
-    """Save and stop for good."""
-    _steer("cancel", run, as_json)
-
-
-@app.command()
-def pause(run: RunId, as_json: Json = False) -> None:
-    """Save and give the machine back."""
-    _steer("pause", run, as_json)
-
-
-@app.command()
-def resume(run: RunId, as_json: Json = False) -> None:
-    """Go on from the last checkpoint of a paused run."""
-    _steer("resume", run, as_json)
-
-
-@app.command()
-def finish(run: RunId, as_json: Json = False) -> None:
-    """Save now and call it complete."""
-    _steer("finish", run, as_json)
-
-
-@app.command()
-def kill(run: RunId, as_json: Json = False) -> None:
-    """Stop at once; what was not saved is lost."""
-    _steer("kill", run, as_json)
-
-
-@app.command()
 def download(
     run: RunId,
     checkpoint: Annotated[str, typer.Option(help="last, best, a step, or a checkpoint's id.")] = "last",
@@ -207,11 +188,6 @@ def download(
     """Fetch a checkpoint; goes on where an earlier try broke off, and checks the digest."""
     with connect() as client:
         console().print(str(client.runs.download(run, output, checkpoint)))
-
-
-def _steer(action: str, run: str, as_json: bool) -> None:
-    with connect() as client:
-        _answer(getattr(client.runs, action)(run), as_json)
 
 
 def _answer(run: Run, as_json: bool) -> None:
@@ -233,7 +209,7 @@ def _show(run: Any) -> None:
         "name": run.get("name"),
         "state": run["state"],
         "reason": run.get("reason"),
-        "waiting for": run.get("waiting_reason"),
+        "waiting for": run.get("waiting_detail") or run.get("waiting_reason"),
         "progress": progress_text(run),
         "data set": run.get("dataset"),
         "preset": (run.get("config") or {}).get("preset"),

@@ -8,6 +8,9 @@ from detco_client.cli.output import Json, age, console, show_fields, show_json, 
 from detco_client.cli.session import connect
 
 app = typer.Typer(help="Access tokens (needs the scope admin).", no_args_is_help=True)
+Running = Annotated[int | None, typer.Option(help="Jobs it may have at work at once.", min=0)]
+Slots = Annotated[int | None, typer.Option(help="Training slots these may hold.", min=0)]
+Queued = Annotated[int | None, typer.Option(help="Jobs it may have waiting.", min=0)]
 TokenId = Annotated[str, typer.Argument(metavar="TOKEN", help="The token's id, not its secret.")]
 
 
@@ -17,12 +20,39 @@ def create(
     scope: Annotated[list[str], typer.Option(help="read, features, submit or admin; repeat for several.")],
     model: Annotated[list[str] | None, typer.Option(help="Limit it to this model; repeat for several.")] = None,
     days: Annotated[float | None, typer.Option(help="It ends by itself after so many.", min=0.001)] = None,
+    running: Running = None,
+    slots: Slots = None,
+    queued: Queued = None,
     as_json: Json = False,
 ) -> None:
     """Make a token; its secret is shown this once."""
+    quota = {"running": running, "slots": slots, "queued": queued}
     seconds = None if days is None else round(days * 86400)
     with connect() as client:
-        _show(client.tokens.create(name, scope, model, seconds), as_json)
+        bounds = {word: bound for word, bound in quota.items() if bound is not None}
+        _show(client.tokens.create(name, scope, model, seconds, bounds), as_json)
+
+
+@app.command()
+def quota(
+    token: TokenId,
+    running: Running = None,
+    slots: Slots = None,
+    queued: Queued = None,
+    none: Annotated[bool, typer.Option("--none", help="Take all bounds away.")] = False,
+    as_json: Json = False,
+) -> None:
+    """What a token may have at once, and what it has; with options, what it may have from now on."""
+    with connect() as client:
+        if none or not running == slots == queued is None:
+            found = client.tokens.set_quota(token, running=running, slots=slots, queued=queued)
+        else:
+            found = client.tokens.quota(token)
+    if as_json:
+        show_json(found)
+        return
+    bounds = {word: "any number" if bound is None else bound for word, bound in found["quota"].items()}
+    show_fields({word: f"{found['used'][word]} of {bound}" for word, bound in bounds.items()})
 
 
 @app.command("list")

@@ -126,7 +126,7 @@ def waiting_text(run: Mapping[str, Any]) -> str:
     """Why a run is not working, where the service says so."""
     words = []
     if run.get("waiting_reason"):
-        words.append(f"waiting: {str(run['waiting_reason']).replace('_', ' ')}")
+        words.append(f"waiting: {run.get('waiting_detail') or str(run['waiting_reason']).replace('_', ' ')}")
     if run.get("queue_position"):
         words.append(f"number {run['queue_position']} in the queue")
     if run["state"] == "failed" and run.get("reason"):

@@ -178,8 +178,30 @@ def add_jobs(app: FastAPI, state: State) -> None:
         forked = {"run": id, "checkpoint": "ckpt_20", "carry": body["carry"]}
         return state.runs.setdefault("run_fork", run("run_fork", "queued", forked_from=forked))
 
+    @app.post("/v1/runs/actions")
+    async def act_on_many(request: Request) -> Any:
+        body = await request.json()
+        state.bodies.append(body)
+        to = {"cancel": "cancelled", "pause": "paused"}.get(body["action"], "completed")
+        found = {"problem": None, "ok": True, "state": to, "desired_state": body["action"]}
+        return {"items": [{**found, "id": id} for id in body.get("ids", ["run_1"])], "left": 0}
+
+    @app.patch("/v1/runs/{id}")
+    async def change(id: str, request: Request) -> Any:
+        state.bodies.append(await request.json())
+        return state.runs[id]
+
+    @app.get("/v1/runs/{id}/attempts")
+    def attempts(id: str) -> Any:
+        how = {"state": "lost", "reason": "it had hung", "cause": "idle", "exit_code": None, "signal": "SIGKILL"}
+        when = {"started_at": MADE["created_at"], "ended_at": MADE["created_at"], "seconds": 90.0}
+        return {"items": [{**MADE, "id": "att_1", "number": 1, "host": "a", **how, **when}], "next_page_token": None}
+
     @app.post("/v1/runs/{id}/{action}")
-    def act(id: str, action: str) -> Any:
+    async def act(id: str, action: str, request: Request) -> Any:
+        body = await request.json() if action == "resume" else {}
+        if body.get("gpus"):
+            return state.runs[id] | {"state": "queued"}
         if action == "resume":
             detail = "a running run cannot resume; it can pause"
             return problem(409, "illegal_move", detail, available_actions=["pause"])
@@ -441,6 +463,13 @@ def add_rest(app: FastAPI, state: State) -> None:
     @app.get("/v1/tokens")
     def tokens() -> Any:
         return {"items": [token], "next_page_token": None}
+
+    @app.get("/v1/tokens/{id}/quota")
+    @app.put("/v1/tokens/{id}/quota")
+    async def quota(request: Request) -> Any:
+        bounds = {"running": None, "slots": None, "queued": None}
+        bounds |= await request.json() if request.method == "PUT" else {}
+        return {"quota": bounds, "used": {"running": 1, "slots": 1, "queued": 0}}
 
     @app.get("/v1/tokens/{id}")
     def get_token(id: str) -> Any:

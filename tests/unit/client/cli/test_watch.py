@@ -26,6 +26,10 @@ def test_a_run_that_waits_says_why() -> None:
         waiting_text(run(waiting_reason="no_free_slot", queue_position=2))
         == "waiting: no free slot, number 2 in the queue"
     )
+    assert (
+        waiting_text(run(waiting_reason="after", waiting_detail="it comes after run_2"))
+        == "waiting: it comes after run_2"
+    )
     assert waiting_text(run(state="failed", reason="the loss is NaN")) == "the loss is NaN"
     assert waiting_text(run()) == ""
 
