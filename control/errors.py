@@ -10,6 +10,7 @@
     │   ├── NotReady         the thing exists but cannot be used (yet): still scanning, exporting, no checkpoint
     │   ├── InProgress       the same request is being answered at this moment
     │   ├── QuotaExceeded    the token may have no more of it now
+    │   ├── OtherOffset      bytes of an upload that do not begin where the last ones ended
     │   └── InUse            others depend on it; names them
     ├── InvalidRequest       the request itself is wrong (every fault, with its path)
     │   ├── ForbiddenRoot    a data set outside the allowed roots
@@ -17,6 +18,7 @@
     ├── StaleVersion         If-Match names an older version of the row
     ├── Unauthorized         no token, or one that is unknown, expired or revoked
     ├── Forbidden            the token lacks the scope or the model
+    ├── BadArchive           an archive is damaged, or holds what is not taken from strangers
     ├── SettingsError        the service is configured so that it cannot start
     └── StoreError           the artifact store failed
         ├── StoreFull        there is no room in it
@@ -103,6 +105,16 @@ class InUse(Conflict):
         super().__init__(f"{what} is held by {', '.join(self.holders)}; remove those first")
 
 
+class OtherOffset(Conflict):
+    """Bytes of an upload begin elsewhere than where the last ones ended; `received` says where that is."""
+
+    code = "other_offset"
+
+    def __init__(self, upload: str, start: int, received: int) -> None:
+        self.received = received
+        super().__init__(f"{received} bytes of upload {upload} are there: go on from byte {received}, not {start}")
+
+
 class InvalidRequest(ControlError):
     """The request itself is wrong; `faults` lists everything wrong with it."""
 
@@ -151,6 +163,12 @@ class SettingsError(ControlError):
     """The service is configured so that it cannot start."""
 
     code = "settings"
+
+
+class BadArchive(ControlError):
+    """An archive is damaged, or holds what is not taken from strangers."""
+
+    code = "bad_archive"
 
 
 class StoreError(ControlError):

@@ -92,6 +92,15 @@ class Settings(BaseSettings):
     webhook_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
     """Private networks that webhooks may call, separated by commas."""
 
+    data_cache_bytes: int = Field(default=50 * 2**30, gt=0)
+    """Bound of a host's copies of data sets that do not lie on its disks: read from S3, unpacked from uploads."""
+
+    max_upload_bytes: int = Field(default=20 * 2**30, gt=0)
+    """Largest upload, in bytes; a larger one is refused when it is announced."""
+    max_unpacked_bytes: int = Field(default=100 * 2**30, gt=0)
+    """Most bytes that an uploaded archive may hold unpacked."""
+    upload_hours: float = Field(default=48.0, gt=0)
+    """After this long without its last byte an upload is given up."""
     max_request_bytes: int = Field(default=64 * 2**20, gt=0)
     max_image_pixels: int = Field(default=50_000_000, gt=0)
     max_images: int = Field(default=64, gt=0)

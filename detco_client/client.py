@@ -17,6 +17,7 @@ from detco_client.runs import Runs
 from detco_client.sweeps import Sweeps
 from detco_client.tokens import Tokens
 from detco_client.transport import Transport, open_transport
+from detco_client.uploads import Uploads
 from detco_client.usage import UsageBy, usage_of
 from detco_client.webhooks import Webhooks
 from detco_client.weights import ForeignWeights
@@ -42,6 +43,7 @@ class DetcoClient:
         where = find_url(url)
         self._transport = open_transport(where, find_token(where, token), transport)
         self.datasets = Datasets(self._transport)
+        self.uploads = Uploads(self._transport)
         self.weights = ForeignWeights(self._transport)
         self.runs = Runs(self._transport)
         self.sweeps = Sweeps(self._transport)

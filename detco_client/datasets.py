@@ -1,10 +1,10 @@
 """Data sets: register a folder, see what the scan found."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 from urllib.parse import quote
 
-from detco_client.resources import Dataset, DatasetVersion
+from detco_client.sources import Dataset, DatasetVersion
 from detco_client.transport import Transport
 from detco_client.waiting import wait
 
@@ -15,14 +15,27 @@ class Datasets:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def add(self, name: str, uri: str, *, kind: str = "images", license: str | None = None) -> Dataset:
-        """Register `uri` (an absolute path, `file://`, ...) as version 1 of `name`; a job scans it.
+    def add(
+        self,
+        name: str,
+        uri: str,
+        *,
+        kind: str = "images",
+        license: str | None = None,
+        splits: Mapping[str, str] | None = None,
+        exclude: tuple[str, ...] = (),
+    ) -> Dataset:
+        """Register `uri` (an absolute path, `file://`, `upload:ID`) as version 1 of `name`; a job scans it.
+
+        `splits` names the folder of each split, where the kind's own layout does not say it; `exclude` holds glob
+        patterns of relative paths to leave out.
 
         Raises:
             Refused: when the place is outside the allowed roots or its layout is not that of the kind.
             Conflict: when the name is taken.
         """
-        body = {"name": name, "uri": uri, "kind": kind, "license": license}
+        body: dict[str, object] = {"name": name, "uri": uri, "kind": kind, "license": license, "splits": splits or None}
+        body["exclude"] = list(exclude) or None
         return cast(Dataset, self._transport.create("/v1/datasets", body))
 
     def rescan(self, name: str, exclude: tuple[str, ...] = ()) -> DatasetVersion:

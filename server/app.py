@@ -34,6 +34,7 @@ from server.api import (
     store,
     sweeps,
     tokens,
+    uploads,
     usage,
     webhooks,
     weights,
@@ -54,6 +55,8 @@ from server.http.readings import watch
 from server.http.streams import Streams
 from server.telemetry import Telemetry
 
+_UPLOADS = "/v1/uploads/"
+"""What is below takes bodies of any kind, to disk."""
 Part = Literal["api", "features"]
 
 _DESCRIPTION = """Self-supervised pretraining for detection (DetCo) as a service.
@@ -117,6 +120,7 @@ def _api() -> APIRouter:
     # Before the job routes, whose paths are longer, and `/evaluations/compare` before `/evaluations/{job}`.
     for resource in (
         info,
+        uploads,
         datasets,
         weights,
         runs,
@@ -146,6 +150,9 @@ def _api() -> APIRouter:
 def _limit_of(settings: Settings) -> Callable[[str], int]:
     def limit(path: str) -> int:
         return settings.max_request_bytes if path.endswith(("/features", "/infer")) else DOCUMENT_BYTES
+        if path.startswith(_UPLOADS):
+            return settings.max_upload_bytes
+        return settings.max_request_bytes if path.endswith("/features") else DOCUMENT_BYTES
 
     return limit
 

@@ -52,6 +52,7 @@ class Follower:
         self._mark = mark
         self._folder = folder
         self._command = command
+        self._unpacked = services.unpacked()
         self._lease = Lease(services.engine, mark, services.settings)
         self.orders = Orders(self._lease, leash, services.settings.shutdown_seconds)
 
@@ -82,7 +83,7 @@ class Follower:
                 with read_only(engine) as session:
                     meeting = shares.meeting_of(session, self._mark.run, self._mark.fence)
                 if meeting is not None:
-                    return prepare(engine, self._services.place, self._mark, self._folder), meeting
+                    return prepare(engine, self._services.place, self._unpacked, self._mark, self._folder), meeting
                 time.sleep(_PULSE)
             except (StoreError, *DATABASE_AWAY) as error:
                 _log.warning("%s %s waits for its inputs: %s", self._mark.run, self._mark.name, error)

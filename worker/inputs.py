@@ -16,13 +16,25 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
 
-from control.db.models import Attempt, AttemptNode, Checkpoint, DatasetVersion, ModelVersion, Run, Weights, Worker
+from control.db.models import (
+    Attempt,
+    AttemptNode,
+    Checkpoint,
+    DatasetVersion,
+    ModelVersion,
+    Run,
+    Upload,
+    Weights,
+    Worker,
+)
 from control.db.session import read_only
 from control.errors import ArtifactMissing, DigestMismatch
 from control.records import shares, workers
 from control.records.history import NEWEST, get_attempt
+from control.records.places import sees
 from control.records.shares import Meeting
 from control.records.sources import TENSOR_FORMATS
+from control.records.uploads import SCHEME
 from detco_core.contract.config import read_config
 from detco_core.contract.datasets import ChannelStatistics, DatasetKind, DatasetRef
 from detco_core.contract.errors import DataError
@@ -33,9 +45,7 @@ from detco_core.contract.reader import canonical_json, read
 from detco_core.contract.weights import WeightsFormat
 from worker.launch import JOB_FILE
 from worker.processes import Mark
-
-Place = Callable[[Path, str], None]
-"""Puts the artifact of a digest at a path, verified: `Cache.place`, or a fetch from the store."""
+from worker.unpacked import Place, Unpacked
 
 DATASET_FILE = "dataset.jsonl"
 RESUME_FILE = "resume.pt"
@@ -65,8 +75,11 @@ class _Draft:
 
     run: Run
     folder: Path
+    unpacked: Unpacked
     needed: dict[Path, tuple[str, str]] = field(default_factory=dict)
     """Where it must lie: its digest, and what it is."""
+    archives: list[str] = field(default_factory=list)
+    """Digests of those that must lie unpacked on this host."""
 
     def need(self, name: str, digest: str, what: str) -> str:
         """Ask for an artifact; returns the path it will have."""
@@ -75,8 +88,8 @@ class _Draft:
         return str(path)
 
 
-def prepare(engine: Engine, place: Place, mark: Mark, folder: Path) -> Prepared:
-    """Fill the folder of an attempt.
+def prepare(engine: Engine, place: Place, unpacked: Unpacked, mark: Mark, folder: Path) -> Prepared:
+    """Fill the folder of an attempt; archives it reads stay unpacked as long as `unpacked` lives.
 
     Raises:
         InvalidDocument: the spec is not one this version understands.
@@ -87,7 +100,7 @@ def prepare(engine: Engine, place: Place, mark: Mark, folder: Path) -> Prepared:
         with read_only(engine) as session:
             run = session.get_one(Run, mark.run)
             prepared = _prepared(session, run, mark)
-            draft = _Draft(run, folder)
+            draft = _Draft(run, folder, unpacked)
             job = _MAKERS[run.kind](session, draft)
             meeting = shares.meeting_of(session, mark.run, mark.fence) if mark.node else None
             saved = select(Checkpoint).where(Checkpoint.run_id == run.id, Checkpoint.state == "stored")
@@ -96,6 +109,8 @@ def prepare(engine: Engine, place: Place, mark: Mark, folder: Path) -> Prepared:
         raise DataError(f"something run {mark.run} refers to was deleted: {error}") from error
     for path, (digest, what) in draft.needed.items():
         _bring(place, path, digest, what)
+    for digest in draft.archives:
+        unpacked.bring(digest, place)
     if isinstance(job, PretrainJob):
         job = _resumed(job, place, checkpoints) if meeting is None else _resumed_with(job, place, meeting)
         prepared = replace(prepared, resume_digest=job.resume_sha256)
@@ -219,8 +234,9 @@ def _check(session: Session, draft: _Draft) -> Job:
     version = session.get_one(DatasetVersion, draft.run.spec["dataset_version_id"])
     return CheckJob(
         folder=str(draft.folder),
-        root=version.root,
+        root=_root(session, draft, version),
         kind=cast(DatasetKind, version.kind),
+        splits=version.split_folders or {},
         exclude=tuple(version.exclude),
         allowed_roots=_roots(session, draft),
         run=draft.run.id,
@@ -232,7 +248,7 @@ def _import(session: Session, draft: _Draft) -> Job:
     weights = session.get_one(Weights, spec["weights_id"])
     return ImportJob(
         folder=str(draft.folder),
-        path=spec["path"],
+        path=_imported(session, draft, spec["path"]),
         architecture=weights.architecture,
         channels=spec["channels"],
         format=cast("WeightsFormat | None", weights.format),
@@ -250,6 +266,26 @@ _MAKERS: dict[str, Callable[[Session, _Draft], Job]] = {
 }
 
 
+def _root(session: Session, draft: _Draft, version: DatasetVersion) -> str:
+    """The path at which a data set version lies on this host, once the job is prepared."""
+    if version.root.startswith(SCHEME):
+        upload = session.get_one(Upload, version.root.removeprefix(SCHEME))
+        draft.archives.append(upload.digest)
+        return str(draft.unpacked.folder_of(upload.digest) / (upload.contents or {}).get("base", ""))
+    real, roots = os.path.realpath(version.root), _roots(session, draft)
+    if not sees(roots, real):
+        raise DataError(f"{version.root} leads to {real} now, outside the folders data may lie in: {', '.join(roots)}")
+    return version.root
+
+
+def _imported(session: Session, draft: _Draft, place: str) -> str:
+    """The path at which a file of weights lies, once the job is prepared."""
+    if not place.startswith(SCHEME):
+        return place
+    upload = session.get_one(Upload, place.removeprefix(SCHEME))
+    return draft.need("import.pth", upload.digest, f"upload {upload.id}")
+
+
 def _roots(session: Session, draft: _Draft) -> tuple[str, ...]:
     """The folders that the worker of this attempt reads data from."""
     worker = session.get_one(Worker, get_attempt(session, draft.run.id, draft.run.fence).worker_id)
@@ -263,7 +299,7 @@ def _dataset(session: Session, draft: _Draft) -> DatasetRef:
     return DatasetRef(
         name=version.ref,
         kind=cast(DatasetKind, version.kind),
-        root=version.root,
+        root=_root(session, draft, version),
         manifest=draft.need(DATASET_FILE, version.digest, f"the file manifest of {version.ref}"),
         digest=version.digest,
         scanned_at=version.created_at.timestamp(),

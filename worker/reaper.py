@@ -29,6 +29,7 @@ from control.records import (
     preemption,
     shares,
     sweeps,
+    uploads,
     workers,
 )
 from control.records.leases import Outcome
@@ -48,6 +49,7 @@ from worker.outages import DATABASE_AWAY
 from worker.processes import Mark, marked, sweep
 from worker.shared import Shared
 from worker.standins import StandIns
+from worker.unpacked import Unpacked
 
 QUEUES: tuple[Queue, ...] = ("gpu", "cpu")
 DUTY = "upkeep"
@@ -146,6 +148,7 @@ class Upkeep(threading.Thread):
             _Duty(self.sweep_outbox, _SELDOM),
             _Duty(self.seal_logs, _SELDOM),
             _Duty(self.tidy, _SELDOM),
+            _Duty(self.forget_uploads, _SELDOM),
         ]
         while not self._ended.wait(_TICK):
             if self._shared.is_stopping():
@@ -226,12 +229,23 @@ class Upkeep(threading.Thread):
         if self._leads:
             self._courier.tend()
 
+    def forget_uploads(self) -> None:
+        """Remove what lies unpacked here of uploads that were deleted."""
+        unpacked = Unpacked(self._settings.data_dir / "cache", self._settings)
+        here = [f"sha256:{name}" for name in unpacked.kept()]
+        if here:
+            with read_only(self._engine) as session:
+                gone = set(here) - uploads.known(session, here)
+            for digest in gone:
+                unpacked.forget(digest)
+
     def sweep_outbox(self) -> None:
         """As the leader: repeat wake-ups nobody followed, and forget what is old."""
         if self._leads:
             with unit_of_work(self._engine) as session:
                 outbox.sweep(session)
                 idempotency.forget_old(session)
+                uploads.give_up(session)
                 deliveries.forget_old(session)
                 audit.forget_old(session, self._settings.audit_days)
 

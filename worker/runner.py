@@ -63,6 +63,7 @@ class Runner:
         self._mark = mark
         self._folder = folder
         self._command = command
+        self._unpacked = services.unpacked()
         self._lease = Lease(services.engine, mark, services.settings)
         self._sink = Sink(services.engine, services.store, services.bus, mark, folder)
         shipper = LogShipper(services.engine, services.store, mark, folder, services.settings.log_bytes)
@@ -110,7 +111,9 @@ class Runner:
     def _bring_inputs(self) -> Prepared:
         while True:
             try:
-                prepared = prepare(self._services.engine, self._services.place, self._mark, self._folder)
+                prepared = prepare(
+                    self._services.engine, self._services.place, self._unpacked, self._mark, self._folder
+                )
                 self._post = self._meet(prepared) if prepared.nodes > 1 else None
                 return prepared
             except (StoreError, *DATABASE_AWAY) as error:

@@ -10,7 +10,7 @@ from control.settings import Settings
 from control.storage.base import Store, key_of
 from control.storage.cache import Cache
 from control.storage.open import open_store
-from worker.inputs import Place
+from worker.unpacked import Place, Unpacked
 
 
 class Services(NamedTuple):
@@ -27,6 +27,10 @@ class Services(NamedTuple):
         if self.settings.store_url is not None:
             return Cache(self.settings.data_dir / "cache", self.settings.cache_bytes, self.store).place
         return lambda path, digest: self.store.fetch(key_of(digest), path, digest)
+
+    def unpacked(self) -> Unpacked:
+        """Archives that lie unpacked on this host; those that are used stay as long as what is returned."""
+        return Unpacked(self.settings.data_dir / "cache", self.settings)
 
 
 def open_services(settings: Settings) -> Services:

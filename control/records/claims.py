@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, SQLColumnExpression, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, or_, select, update
 from sqlalchemy.orm import Session
 
 from control.db.models import Attempt, DatasetVersion, Run, Slot, Worker
@@ -19,6 +19,7 @@ from control.records import quotas, sweep_limit
 from control.records.eligibility import MOST_URGENT, ready
 from control.records.gangs import found, gather
 from control.records.moves import announce
+from control.records.places import is_seen
 from control.records.reservations import leaves_room
 from control.records.runs import Queue
 from control.records.slots import free_slots
@@ -106,8 +107,8 @@ def _best(
 def reaches(worker: Worker) -> tuple[ColumnElement[bool], ...]:
     """Conditions on `Run`, joined to its `DatasetVersion`: what it reads in place lies under a root of the worker."""
     return (
-        or_(Run.dataset_version_id.is_(None), *(_under(root, DatasetVersion.root) for root in worker.roots)),
-        or_(Run.kind != "import", *(_under(root, Run.spec["path"].as_string()) for root in worker.roots)),
+        or_(Run.dataset_version_id.is_(None), is_seen(worker.roots, DatasetVersion.root)),
+        or_(Run.kind != "import", is_seen(worker.roots, Run.spec["path"].as_string())),
     )
 
 
@@ -125,12 +126,6 @@ def _candidates(session: Session, worker: Worker, queue: Queue, now: datetime, f
         .order_by(*MOST_URGENT)
         .limit(1)
     )
-
-
-def _under(root: str, place: SQLColumnExpression[str]) -> ColumnElement[bool]:
-    # Not LIKE: SQLite compares that without regard to case.
-    folder = f"{root.rstrip('/')}/"
-    return func.substr(place + "/", 1, len(folder)) == folder
 
 
 def _take(

@@ -1,7 +1,7 @@
 """Data sets: a name, a root read in place, and versions, each an immutable list of files made by a scan."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -11,7 +11,7 @@ from control.db.upsert import insert_if_absent
 from control.errors import AlreadyExists, NotFound, NotReady
 from control.records.names import check_name, parse_number
 from control.records.paging import Listing, Page, paginate
-from control.records.roots import check_layout, resolve_uri
+from control.records.places import dataset_place
 from control.records.runs import NewRun, create_run
 
 
@@ -26,6 +26,8 @@ class NewDataset:
     license: str | None = None
     exclude: tuple[str, ...] = ()
     """Glob patterns of relative paths to leave out of the first version."""
+    splits: Mapping[str, str] = field(default_factory=dict)
+    """Relative folder by split, where the kind's own layout does not say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +40,23 @@ class Scan:
 
 
 def add_dataset(session: Session, new: NewDataset, roots: Sequence[str]) -> Scan:
-    """Register a folder and submit the scan of its first version.
+    """Register a data set and submit the scan of its first version.
 
     Raises:
-        InvalidRequest: name, kind, uri or layout is not as it must be.
+        InvalidRequest: name, kind, uri, splits or layout is not as it must be.
         ForbiddenRoot: the folder lies outside `roots` (`Settings.resolved_dataset_roots`).
+        NotReady: bytes of the upload are missing.
         AlreadyExists: the name is taken.
     """
     check_name("name", new.name)
-    root = resolve_uri(new.uri, roots)
-    check_layout(root, new.kind)
-    values = {"name": new.name, "kind": new.kind, "uri": new.uri, "root": str(root), "license": new.license}
+    values = {
+        "name": new.name,
+        "kind": new.kind,
+        "uri": new.uri,
+        "root": dataset_place(session, new.uri, new.kind, roots, new.splits),
+        "split_folders": dict(new.splits) or None,
+        "license": new.license,
+    }
     if not insert_if_absent(session, Dataset, {**values, "created_by": new.actor}):
         raise AlreadyExists(f"there is a data set {new.name!r} already: add a version to it, or choose another name")
     return _scan(session, session.get_one(Dataset, new.name), new.exclude, new.actor)
@@ -59,7 +67,7 @@ def add_version(session: Session, name: str, exclude: Sequence[str], actor: str,
     dataset = session.get(Dataset, name, with_for_update=True)
     if dataset is None:
         raise NotFound("data set", name)
-    check_layout(resolve_uri(dataset.uri, roots), dataset.kind)
+    dataset_place(session, dataset.uri, dataset.kind, roots, dataset.split_folders or {})
     return _scan(session, dataset, exclude, actor)
 
 
@@ -124,6 +132,7 @@ def _scan(session: Session, dataset: Dataset, exclude: Sequence[str], actor: str
         kind=dataset.kind,
         root=dataset.root,
         exclude=list(exclude),
+        split_folders=dataset.split_folders,
         state="scanning",
         created_by=actor,
     )

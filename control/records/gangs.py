@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from control.db.models import AttemptNode, DatasetVersion, Run, Slot, Worker
 from control.db.session import database_time
+from control.records.places import sees
 from control.records.slots import available, choose, locked
 from control.records.workers import ALIVE_SECONDS, Purpose
 
@@ -28,11 +29,6 @@ class Trouble:
     kind: Literal["lost", "left", "failed"]
     """left: it was asked to, and let its processes save first."""
     message: str
-
-
-def sees(roots: Sequence[str], folder: str) -> bool:
-    """Whether `folder` lies in one of the roots; all are resolved absolute paths."""
-    return any(f"{folder}/".startswith(f"{root.rstrip('/')}/") for root in roots)
 
 
 def able_hosts(session: Session, run: Run) -> set[str]:

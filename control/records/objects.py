@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from control.db.models import Artifact, Checkpoint, DatasetVersion, LogPiece, StoredObject, Upload, Weights
+from control.db.models import Artifact, Checkpoint, DatasetVersion, LogPiece, StoredObject, Upload, UploadPart, Weights
 from control.db.session import database_time
 from control.db.upsert import insert_if_absent
 from control.errors import BeingRemoved
@@ -27,6 +27,7 @@ REFERENCES: tuple[InstrumentedAttribute[Any], ...] = (
     Weights.key,
     DatasetVersion.manifest_key,
     Upload.key,
+    UploadPart.key,
 )
 """Every column that holds the key of an object. The files of a model version are artifacts of its export."""
 TAKE_OVER = timedelta(minutes=10)

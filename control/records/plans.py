@@ -152,7 +152,8 @@ def _warnings(session: Session, config: RunConfig, version: DatasetVersion, layo
     if version.state != "ready":
         yield Warned("dataset_scanning", f"{version.ref} is still being scanned: the run waits, and nothing is counted")
     if version.broken:
-        yield Warned("broken_files", f"{len(version.broken)} files of {version.ref} cannot be read and are left out")
+        count = version.broken_count or len(version.broken)
+        yield Warned("broken_files", f"{count} files of {version.ref} cannot be read and are left out")
     if (rarely := coarse(config, version)) is not None:
         yield Warned("monitor_coarse", rarely)
     for known in advice(config, version.images):

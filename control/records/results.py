@@ -49,6 +49,7 @@ def _fill_dataset(version: DatasetVersion, report: dict[str, Any], artifacts: di
     version.splits, version.labels, version.channels = scan.splits, scan.labels, scan.channels
     version.width, version.height = list(scan.width), list(scan.height)
     version.statistics = plain(scan.statistics)
+    version.broken_count = len(scan.broken) if scan.broken_count is None else scan.broken_count
     version.broken = [{"path": file.path, "reason": file.reason} for file in scan.broken]
 
 

@@ -1,7 +1,8 @@
 """Where data may lie: the one place that turns a `uri` into a folder or file, and refuses those outside the roots."""
 
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -11,6 +12,7 @@ from detco_core.contract.datasets import IMAGE_SUFFIXES, LIST_SUFFIX, ROWS_MARKE
 
 ACCEPTED_KINDS = ("images", "labelled")
 _FILES = (LIST_SUFFIX, SHARD_SUFFIX)
+_SPLIT = re.compile("[A-Za-z0-9_.-]{1,40}")
 _LOOK_AT = 20_000
 """Directory entries looked at before a folder without an image is believed to have none; the scan reads them all."""
 
@@ -39,15 +41,32 @@ def resolve_file(uri: str, roots: Sequence[str]) -> Path:
     return file
 
 
-def check_layout(root: Path, kind: str) -> None:
-    """Look, without reading images, whether `root` is laid out as its kind asks.
+def check_kind(kind: str) -> None:
+    """Raise `InvalidRequest` for a kind of data set that is not read."""
+    if kind not in ACCEPTED_KINDS:
+        raise InvalidRequest("kind", f"{kind!r} is not one of {', '.join(ACCEPTED_KINDS)}")
+
+
+def check_splits(splits: Mapping[str, str]) -> None:
+    """Raise `InvalidRequest` unless each split has a name and a folder that is relative and leads nowhere else."""
+    for name, folder in splits.items():
+        if not _SPLIT.fullmatch(name):
+            raise InvalidRequest(f"splits.{name[:40]}", "a split's name has letters, digits, `_`, `-` and `.`, 1 to 40")
+        parts = folder.split("/")
+        if folder != "." and (folder != "/".join(parts).strip("/") or {"", ".", ".."} & set(parts) or "\0" in folder):
+            raise InvalidRequest(f"splits.{name}", "must be a folder below the root, e.g. `images/held-out`, or `.`")
+
+
+def check_layout(root: Path, kind: str, splits: Mapping[str, str] | None = None) -> None:
+    """Look, without reading images, whether `root` is laid out as its kind, or its `splits`, ask.
 
     Raises:
         InvalidRequest: naming the layout that was expected.
     """
-    if kind not in ACCEPTED_KINDS:
-        raise InvalidRequest("kind", f"{kind!r} is not one of {', '.join(ACCEPTED_KINDS)}")
-    if kind == "labelled":
+    check_kind(kind)
+    if splits and root.is_dir():
+        _check_folders(root, kind, splits)
+    elif kind == "labelled":
         _check_labelled(root)
     elif root.is_dir() and not (_has_image(root, (*IMAGE_SUFFIXES, SHARD_SUFFIX)) or _is_saved(root)):
         endings = ", ".join((*IMAGE_SUFFIXES, SHARD_SUFFIX))
@@ -73,8 +92,7 @@ def _path(uri: str) -> str:
     if parts.scheme == "file" and parts.netloc in ("", "localhost") and parts.path.startswith("/"):
         path = unquote(parts.path)
         return _path(path)
-    what = "uploads are not taken yet" if parts.scheme == "upload" else "is not accepted"
-    raise InvalidRequest("uri", f"{uri[:200]!r}: {what}; give an absolute path, or file:// and one")
+    raise InvalidRequest("uri", f"{uri[:200]!r} is not taken here; give an absolute path, or file:// and one")
 
 
 def _is(path: Path, kind: Callable[[Path], bool]) -> bool:
@@ -82,6 +100,14 @@ def _is(path: Path, kind: Callable[[Path], bool]) -> bool:
         return kind(path)
     except OSError:  # A name too long, a loop of links, a folder above that may not be entered.
         return False
+
+
+def _check_folders(root: Path, kind: str, splits: Mapping[str, str]) -> None:
+    for name, folder in splits.items():
+        place = root if folder == "." else root / folder
+        if not (any(map(_has_image, _folders(place))) if kind == "labelled" else _has_image(place)):
+            below = "CLASS/ folders with images" if kind == "labelled" else "images"
+            raise InvalidRequest(f"splits.{name}", f"{place} has no {below} in it")
 
 
 def _check_labelled(folder: Path) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from control.db.models import DatasetVersion, Run, Slot
 from control.records.claims import PURPOSES
 from control.records.eligibility import ready
-from control.records.gangs import sees
+from control.records.places import sees
 from control.records.surroundings import Surroundings
 from control.records.workers import ALIVE_SECONDS
 

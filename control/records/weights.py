@@ -11,8 +11,8 @@ from control.errors import InvalidRequest, NotFound, NotReady
 from control.records.moves import lock
 from control.records.names import check_name
 from control.records.paging import Listing, Page, paginate
+from control.records.places import file_place
 from control.records.removals import Removal, Removed, recorded, remove, users
-from control.records.roots import resolve_file
 from control.records.runs import NewRun, create_run
 from control.records.uses import MOST_NAMED
 
@@ -46,7 +46,7 @@ def add_weights(session: Session, new: NewWeights, roots: Sequence[str]) -> Weig
         ForbiddenRoot: the file lies outside `roots` (`Settings.resolved_dataset_roots`).
     """
     _check_name(new.name)
-    path = resolve_file(new.uri, roots)
+    path = file_place(session, new.uri, roots)
     weights = Weights(
         name=new.name,
         uri=new.uri,
@@ -58,7 +58,7 @@ def add_weights(session: Session, new: NewWeights, roots: Sequence[str]) -> Weig
     )
     session.add(weights)
     session.flush()
-    spec = {"weights_id": weights.id, "path": str(path), "channels": new.channels, "strict": new.strict}
+    spec = {"weights_id": weights.id, "path": path, "channels": new.channels, "strict": new.strict}
     # An import says the same the second time: one attempt that fails by its own fault is enough.
     run = create_run(session, NewRun(kind="import", spec=spec, actor=new.actor, max_attempts=1))
     weights.run_id = run.id

@@ -8,6 +8,7 @@ from detco_client.cli import config, datasets, evaluations, models, runs, servic
 from detco_client.cli.features import features
 from detco_client.cli.output import complain
 from detco_client.cli.session import remember
+from detco_client.cli.upload import upload
 from detco_client.cli.usage import usage
 from detco_client.errors import ClientError
 from detco_core.contract.errors import DetcoError
@@ -29,7 +30,8 @@ def make_app() -> typer.Typer:
     }
     for name, group in groups.items():
         app.add_typer(group.app, name=name, rich_help_panel="Jobs and models")
-    app.command(rich_help_panel="Jobs and models")(features)
+    for work in (features, upload):
+        app.command(rich_help_panel="Jobs and models")(work)
     app.command(rich_help_panel="Around it")(usage)
     app.add_typer(tokens.app, name="tokens", rich_help_panel="Around it")
     app.add_typer(webhooks.app, name="webhooks", rich_help_panel="Around it")

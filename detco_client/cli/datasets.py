@@ -7,7 +7,7 @@ import typer
 
 from detco_client.cli.output import Json, age, console, show_fields, show_json, show_list, size
 from detco_client.cli.session import connect
-from detco_client.resources import Dataset
+from detco_client.sources import Dataset
 
 app = typer.Typer(help="Register folders of images and see what is in them.", no_args_is_help=True)
 
@@ -15,18 +15,42 @@ app = typer.Typer(help="Register folders of images and see what is in them.", no
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(help="What to call it.")],
-    uri: Annotated[str, typer.Argument(help="A folder on the service's machine, or s3://...")],
+    uri: Annotated[str, typer.Argument(help="A folder on the service's machine, or upload:ID")],
     kind: Annotated[str, typer.Option(help="images (no labels) or labelled ({train,val}/CLASS/*).")] = "images",
     license: Annotated[str | None, typer.Option(help="The pictures' license, for the record.")] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(help="NAME=FOLDER below the root, where the layout does not say it; repeat it.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Pattern of relative paths to leave out; repeat it.")
+    ] = None,
     wait: Annotated[bool, typer.Option(help="Wait until it is scanned.")] = True,
     as_json: Json = False,
 ) -> None:
     """Register a folder; it is read in place and scanned once."""
     place = uri if "://" in uri or uri.startswith("upload:") else str(Path(uri).expanduser().absolute())
     with connect() as client:
-        dataset = client.datasets.add(name, place, kind=kind, license=license)
+        dataset = client.datasets.add(
+            name, place, kind=kind, license=license, splits=_splits(split or []), exclude=tuple(exclude or ())
+        )
         if wait:
             dataset = client.datasets.wait(name)
+    _show(dataset, as_json)
+
+
+@app.command()
+def rescan(
+    name: Annotated[str, typer.Argument()],
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Pattern of relative paths to leave out; repeat it.")
+    ] = None,
+    wait: Annotated[bool, typer.Option(help="Wait until it is scanned.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Make a new version of what the place holds now; older versions stay as they are."""
+    with connect() as client:
+        client.datasets.rescan(name, tuple(exclude or ()))
+        dataset = client.datasets.wait(name) if wait else client.datasets.get(name)
     _show(dataset, as_json)
 
 
@@ -71,6 +95,13 @@ def _show(dataset: Dataset, as_json: bool) -> None:
     show_fields(fields)
     for broken in dataset["broken"] or []:
         console().print(f"broken  {broken['path']}: {broken['reason']}", style="yellow", markup=False)
+
+
+def _splits(given: list[str]) -> dict[str, str]:
+    named = dict(one.partition("=")[::2] for one in given)
+    if not all(name and folder for name, folder in named.items()):
+        raise typer.BadParameter("give --split NAME=FOLDER, e.g. --split val=held-out")
+    return named
 
 
 def _channels(dataset: Dataset) -> list[str]:

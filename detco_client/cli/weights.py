@@ -7,7 +7,7 @@ import typer
 
 from detco_client.cli.output import Json, age, console, show_fields, show_json, show_list, size
 from detco_client.cli.session import connect
-from detco_client.resources import Weights
+from detco_client.sources import Weights
 
 app = typer.Typer(help="Weights trained elsewhere, as a source of runs, evaluations and models.", no_args_is_help=True)
 WeightsId = Annotated[str, typer.Argument(metavar="WEIGHTS", help="Their id, or name.")]

@@ -114,6 +114,8 @@ class CheckJob:
     kind: DatasetKind = "images"
     exclude: tuple[str, ...] = ()
     """Glob patterns of relative paths to leave out."""
+    splits: dict[str, str] = field(default_factory=dict)
+    """Relative folder by split, where the kind's own layout does not say it; what lies in none is left out."""
     allowed_roots: tuple[str, ...] | None = None
     """Folders that the lines of a file list may lead into, besides the list's own; None: anywhere, as by hand."""
     run: str = "local"

@@ -54,9 +54,14 @@ class Layout(NamedTuple):
 
 
 def find_source(
-    kind: DatasetKind, root: Path, exclude: Sequence[str] = (), allowed: tuple[str, ...] | None = None
+    kind: DatasetKind,
+    root: Path,
+    exclude: Sequence[str] = (),
+    allowed: tuple[str, ...] | None = None,
+    splits: Mapping[str, str] | None = None,
 ) -> tuple[Layout, Source]:
-    """How `kind` is laid out, and the source that `root` is; `allowed` is where the lines of a list may lead.
+    """How `kind` is laid out, and the source that `root` is; `allowed` is where the lines of a list may lead, `splits`
+    the relative folder of each split where they are named.
 
     Raises:
         DataError: an unsupported kind, a root that is not there, or one that is laid out otherwise.
@@ -65,7 +70,7 @@ def find_source(
         raise DataError(f"data set kind {kind!r} is not supported; supported are {', '.join(LAYOUTS)}")
     if not root.exists():
         raise DataError(f"{root} is not there, or this machine does not see it")
-    layout = LAYOUTS[kind]
+    layout = LAYOUTS[kind] if not splits else in_splits(kind, splits)
     source = layout.find(root, exclude)
     if source is None:
         raise DataError(f"{root} is not laid out as kind {kind!r}: expected {layout.expected}")
@@ -78,6 +83,33 @@ def source_of(root: Path, table: FileTable, allowed: tuple[str, ...] | None = No
     if container is None:
         return FileList(root, allowed) if root.is_file() else Folder(root)
     return Shards(root) if container.endswith(SHARD_SUFFIX) else Rows(root)
+
+
+def in_splits(kind: DatasetKind, splits: Mapping[str, str]) -> Layout:
+    """The layout of a root whose splits are folders of these names: `{"val": "photos/held-out"}`; `.` is the root.
+
+    In kind `labelled` the folder an image lies in below its split's is its label. An image below two of them belongs to
+    the inner one.
+    """
+    inner_first = sorted(splits.items(), key=lambda item: -len(item[1]))
+    prefixes = [(name, "" if folder == "." else f"{folder.strip('/')}/") for name, folder in inner_first]
+
+    def find(root: Path, exclude: Sequence[str]) -> Source | None:
+        if kind == "labelled":
+            return Folder(root) if all((root / folder).is_dir() for folder in splits.values()) else None
+        return _images_root(root, exclude)
+
+    def place(path: str) -> Place | None:
+        for name, prefix in prefixes:
+            if path.startswith(prefix):
+                label, slash, _ = path[len(prefix) :].partition("/")
+                if kind != "labelled":
+                    return Place(name, None)
+                return Place(name, label) if slash else None
+        return None
+
+    folders = ", ".join(splits.values())
+    return Layout(f"{folders} with {'CLASS/image' if kind == 'labelled' else 'image'} files", find, place)
 
 
 def _labelled_root(root: Path, exclude: Sequence[str]) -> Source | None:

@@ -60,7 +60,7 @@ def scan(job: CheckJob, on_progress: Progress = lambda done, total: None) -> Sca
         DataError: a kind that is not supported, a root that does not fit it, or no readable image in it.
     """
     root, folder = Path(job.root), Path(job.folder)
-    layout, source = find_source(job.kind, root, job.exclude, job.allowed_roots)
+    layout, source = find_source(job.kind, root, job.exclude, job.allowed_roots, job.splits)
     listing = source.listing(job.exclude)
     wanted = tabulate(layout.placed(listing.files), folder)
     findings = _Findings(table=TableBuilder(folder))

@@ -30,9 +30,7 @@ def register(
     body: DatasetRequest, who: Submitter, services: Shared, request: Request, key: IdempotencyKey = None
 ) -> Any:
     """Root and layout are checked at once, the images by a job; runs that name the data set wait for that job."""
-    new = NewDataset(
-        name=body.name, kind=body.kind, uri=body.uri, actor=who.name, license=body.license, exclude=body.exclude
-    )
+    new = NewDataset(**body.model_dump(exclude={"splits"}), splits=body.splits or {}, actor=who.name)
 
     def make(session: Session) -> Created:
         scan = datasets.add_dataset(session, new, services.settings.resolved_dataset_roots)

@@ -27,6 +27,8 @@ class Created:
 
     location: str
     view: BaseModel
+    status: int = 202
+    """201 for what is no job."""
 
 
 Make = Callable[[Session], Created]
@@ -35,14 +37,14 @@ Make = Callable[[Session], Created]
 def create(
     services: Services, who: Principal, request: Request, body: BaseModel, key: str | None, make: Make
 ) -> JSONResponse:
-    """Make it and answer 202 with `Location` and the thing itself; a known key gets the answer it got before."""
+    """Make it and answer with `Location` and the thing itself; a known key gets the answer it got before."""
     slip = None if key is None else _slip(who, request, body, key)
     with services.work() as session:
         answer = recall(session, slip) if slip else None
         replayed = answer is not None
         if answer is None:
             made = make(session)
-            answer = Answer(202, made.location, made.view.model_dump(mode="json"))
+            answer = Answer(made.status, made.location, made.view.model_dump(mode="json"))
             if slip:
                 remember(session, slip, answer)
     headers = {"Location": answer.location or "", "Retry-After": "1"}

@@ -85,6 +85,8 @@ def from_control(error: control.ControlError) -> Problem:
     extra: dict[str, Any] = {}
     if isinstance(error, control.IllegalMove):
         extra["available_actions"] = error.available
+    if isinstance(error, control.OtherOffset):
+        extra["received"] = error.received
     if isinstance(error, control.InUse):
         extra["holders"] = error.holders
     errors = [_wrong(fault) for fault in faults]

@@ -15,7 +15,7 @@ from control.db.models.runs import (
     RunLabel,
 )
 from control.db.models.service import AuditEntry, IdempotencyKey, Leader, OutboxEntry, Slot, Token, Worker
-from control.db.models.sources import Dataset, DatasetVersion, Upload, Weights
+from control.db.models.sources import Dataset, DatasetVersion, Upload, UploadPart, Weights
 from control.db.models.storage import Deletion, RetentionDue, RunUse, StoredObject
 from control.db.models.sweeps import MonitorEvaluation, Sweep, SweepRun
 from control.db.models.webhooks import Delivery, Webhook
@@ -54,6 +54,7 @@ __all__ = [
     "SweepRun",
     "Token",
     "Upload",
+    "UploadPart",
     "Webhook",
     "Weights",
     "Worker",

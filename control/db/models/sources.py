@@ -1,5 +1,6 @@
 """Tables of what goes into a run: data sets and their versions, foreign weights, uploads."""
 
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,9 @@ class Dataset(Made, Base):
     uri: Mapped[str]
     """As it was given."""
     root: Mapped[str]
-    """Resolved absolute path."""
+    """Resolved absolute path, `s3://BUCKET/PREFIX`, or `upload:ID`."""
+    split_folders: Mapped[dict[str, str] | None]
+    """Relative folder by split, where it is laid out in its own way."""
     license: Mapped[str | None]
 
 
@@ -38,6 +41,7 @@ class DatasetVersion(Made, Base):
     root: Mapped[str]
     exclude: Mapped[list[str]]
     """Glob patterns of relative paths left out."""
+    split_folders: Mapped[dict[str, str] | None]
     state: Mapped[str] = mapped_column(default="scanning")
     """`scanning`, `ready` or `failed`."""
     reason: Mapped[str | None]
@@ -58,7 +62,9 @@ class DatasetVersion(Made, Base):
     statistics: Mapped[dict[str, Any] | None]
     """Mean, standard deviation and depth of the pixels, by channel count; None where no scan has measured them."""
     broken: Mapped[list[dict[str, Any]] | None]
-    """`{"path", "reason"}` of every broken file."""
+    """`{"path", "reason"}` of broken files: all, or the first thousand."""
+    broken_count: Mapped[int | None]
+    """None where nothing counted them: `broken` has all."""
 
     @property
     def ref(self) -> str:
@@ -101,8 +107,28 @@ class Upload(Made, Base):
 
     id: Mapped[str] = mapped_column(primary_key=True, default=partial(new_id, "upl"))
     kind: Mapped[str]
+    """`weights`, `dataset` or `bundle`."""
     state: Mapped[str] = mapped_column(default="receiving")
+    """`receiving`, `ready` or `failed`."""
+    reason: Mapped[str | None]
     bytes: Mapped[int] = mapped_column(BigInteger)
     received: Mapped[int] = mapped_column(BigInteger, default=0)
     digest: Mapped[str]
+    """Of all bytes, as it was announced."""
     key: Mapped[str | None]
+    """In the artifact store, once all bytes are there."""
+    contents: Mapped[dict[str, Any] | None]
+    """What is in an archive (`storage.archives.Contents`)."""
+    expires_at: Mapped[datetime | None]
+    """When it is given up if bytes are still missing."""
+
+
+class UploadPart(Base):
+    """Bytes of an upload that have come, an artifact of their own until the last have."""
+
+    __tablename__ = "upload_parts"
+
+    upload_id: Mapped[str] = mapped_column(ForeignKey("uploads.id"), primary_key=True)
+    start: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    key: Mapped[str] = mapped_column(index=True)

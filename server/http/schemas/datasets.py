@@ -11,6 +11,14 @@ from server.http.schemas.base import Body, Name, Resource, Text, View
 Uri = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 Patterns = Annotated[tuple[Text, ...], Field(max_length=1000)]
 
+Splits = Annotated[
+    dict[
+        Annotated[str, StringConstraints(min_length=1, max_length=40)],
+        Annotated[str, StringConstraints(max_length=1024)],
+    ],
+    Field(min_length=1, max_length=20),
+]
+
 
 class DatasetRequest(Body):
     """A folder of images under a name."""
@@ -18,7 +26,10 @@ class DatasetRequest(Body):
     name: Name
     kind: DatasetKind
     uri: Uri
-    """An absolute path or `file://...` that every worker sees, inside the allowed roots."""
+    """An absolute path or `file://...` that every worker sees, inside the allowed roots; or `upload:ID`."""
+    splits: Splits | None = None
+    """Folder by split, relative to the root (`.`: the root itself), where the kind's own layout does not say it. What
+    lies in none of them is left out; of kind `labelled` the folders in them are the classes."""
     exclude: Patterns = ()
     """Glob patterns of relative paths to leave out."""
     license: Text | None = None
@@ -59,6 +70,8 @@ class VersionView(Resource):
     kind: str
     root: str
     exclude: list[str]
+    split_folders: dict[str, str] | None
+    """As they were given; null where the kind's own layout says it."""
     state: str
     """`scanning`, `ready` or `failed`."""
     reason: str | None
@@ -78,6 +91,8 @@ class VersionView(Resource):
     statistics: dict[str, StatisticsView] | None
     """By channel count."""
     broken: list[BrokenFileView] | None
+    """All, or the first thousand; then all are in the scan's artifact `broken.jsonl`."""
+    broken_count: int | None
 
 
 class DatasetView(VersionView):
@@ -101,6 +116,9 @@ def _fields(row: DatasetVersion) -> dict[str, Any]:
     same = (
         *("id", "created_at", "created_by", "ref", "kind", "root", "exclude", "state", "reason", "digest"),
         *("images", "bytes", "splits", "labels", "channels", "width", "height", "statistics", "broken"),
+        *("split_folders", "broken_count"),
     )
-    renamed = {"name": row.dataset, "version": row.number, "job": row.run_id}
+    renamed: dict[str, Any] = {"name": row.dataset, "version": row.number, "job": row.run_id}
+    if row.broken_count is None and row.broken is not None:
+        renamed["broken_count"] = len(row.broken)
     return {field: getattr(row, field) for field in same} | renamed

@@ -100,6 +100,20 @@ def test_splits_and_labels_of_a_labelled_folder(labelled: Path, tmp_path: Path) 
     }
 
 
+def test_splits_are_folders_that_the_request_names(labelled: Path, tmp_path: Path) -> None:
+    named = {"fit": "train", "test": "val/class-1"}
+    report = check(labelled, tmp_path / "a", splits=named)
+    assert (report.splits, report.labels) == ({"fit": 12, "test": 4}, {})
+    assert check(labelled, tmp_path / "b", splits={"all": "."}).splits == {"all": 24}
+    turned = check(labelled, tmp_path / "c", kind="labelled", splits={"train": "val", "val": "train"})
+    assert turned.splits == {"train": 12, "val": 12}
+    assert turned.labels == {"class-0": 8, "class-1": 8, "class-2": 8}
+    inner = check(labelled, tmp_path / "d", splits={"rest": ".", "one": "train/class-0"})
+    assert inner.splits == {"one": 4, "rest": 20}
+    with pytest.raises(DataError, match="train, held-out with CLASS/image files"):
+        check(labelled, tmp_path / "e", kind="labelled", splits={"train": "train", "val": "held-out"})
+
+
 def test_the_digest_is_a_function_of_the_files(photos: Path, tmp_path: Path) -> None:
     first, again = check(photos, tmp_path / "a"), check(photos, tmp_path / "b")
     assert first == again

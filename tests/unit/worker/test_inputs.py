@@ -1,5 +1,6 @@
 """Each kind of run becomes a job whose inputs are in its folder, verified."""
 
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ from sqlalchemy.exc import OperationalError
 from control.db.models import DatasetVersion, ModelVersion, Weights, Worker
 from control.db.session import open_engine, unit_of_work
 from control.errors import StoreError
-from control.records import history, registry
+from control.records import history, registry, uploads
+from control.records.datasets import NewDataset, add_dataset
 from control.records.registry import NewVersion
 from control.records.weights import NewWeights, add_weights
-from control.storage.base import file_digest
+from control.settings import Settings
+from control.storage.archives import survey
+from control.storage.base import file_digest, key_of
 from detco_core.contract.errors import DataError, InvalidDocument
 from detco_core.contract.jobs import CheckJob, EvaluateJob, ExportJob, ImportJob, PretrainJob, read_job
 from detco_core.contract.manifest import EXPORT_FORMATS
@@ -23,6 +27,7 @@ from tests.unit.worker.house import House
 from worker.attempts import open_folder
 from worker.inputs import Prepared, prepare
 from worker.processes import Mark
+from worker.unpacked import Unpacked
 
 
 def prepared(house: House, queue: Any = "gpu") -> tuple[Prepared, Path]:
@@ -30,7 +35,7 @@ def prepared(house: House, queue: Any = "gpu") -> tuple[Prepared, Path]:
     claim = house.claim(queue)
     mark = Mark(claim.run_id, claim.fence)
     folder = open_folder(house.settings.work_dir, mark)
-    return prepare(house.engine, house.services.place, mark, folder), folder
+    return prepare(house.engine, house.services.place, house.services.unpacked(), mark, folder), folder
 
 
 def damage(house: House, key: str) -> None:
@@ -295,6 +300,50 @@ def test_a_scan_knows_root_and_exclusions(house: House) -> None:
     assert document.allowed_roots == tuple(roots) != ()
 
 
+def upload(house: House, kind: Any, file: Path) -> str:
+    """A file that was uploaded; its id."""
+    digest = house.store_file(file)
+    with unit_of_work(house.engine) as session:
+        new = uploads.NewUpload(kind=kind, bytes=file.stat().st_size, sha256=digest, actor="ada")
+        made = uploads.add_upload(session, new, 2**30, 1)
+        contents = survey(file, 2**30) if kind == "dataset" else None
+        uploads.complete(session, made.id, key_of(digest), contents)
+    return made.id
+
+
+def test_an_uploaded_data_set_lies_unpacked_on_this_host(house: House, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"picture")
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.add(tmp_path / "a.jpg", "pictures/in/a.jpg")
+    uri = f"upload:{upload(house, 'dataset', tmp_path / 'a.tar')}"
+    with unit_of_work(house.engine) as session:
+        new = NewDataset(name="sent", kind="images", uri=uri, actor="ada", splits={"train": "in"})
+        add_dataset(session, new, [])
+    _, folder = prepared(house, "cpu")
+    document = read_job(CheckJob, folder / "job.json")
+    assert (Path(document.root) / "in" / "a.jpg").read_bytes() == b"picture"
+    assert document.splits == {"train": "in"}
+    assert not Path(document.root).is_relative_to(house.settings.work_dir)  # once on a host, not for each attempt
+
+
+def test_uploaded_weights_are_brought(house: House, tmp_path: Path) -> None:
+    (tmp_path / "w.pth").write_bytes(b"tensors")
+    uri = f"upload:{upload(house, 'weights', tmp_path / 'w.pth')}"
+    with unit_of_work(house.engine) as session:
+        add_weights(session, NewWeights(uri=uri, architecture="resnet50", actor="ada"), [])
+    _, folder = prepared(house, "cpu")
+    assert Path(read_job(ImportJob, folder / "job.json").path).read_bytes() == b"tensors"
+
+
+def test_a_root_that_leads_elsewhere_since_is_refused(house: House, tmp_path: Path) -> None:
+    with unit_of_work(house.engine) as session:
+        session.get_one(DatasetVersion, house.photos.id).root = str(tmp_path / "root")
+    (tmp_path / "root").symlink_to("/etc")
+    house.pretraining()
+    with pytest.raises(DataError, match="leads to /etc now, outside"):
+        prepared(house)
+
+
 def test_a_store_that_is_away_is_no_fault_of_the_data(house: House) -> None:
     house.pretraining()
     artifacts = house.settings.data_dir / "artifacts"
@@ -308,7 +357,7 @@ def test_a_store_that_is_away_is_no_fault_of_the_data(house: House) -> None:
 def test_a_database_that_is_away_is_told_as_such(house: House, tmp_path: Path) -> None:
     engine = open_engine(f"sqlite:///{tmp_path / 'empty.sqlite3'}")
     with pytest.raises(OperationalError):
-        prepare(engine, place_nothing, Mark("run_1", 1), tmp_path)
+        prepare(engine, place_nothing, Unpacked(tmp_path, Settings()), Mark("run_1", 1), tmp_path)
     engine.dispose()
 
 

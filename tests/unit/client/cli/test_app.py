@@ -23,8 +23,8 @@ def verbs(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 
 VERBS = sorted(verbs(typer.main.get_command(make_app())))
 NEEDED = """
-up serve work migrate features usage
-datasets:add,list weights:add,list runs:submit,list,show,watch,logs,cancel,pause,resume,finish,fork,download
+up serve work migrate features upload usage
+datasets:add,list,show,rescan weights:add,list runs:submit,list,show,watch,logs,cancel,pause,resume,finish,fork,download
 sweeps:submit,list,show,cancel evaluations:submit,list,show,compare models:export,versions,promote,pin,download
 tokens:create,revoke,rotate webhooks:create,list,log,test,redeliver,enable,disable,rotate,delete config:explain
 """
@@ -33,6 +33,9 @@ CALLS = {
     "datasets add photos /data/photos": "photos@1",
     "datasets list": "photos",
     "datasets show photos": "a/[b].jpg: truncated",
+    "datasets add photos /data/photos --split val=held-out --split train=. --exclude *.gif": "photos@1",
+    "datasets rescan photos --exclude drafts/*": "photos@1",
+    "upload {tmp}/a.jpg --kind weights": "upload:upl_1  (then: detco weights add upload:upl_1)",
     "weights add /data/w.pth --architecture resnet50 --name official": "9: head.0, head.1, head.2, head.3, head.4, ...",
     "weights list": "sha256:ab",
     "weights show official": "1: conv1.weight",
@@ -118,6 +121,7 @@ MISTAKES = {
     "features nowhere.jpg": "cannot read nowhere.jpg",
 }
 WRONG_WORDS = {
+    "datasets add p /p --split val": "--split NAME=FOLDER",
     "runs submit photos": "--preset",
     "runs submit photos --preset smoke --set steps": "is not KEY=VALUE",
     "runs fly": "fly",
@@ -185,7 +189,7 @@ def test_every_verb_explains_itself(detco: Any, verb: tuple[str, ...]) -> None:
 
 
 def test_every_verb_is_called_below() -> None:
-    called = {tuple(call.split()[:2]) for call in CALLS} | {("features",), ("runs", "resume")}
+    called = {tuple(call.split()[:2]) for call in CALLS} | {("features",), ("upload",), ("runs", "resume")}
     leaves = {verb for verb in VERBS if not any(other[:-1] == verb for other in VERBS if other)}
     assert leaves - {("up",), ("serve",), ("work",), ("migrate",)} <= called
 

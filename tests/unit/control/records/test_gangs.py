@@ -13,7 +13,7 @@ from control.db.session import database_time, read_only, unit_of_work
 from control.records import shares
 from control.records.claims import Claim, claim, next_for
 from control.records.datasets import Scan
-from control.records.gangs import Trouble, nodes_of, sees, trouble
+from control.records.gangs import Trouble, nodes_of, trouble
 from control.records.leases import Outcome, close, look, reap
 from control.records.workers import WorkerIdentity, drain
 
@@ -32,20 +32,6 @@ def leased(engine: Engine) -> dict[str, str]:
 def nodes(engine: Engine, run_id: str, fence: int = 1) -> list[AttemptNode]:
     with read_only(engine) as session:
         return nodes_of(session, run_id, [fence])[fence]
-
-
-@pytest.mark.parametrize(
-    ("roots", "folder", "expected"),
-    [
-        (["/"], "/data", True),
-        (["/data"], "/data", True),
-        (["/data/"], "/data/x", True),
-        (["/data"], "/database", False),
-        ([], "/data", False),
-    ],
-)
-def test_sees(roots: list[str], folder: str, expected: bool) -> None:
-    assert sees(roots, folder) is expected
 
 
 def test_one_claim_takes_the_slots_of_every_node(

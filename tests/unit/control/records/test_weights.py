@@ -96,7 +96,7 @@ def test_the_place_is_checked(add: Callable[..., Weights], file: Path) -> None:
         add(uri=str(file.parent / "way-out"))
     with pytest.raises(InvalidRequest, match="not a file"):
         add(uri=str(file.parent))
-    with pytest.raises(InvalidRequest, match="uploads are not taken yet"):
+    with pytest.raises(InvalidRequest, match="there is no upload"):
         add(uri="upload:upl_1")
     file.write_bytes(b"")
     with pytest.raises(InvalidRequest, match="is empty"):

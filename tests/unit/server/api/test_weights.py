@@ -54,7 +54,7 @@ def test_a_file_that_is_refused_says_why(admin: httpx.Client, house: Any, file: 
     ("body", "code", "word"),
     [
         ({"uri": "/etc/passwd"}, "forbidden_root", "outside"),
-        ({"uri": "upload:upl_1"}, "invalid_request", "uploads are not taken yet"),
+        ({"uri": "upload:upl_1"}, "invalid_request", "there is no upload"),
         ({"uri": "s3://bucket/w.pth"}, "invalid_request", "absolute path"),
         ({"uri": "{root}/nothing.pth"}, "invalid_request", "not a file"),
         ({"uri": "{root}"}, "invalid_request", "not a file"),
