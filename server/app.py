@@ -149,10 +149,9 @@ def _api() -> APIRouter:
 
 def _limit_of(settings: Settings) -> Callable[[str], int]:
     def limit(path: str) -> int:
-        return settings.max_request_bytes if path.endswith(("/features", "/infer")) else DOCUMENT_BYTES
         if path.startswith(_UPLOADS):
             return settings.max_upload_bytes
-        return settings.max_request_bytes if path.endswith("/features") else DOCUMENT_BYTES
+        return settings.max_request_bytes if path.endswith(("/features", "/infer")) else DOCUMENT_BYTES
 
     return limit
 

@@ -101,7 +101,7 @@ def test_in_one_piece_and_weights(admin: httpx.Client, house: Any) -> None:
 
 
 def test_what_came_before_the_connection_broke_counts(admin: httpx.Client, house: Any) -> None:
-    data = bytes(range(256)) * 1000
+    data = bytes(range(256)) * 6000
     made = announce(admin, data, "bundle")
     url = httpx.URL(house.url)
     head = (
