@@ -15,6 +15,7 @@ from detco_core.inference.images import DecodedImage, Limits, Orientation, Size,
 from detco_core.inference.numbers import DType
 from detco_core.inference.outputs import Normalize, Pool, Selection, finish, needed
 from detco_core.inference.preprocess import Geometry, Resize, prepare
+from detco_core.inference.remote import fetch_bundle
 from detco_core.inference.roi import Box, RoiLevels, place
 from detco_core.inference.session import Execution, Session
 
@@ -71,6 +72,24 @@ class Backbone:
         execution = Execution(providers=None if providers is None else tuple(providers), threads=threads)
         self._session = Session.open(bundle, execution)
         self._limits = limits or Limits()
+
+    @classmethod
+    def from_server(
+        cls,
+        url: str,
+        model: str,
+        token: str | None = None,
+        expect_digest: str | None = None,
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
+        limits: Limits | None = None,
+    ) -> "Backbone":
+        """Fetch a model of a service, checked, once, and open it here; arguments as of `fetch_bundle` and `Backbone`.
+
+        Raises:
+            BundleError: see there.
+        """
+        return cls(fetch_bundle(url, model, token, expect_digest), providers, threads, limits)
 
     @property
     def manifest(self) -> Manifest:

@@ -30,7 +30,7 @@ def served(admin: httpx.Client, house: Any, run: str) -> httpx.Client:
     assert admin.post("/v1/models/tiny/versions", json={"run": run}).status_code == 202
     house.export(0)
     assert admin.put("/v1/models/tiny/aliases/production", json={"version": 1}).status_code == 200
-    client: httpx.Client = house.client("features")
+    client: httpx.Client = house.client("features", "read")
     return client
 
 
@@ -44,6 +44,7 @@ def desk(served: httpx.Client, house: Any, tmp_path: Path, monkeypatch: pytest.M
     authorization = served.headers["authorization"]
     address = {"URL": house.url, "AUTH": f"Authorization: {authorization}"}
     address |= {"DETCO_URL": house.url, "DETCO_TOKEN": authorization.removeprefix("Bearer ")}
+    address["DETCO_CACHE"] = str(tmp_path / "cache")
     for name, value in address.items():
         monkeypatch.setenv(name, value)
     return tmp_path
