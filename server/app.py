@@ -98,7 +98,7 @@ def _open(settings: Settings, serving: frozenset[Part]) -> Services:
     store = open_store(settings)
     telemetry = Telemetry()
     known = KnownTokens(settings.data_dir / "serving" / "tokens.json")
-    features = open_features(settings, engine, store) if "features" in serving else None
+    features = open_features(settings, engine, store, telemetry) if "features" in serving else None
     regions = SharedMemory() if settings.shared_memory else None
     return Services(
         settings=settings,

@@ -10,6 +10,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from server.features.schemas import FeatureReply
+
 log = logging.getLogger(__name__)
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -31,6 +33,8 @@ class Readings:
     """Requests turned away because the feature path was full, since the start."""
     reply_bytes: int | None = None
     """Of answers not sent yet."""
+    providers: Mapping[tuple[str, str], str] | None = None
+    """By model and version that are loaded: what onnxruntime really runs them on."""
     models: Mapping[str, bool] | None = None
     """By alias: whether the version it names is the one that answers."""
 
@@ -51,6 +55,43 @@ class Telemetry:
         self._refused = Counter(
             "detco_auth_refused", "Requests refused for their token, by code.", ("code",), registry=self.registry
         )
+
+        self._feature_seconds = Histogram(
+            "detco_feature_seconds",
+            "Time an answered request spent by stage, over all of its images.",
+            ("model", "stage"),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._feature_images = Histogram(
+            "detco_feature_request_images",
+            "Images in an answered request.",
+            ("model",),
+            buckets=(1, 2, 4, 8, 16, 32, 64),
+            registry=self.registry,
+        )
+        self._feature_errors = Counter(
+            "detco_feature_errors",
+            "Requests and single images not answered, by cause.",
+            ("cause",),
+            registry=self.registry,
+        )
+
+    def answered(self, reply: FeatureReply) -> None:
+        """Note an answered request of the feature path, and the images of it that were not."""
+        model, timings = reply.model.model, reply.timings
+        for stage in ("decode", "queue", "compute", "encode"):
+            self._feature_seconds.labels(model, stage).observe(getattr(timings, stage))
+        self._feature_seconds.labels(model, "total").observe(reply.total)
+        self._feature_images.labels(model).observe(len(reply.images))
+        for image in reply.images:
+            if image.error is not None:
+                self.not_answered(image.error)
+
+    def not_answered(self, error: Exception) -> None:
+        """Note a request, or an image, without an answer."""
+        code = getattr(error, "code", None)
+        self._feature_errors.labels(f"image_{code}" if code else type(error).__name__).inc()
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Note how a request ended; `route` is the path's template, so that the labels stay few."""
@@ -110,6 +151,13 @@ def _families(readings: Readings) -> Iterator[Metric]:
         yield CounterMetricFamily("detco_feature_refused", text, readings.images_refused)
     if readings.reply_bytes is not None:
         yield GaugeMetricFamily("detco_feature_reply_bytes", "Bytes of answers not sent yet.", readings.reply_bytes)
+    if readings.providers is not None:
+        family = GaugeMetricFamily(
+            "detco_model_loaded", "Loaded models and what they run on.", labels=("model", "version", "provider")
+        )
+        for (model, version), provider in sorted(readings.providers.items()):
+            family.add_metric([model, version, provider], 1)
+        yield family
     if readings.models is not None:
         family = GaugeMetricFamily(
             "detco_alias_served", "Whether the version an alias names answers.", labels=("alias",)

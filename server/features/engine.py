@@ -6,6 +6,7 @@ Runs on one event loop; what takes time runs in threads. `job` has the way of on
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 from detco_core.contract.errors import BundleError, Fault, InvalidDocument
 from server.features.admission import Admission, ReplyBytes, Reservation
@@ -20,11 +21,20 @@ _HANGING = 60.0
 """Seconds one image may take before its model counts as hanging."""
 
 
+class Listener(Protocol):
+    """Told how every request ended; must not block."""
+
+    def answered(self, reply: FeatureReply) -> None: ...
+
+    def not_answered(self, error: Exception) -> None: ...
+
+
 class FeatureEngine:
     """Answers requests for features; between `start` and `close`."""
 
-    def __init__(self, models: Models, limits: EngineLimits) -> None:
+    def __init__(self, models: Models, limits: EngineLimits, listener: Listener | None = None) -> None:
         self.models = models
+        self._listener = listener
         self.limits = limits
         self.admission = Admission(limits.under_way)
         self.memory = ReplyBytes(limits.held_bytes)
@@ -48,6 +58,25 @@ class FeatureEngine:
             ImageError: the request's only image cannot be turned into features.
             control.errors.Forbidden: the token is not for this model.
         """
+        try:
+            reply = await self._in_time(request)
+        except Exception as error:
+            if self._listener is not None:
+                self._listener.not_answered(error)
+            raise
+        if self._listener is not None:
+            self._listener.answered(reply)
+        return reply
+
+    async def probe(self, seconds: float) -> list[str]:
+        """Send a picture through every loaded model; returns what is wrong, nothing when all is well."""
+        deadline = time.monotonic() + seconds
+        checks = {model: asyncio.wrap_future(model.probe(deadline)) for model in self.models.loaded()}
+        if checks:
+            await asyncio.wait(checks.values(), timeout=seconds)
+        return [f"{m.version} {wrong}" for m, check in checks.items() if (wrong := _wrong(m, check)) is not None]
+
+    async def _in_time(self, request: FeatureRequest) -> FeatureReply:
         check_boxes(request, self.limits.boxes)
         arrived = time.monotonic()
         seconds = request.options.timeout_ms / 1000
@@ -57,14 +86,6 @@ class FeatureEngine:
                     return await self._answer(request, arrived, arrived + seconds)
         except TimeoutError as error:
             raise DeadlineExceeded(f"no answer within timeout_ms={request.options.timeout_ms}") from error
-
-    async def probe(self, seconds: float) -> list[str]:
-        """Send a picture through every loaded model; returns what is wrong, nothing when all is well."""
-        deadline = time.monotonic() + seconds
-        checks = {model: asyncio.wrap_future(model.probe(deadline)) for model in self.models.loaded()}
-        if checks:
-            await asyncio.wait(checks.values(), timeout=seconds)
-        return [f"{m.version} {wrong}" for m, check in checks.items() if (wrong := _wrong(m, check)) is not None]
 
     async def _answer(self, request: FeatureRequest, arrived: float, deadline: float) -> FeatureReply:
         async with self.models.lease(request.options.model, request.only_models) as loaded:

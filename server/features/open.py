@@ -8,7 +8,7 @@ from control.settings import Settings
 from control.storage.base import Store
 from detco_core.inference.images import Limits
 from detco_core.inference.session import Execution
-from server.features.engine import FeatureEngine
+from server.features.engine import FeatureEngine, Listener
 from server.features.job import EngineLimits
 from server.features.models import Models, ServingOptions
 from server.features.records import RecordsCatalog
@@ -16,7 +16,7 @@ from server.features.records import RecordsCatalog
 _MOST_DECODERS = 8
 
 
-def open_features(settings: Settings, engine: Engine, store: Store) -> FeatureEngine:
+def open_features(settings: Settings, engine: Engine, store: Store, listener: Listener) -> FeatureEngine:
     """The engine of one server process; call its `start`, and `close` at the end."""
     decoders = min(_MOST_DECODERS, max(2, len(os.sched_getaffinity(0))))
     options = ServingOptions(
@@ -33,4 +33,4 @@ def open_features(settings: Settings, engine: Engine, store: Store) -> FeatureEn
         under_way=max(settings.max_images_under_way, settings.max_images),
         decoders=decoders,
     )
-    return FeatureEngine(Models(RecordsCatalog(engine, store), options), limits)
+    return FeatureEngine(Models(RecordsCatalog(engine, store), options), limits, listener)

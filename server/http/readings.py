@@ -26,5 +26,9 @@ def _of_features(engine: FeatureEngine) -> Readings:
         images=engine.admission.images,
         images_refused=engine.admission.refused,
         reply_bytes=engine.memory.held,
+        providers={
+            (loaded.version.model, str(loaded.version.number)): loaded.session.provider
+            for loaded in engine.models.loaded()
+        },
         models={state.alias: state.served == state.wanted for state in engine.models.states()},
     )

@@ -2,6 +2,9 @@
 
 import pytest
 
+from detco_core.contract.errors import ImageError
+from server.features.errors import Overloaded
+from server.features.schemas import FeatureReply, ImageReply, ModelIdentity, Timings
 from server.telemetry import Readings, Telemetry
 
 
@@ -38,3 +41,21 @@ def test_what_is_away_is_left_out() -> None:
     text = telemetry.exposition()
     assert b"detco_feature_refused_total 2.0" in text
     assert b'detco_auth_refused_total{code="unauthorized"} 1.0' in text
+
+
+def test_the_feature_path_is_measured_by_stage_and_its_errors_by_cause() -> None:
+    telemetry = Telemetry()
+    model = ModelIdentity("tiny", 1, "sha256:0", "CPUExecutionProvider")
+    good = ImageReply(0, None, Timings(0.02, 0.0, 0.2, 0.001))
+    bad = ImageReply(1, None, Timings(0.02), error=ImageError("unreadable", "damaged"))
+    telemetry.answered(FeatureReply(model, (good, bad), 0.3))
+    telemetry.not_answered(Overloaded("full", 2))
+    telemetry.watch(lambda: Readings(providers={("tiny", "1"): "CPUExecutionProvider"}))
+    text = telemetry.exposition().decode()
+    assert 'detco_feature_seconds_sum{model="tiny",stage="compute"} 0.2' in text
+    assert 'detco_feature_seconds_bucket{le="0.05",model="tiny",stage="decode"} 1.0' in text
+    assert 'detco_feature_seconds_sum{model="tiny",stage="total"} 0.3' in text
+    assert 'detco_feature_request_images_sum{model="tiny"} 2.0' in text
+    assert 'detco_feature_errors_total{cause="image_unreadable"} 1.0' in text
+    assert 'detco_feature_errors_total{cause="Overloaded"} 1.0' in text
+    assert 'detco_model_loaded{model="tiny",provider="CPUExecutionProvider",version="1"} 1.0' in text

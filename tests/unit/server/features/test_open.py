@@ -7,6 +7,7 @@ from control.db.session import open_engine
 from control.settings import load_settings
 from control.storage.open import open_store
 from server.features.open import open_features
+from server.telemetry import Telemetry
 
 
 def test_settings_reach_the_engine(tmp_path: Path) -> None:
@@ -22,7 +23,7 @@ def test_settings_reach_the_engine(tmp_path: Path) -> None:
     )
     database = open_engine(settings.resolved_database_url)
     upgrade(database)
-    engine = open_features(settings, database, open_store(settings))
+    engine = open_features(settings, database, open_store(settings), Telemetry())
     assert (engine.limits.images, engine.limits.under_way) == (7, 7)
     assert (engine.limits.image.pixels, engine.limits.image.bytes) == (1000, 5000)
     options = engine.models.options
