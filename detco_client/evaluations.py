@@ -36,6 +36,13 @@ class Evaluations(Jobs[Evaluation]):
         body = {"task": task, "source": dict(source), "dataset": dataset, "options": dict(options or {}), **more}
         return self._submit(body, key)
 
+    def plan(
+        self, task: str, source: Mapping[str, Any], dataset: str, options: Mapping[str, Any] | None = None, **more: Any
+    ) -> Any:
+        """What `submit` would evaluate, every option named, and what it will take; queues nothing."""
+        body = {"task": task, "source": dict(source), "dataset": dataset, "options": dict(options or {}), **more}
+        return self._transport.post("/v1/evaluations", body, params={"dry_run": True})
+
     def compare(self, ids: Sequence[str], group_by: str | None = None) -> Any:
         """The scores of several evaluations side by side."""
         return self._transport.get("/v1/evaluations/compare", {"id": list(ids), "group_by": group_by})

@@ -7,7 +7,7 @@ due checkpoint without one and never a second one. What it comes to is in `recor
 import math
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from control.db.models import Checkpoint, DatasetVersion, MonitorEvaluation, Run
@@ -16,7 +16,6 @@ from control.records.evaluations import readable
 from control.records.history import newest_checkpoint
 from control.records.runs import NewRun, create_run
 from control.records.scores import complain
-from control.states import TERMINAL
 from detco_core.contract.config import RunConfig
 from detco_core.contract.evaluations import SCORES, TASKS, read_options
 from detco_core.contract.reader import plain
@@ -82,16 +81,6 @@ def note_end(session: Session, run: Run) -> None:
     if newest is not None and not _is_taken(session, run, MonitorEvaluation.step == newest.step):
         turn = math.floor(newest.epoch / run.spec["monitor"]["every_epochs"] + _ALMOST)
         _submit(session, run, newest, turn)
-
-
-def awaited_checkpoints() -> Select[str]:
-    """Ids of the checkpoints that a monitor's unfinished evaluation still needs: retention keeps them.
-
-    A checkpoint is in it from the commit that registers it, so retention never comes in between. The best one so far
-    is `history.best_checkpoint`; `checkpoints.score` is filled where the evaluation is done.
-    """
-    joined = select(MonitorEvaluation.checkpoint_id).join(Run, Run.id == MonitorEvaluation.evaluation_id)
-    return joined.where(Run.state.not_in(TERMINAL))
 
 
 def _is_taken(session: Session, run: Run, which: ColumnElement[bool]) -> bool:

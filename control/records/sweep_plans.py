@@ -23,6 +23,7 @@ from detco_core.contract.evaluations import TASKS, read_options
 from detco_core.contract.presets import preset
 from detco_core.contract.reader import plain
 
+_ALONE = Layout(1)
 _MOST_FAULTS = 50
 """That are named in one answer."""
 
@@ -44,21 +45,16 @@ class NewSweep:
 
     dataset: str
     preset: str
-    actor: str
     overrides: Mapping[str, Any] = field(default_factory=dict)
     grid: Mapping[str, Sequence[Any]] | None = None
     combinations: Sequence[Combination] | None = None
     init: Mapping[str, Any] | None = None
     evaluate: SweepEvaluation | None = None
-    name: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    group: str | None = None
-    priority: int = 0
-    gpus: int = 1
-    max_attempts: int = 3
+    layout: Layout = _ALONE
+    """Of each run."""
     max_parallel: int | None = None
-    token_id: str | None = None
-    """Whose quota its runs count against; None: nobody's."""
+    terms: Mapping[str, Any]
+    """What else is said of every run, as fields of `NewRun`; `actor` at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +81,16 @@ class SweepPlan:
 
     def estimate(self, session: Session) -> Total:
         """What all of it will take together."""
-        estimator, gpus = Estimator(session), self.asked.gpus
-        found = [estimator.run(one.plan.config, gpus, self.dataset.images) for one in self.runs]
+        estimator, processes = Estimator(session), self.asked.layout.processes
+        found = [estimator.run(one.plan.config, processes, self.dataset.images) for one in self.runs]
         asked = self.evaluate
         evaluation = None
         if asked is not None:
             images = resolve(session, asked["dataset"]).images
             evaluation = estimator.evaluation(asked["task"], asked["options"], images)
-        room = sum(slot.purpose == "train" for slot in list_slots(session)) // gpus
+        room = sum(slot.purpose == "train" for slot in list_slots(session)) // processes
         parallel = min(len(found), max(1, room), self.asked.max_parallel or len(found))
-        return total(found, evaluation, gpus, parallel)
+        return total(found, evaluation, processes, parallel)
 
 
 def plan_sweep(session: Session, asked: NewSweep) -> SweepPlan:
@@ -109,7 +105,7 @@ def plan_sweep(session: Session, asked: NewSweep) -> SweepPlan:
     version = resolve(session, asked.dataset)
     found = _combinations(asked)
     for key in combinations.varied(found):
-        if key in asked.labels:
+        if key in asked.terms.get("labels", {}):
             raise InvalidRequest(f"labels.{key}", "the sweep varies it, and labels each run with its value")
     faults: dict[tuple[str, str], list[str]] = {}
     runs = []
@@ -117,7 +113,7 @@ def plan_sweep(session: Session, asked: NewSweep) -> SweepPlan:
         try:
             config = override(base, {**asked.overrides, **combination})
             start = start_from(session, config, asked.init)
-            runs.append(Planned(combination, plan_config(session, config, version, Layout(asked.gpus), start)))
+            runs.append(Planned(combination, plan_config(session, config, version, asked.layout, start)))
         except (InvalidDocument, InvalidRequest) as error:
             for fault in error.faults:
                 where = (_path(asked, number, combination, fault.path), fault.message)
@@ -140,7 +136,7 @@ def _path(asked: NewSweep, number: int, combination: Combination, path: str) -> 
     key = path.removeprefix("overrides.")
     if key in combination:
         return f"grid.{key}" if asked.grid is not None else f"combinations.{number - 1}.{key}"
-    return path if key != path or path in ("gpus", "dataset", "init") else f"overrides.{path}".rstrip(".")
+    return path if key != path or path in ("gpus", "nodes", "dataset", "init") else f"overrides.{path}".rstrip(".")
 
 
 def _refusal(faults: Mapping[tuple[str, str], list[str]], count: int) -> InvalidRequest:

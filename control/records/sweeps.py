@@ -19,22 +19,22 @@ from detco_core.contract.reader import digest
 
 def create_sweep(session: Session, planned: SweepPlan) -> Sweep:
     """Write the sweep and all of its runs, queued; raises as `create_run`."""
-    asked = planned.asked
+    asked, terms = planned.asked, planned.asked.terms
     sweep = Sweep(
-        name=asked.name,
-        labels=dict(asked.labels),
-        group=asked.group or "",
+        name=terms.get("name"),
+        labels=dict(terms.get("labels", {})),
+        group=terms.get("group") or "",
         dataset=planned.dataset.ref,
         preset=asked.preset,
         overrides=dict(asked.overrides),
         varied=planned.varied,
         max_parallel=asked.max_parallel,
         evaluate=planned.evaluate,
-        created_by=asked.actor,
+        created_by=terms["actor"],
     )
     session.add(sweep)
     session.flush()
-    sweep.group = asked.group or sweep.id
+    sweep.group = sweep.group or sweep.id
     for number, one in enumerate(planned.runs, 1):
         run = create_run(session, _new_run(sweep, planned, one))
         session.add(
@@ -133,22 +133,20 @@ def _is_being_scored() -> ColumnElement[bool]:
 
 
 def _new_run(sweep: Sweep, planned: SweepPlan, one: Planned) -> NewRun:
-    asked, plan = planned.asked, one.plan
+    plan, terms = one.plan, dict(planned.asked.terms)
+    terms["after"] = (*terms.get("after", ()), *plan.start.after)
+    terms["name"] = f"{sweep.name or sweep.id} {combinations.text(one.overrides)}"[:200]
+    terms["labels"] = {**sweep.labels, **combinations.labels(one.overrides)}
+    terms["group"] = sweep.group
     return NewRun(
         kind="pretrain",
         spec=plan.spec,
-        actor=asked.actor,
         dataset_version_id=plan.dataset.id,
         config_digest=digest(plan.config),
-        name=f"{asked.name or sweep.id} {combinations.text(one.overrides)}"[:200],
-        labels={**asked.labels, **combinations.labels(one.overrides)},
-        group=sweep.group,
-        priority=asked.priority,
         gpus=plan.layout.gpus,
-        max_attempts=asked.max_attempts,
-        after=plan.start.after,
+        nodes=plan.layout.nodes,
         forked_from=plan.start.forked_from,
-        token_id=asked.token_id,
+        **terms,
     )
 
 

@@ -25,12 +25,16 @@ def submit(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the task, e.g. k=20.")
     ] = None,
     wait: Annotated[bool, typer.Option(help="Wait for the score.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done; queue nothing.")] = False,
     as_json: Json = False,
 ) -> None:
     """Queue an evaluation."""
     one_of(run=run, model=model, weights=weights, random=random)
     options = pairs(option or [], "--option")
     with connect() as client:
+        if dry_run:
+            show_json(client.evaluations.plan(task, _source(run, checkpoint, model, weights), dataset, options))
+            return
         found = client.evaluations.submit(task, _source(run, checkpoint, model, weights), dataset, options)
         if wait:
             found = client.evaluations.wait(found["id"])

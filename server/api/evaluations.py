@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.orm import Session
 
 from control.records import audit
@@ -16,19 +16,34 @@ from server.http.creation import Created, IdempotencyKey, create
 from server.http.deps import JobId, Reader, Shared, Submitter, WantedPage
 from server.http.problems import request_id
 from server.http.schemas.base import Page
-from server.http.schemas.evaluations import ComparisonTable, EvaluationRequest, EvaluationView
+from server.http.schemas.evaluations import ComparisonTable, EvaluationPlanView, EvaluationRequest, EvaluationView
 from server.http.submission import terms
 from server.http.translations import from_document
-from server.http.views import shown_evaluation, shown_evaluations
+from server.http.views import shown_evaluation, shown_evaluation_plan, shown_evaluations
 
 router = APIRouter(prefix="/evaluations", tags=["evaluations"])
 
 
-@router.post("", status_code=202, response_model=EvaluationView, summary="Submit an evaluation")
+@router.post(
+    "",
+    status_code=202,
+    response_model=EvaluationView,
+    responses={200: {"model": EvaluationPlanView}},
+    summary="Submit an evaluation, or plan one",
+)
 def submit(
-    body: EvaluationRequest, who: Submitter, services: Shared, request: Request, key: IdempotencyKey = None
+    body: EvaluationRequest,
+    who: Submitter,
+    services: Shared,
+    request: Request,
+    key: IdempotencyKey = None,
+    dry_run: Annotated[bool, Query(description="Answer 200 with the plan; submit nothing.")] = False,
 ) -> Any:
     """One task on one source: a checkpoint of a run in any state, a model, or random weights as the floor."""
+    if dry_run:
+        with services.look() as session:
+            plan = shown_evaluation_plan(session, _new_run(session, body, who))
+        return Response(plan.model_dump_json(), media_type="application/json")
 
     def make(session: Session) -> Created:
         run = create_run(session, _new_run(session, body, who))

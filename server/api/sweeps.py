@@ -6,6 +6,7 @@ from fastapi import APIRouter, BackgroundTasks, Query, Request, Response
 from sqlalchemy.orm import Session
 
 from control.records import audit, sweeps
+from control.records.layouts import Layout
 from control.records.principals import Principal
 from control.records.sweep_plans import NewSweep, SweepEvaluation, SweepPlan, plan_sweep
 from detco_core.contract.errors import InvalidDocument
@@ -15,6 +16,7 @@ from server.http.jobs import send_word
 from server.http.problems import request_id
 from server.http.schemas.base import Page
 from server.http.schemas.sweeps import SweepDetail, SweepPlanView, SweepRequest, SweepView
+from server.http.submission import training_terms
 from server.http.sweeping import shown_plan, shown_sweep, shown_sweeps
 from server.http.translations import from_document
 
@@ -90,20 +92,14 @@ def _planned(session: Session, body: SweepRequest, who: Principal) -> SweepPlan:
     asked = NewSweep(
         dataset=body.dataset,
         preset=body.preset,
-        actor=who.name,
-        token_id=who.token_id,
         overrides=body.overrides,
         grid=body.grid,
         combinations=body.combinations,
         init=None if body.init is None else body.init.model_dump(exclude_none=True),
         evaluate=None if wanted is None else SweepEvaluation(**wanted.model_dump()),
-        name=body.name,
-        labels=body.labels,
-        group=body.group,
-        priority=body.priority,
-        gpus=body.gpus,
-        max_attempts=body.max_attempts,
+        layout=Layout(body.gpus, body.nodes),
         max_parallel=body.max_parallel,
+        terms=training_terms(body, who),
     )
     try:
         return plan_sweep(session, asked)

@@ -17,6 +17,7 @@ from server.http.deps import Services
 from server.http.problems import request_id
 from server.http.schemas.jobs import JobRequest
 from server.http.schemas.runs import ForkRequest, RunRequest
+from server.http.schemas.sweeps import SweepRequest
 from server.http.translations import from_document
 from server.http.views import shown_plan, shown_run
 
@@ -66,12 +67,17 @@ def _new_run(planned: Plan, body: RunRequest | ForkRequest, who: Principal) -> N
         config_digest=digest(planned.config),
         gpus=planned.layout.gpus,
         nodes=planned.layout.nodes,
-        preemptible=body.preemptible,
-        preempt=body.preempt,
         forked_from=planned.start.forked_from,
-        **terms(body, who, planned.start.after),
-        keep=body.keep.model_dump(exclude_none=True) if body.keep else None,
+        **training_terms(body, who, planned.start.after),
     )
+
+
+def training_terms(
+    body: RunRequest | ForkRequest | SweepRequest, who: Principal, after: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The fields of a `NewRun` that any training run is submitted with."""
+    keep = body.keep.model_dump(exclude_none=True) if body.keep else None
+    return terms(body, who, after) | {"preemptible": body.preemptible, "preempt": body.preempt, "keep": keep}
 
 
 def terms(body: JobRequest, who: Principal, after: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -5,17 +5,18 @@ from dataclasses import asdict
 
 from sqlalchemy.orm import Session
 
-from control.db.models import Dataset, ModelVersion, Run
+from control.db.models import Dataset, DatasetVersion, ModelVersion, Run
 from control.records import datasets, metrics
 from control.records.aliases import list_aliases
+from control.records.estimates import Estimator
 from control.records.history import newest_warnings, newest_warnings_of
 from control.records.plans import Plan
-from control.records.runs import get_run, is_saved, saved_among
+from control.records.runs import NewRun, get_run, is_saved, saved_among
 from control.records.surroundings import Surroundings
 from control.records.waiting import queue_position, why
 from detco_core.contract.reader import digest
 from server.http.schemas.datasets import DatasetView, dataset_view
-from server.http.schemas.evaluations import EvaluationView, evaluation_view
+from server.http.schemas.evaluations import EvaluationPlanView, EvaluationView, evaluation_view
 from server.http.schemas.jobs import JobView, Waiting, job_fields
 from server.http.schemas.models import ModelVersionView, model_version_view
 from server.http.schemas.runs import PlanView, RunView, run_view
@@ -71,6 +72,14 @@ def shown_plan(session: Session, planned: Plan) -> PlanView:
             "estimate": asdict(planned.estimate(session)),
         }
     )
+
+
+def shown_evaluation_plan(session: Session, new: NewRun) -> EvaluationPlanView:
+    """What an evaluation would be."""
+    version = session.get_one(DatasetVersion, new.dataset_version_id)
+    estimate = Estimator(session).evaluation(new.spec["task"], new.spec["options"], version.images)
+    shown = {name: new.spec[name] for name in ("task", "source", "options", "seed")}
+    return EvaluationPlanView.model_validate(shown | {"dataset": version.ref, "estimate": asdict(estimate)})
 
 
 def shown_evaluation(session: Session, run: Run) -> EvaluationView:

@@ -14,7 +14,7 @@ from control.db.ids import new_id
 class MonitorEvaluation(Base):
     """A checkpoint that a run's monitor has had evaluated, or is having evaluated.
 
-    While the evaluation has not ended, its checkpoint must stay (`monitors.awaited_checkpoints`).
+    While the evaluation has not ended, retention keeps the checkpoint; then the score speaks for it.
     """
 
     __tablename__ = "monitor_evaluations"

@@ -35,6 +35,28 @@ class EvaluationRequest(JobRequest):
     seed: int = Field(default=0, ge=0, lt=2**63)
 
 
+class EvaluationEstimateView(View):
+    """What an evaluation will take; null where it is not known."""
+
+    seconds: float | None
+    basis: str
+    """Where the figure comes from: earlier evaluations of this service."""
+
+
+class EvaluationPlanView(View):
+    """What an evaluation would be: the answer to `dry_run=true`."""
+
+    task: str
+    source: Json
+    """Resolved to ids."""
+    dataset: str
+    """`name@version`"""
+    options: Json
+    """All of them."""
+    seed: int
+    estimate: EvaluationEstimateView
+
+
 class ReportView(View):
     """The result."""
 

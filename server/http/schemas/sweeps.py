@@ -9,9 +9,10 @@ from pydantic import Field
 from control.db.models import Sweep
 from control.records.sweep_results import Line, Ranking, Standing, SweepState
 from control.states import State
-from server.http.schemas.base import Body, Grid, Json, Labels, Options, Resource, Text, View
+from server.http.schemas.base import Body, Grid, Json, Options, Resource, Text, View
 from server.http.schemas.evaluations import Comparison
-from server.http.schemas.jobs import ProgressView
+from server.http.schemas.jobs import ProgressView, TrainingRequest
+from server.http.schemas.keeping import KeepRequest
 from server.http.schemas.runs import Caution, InitRequest
 
 
@@ -28,8 +29,12 @@ class SweepEvaluationRequest(Body):
     """`best` needs a monitor in the overrides."""
 
 
-class SweepRequest(Body):
-    """Runs that differ in a few keys: every combination of a grid, or those listed."""
+class SweepRequest(TrainingRequest):
+    """Runs that differ in a few keys: every combination of a grid, or those listed.
+
+    What is said of a run is said of each. The values of the varied keys are labels as well; the group is the sweep's id
+    when it is left out.
+    """
 
     dataset: Text
     """`name` (its newest version) or `name@version`."""
@@ -40,15 +45,12 @@ class SweepRequest(Body):
     """Dotted keys and the values each takes, e.g. `{"optim.lr": [0.01, 0.03], "seed": [1, 2]}`: every combination."""
     combinations: Annotated[list[Options], Field(max_length=1000)] | None = None
     """Instead of a grid: the overrides of each run, e.g. `[{"seed": 1}, {"seed": 2, "optim.lr": 0.1}]`."""
-    name: Text | None = None
-    labels: Labels = Field(default_factory=dict)
-    """Of every run; the values of the varied keys are labels as well."""
-    group: Text | None = None
-    """Of the runs and their evaluations; the sweep's id when it is left out."""
-    priority: int = Field(default=0, ge=-100, le=100)
     gpus: int = Field(default=1, ge=1, le=1024)
-    """Training processes of each run."""
-    max_attempts: int = Field(default=3, ge=1, le=100)
+    """Training processes of each run on each of its nodes."""
+    nodes: int = Field(default=1, ge=1, le=64)
+    """Hosts of each run."""
+    keep: KeepRequest | None = None
+    """Which checkpoints of each run are kept."""
     max_parallel: int | None = Field(default=None, ge=1, le=1024)
     """How many of its runs workers may hold at once; any number when it is left out."""
     init: InitRequest | None = None

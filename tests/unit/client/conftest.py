@@ -230,8 +230,10 @@ def add_jobs(app: FastAPI, state: State) -> None:
         return PlainTextResponse("step 1\nstep 2\n")
 
     @app.post("/v1/evaluations", status_code=202)
-    async def evaluate(request: Request) -> Any:
+    async def evaluate(request: Request, dry_run: bool = False) -> Any:
         state.bodies.append(await request.json())
+        if dry_run:
+            return state.bodies[-1] | {"estimate": {"seconds": 90.0, "basis": "measured"}}
         return evaluation("eval_1", state="queued")
 
     @app.get("/v1/evaluations/compare")

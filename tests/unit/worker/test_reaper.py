@@ -8,16 +8,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, event
+from sqlalchemy import delete, event, select
 from sqlalchemy.exc import OperationalError
 
-from control.db.models import OutboxEntry, Run, Slot, Worker
+from control.db.models import Checkpoint, DatasetVersion, OutboxEntry, Run, Slot, Worker
 from control.db.session import open_engine, unit_of_work
 from control.jobs import make_celery
 from control.records import leaders, leases, logs, shares
 from control.records import workers as worker_rows
 from control.records.gangs import nodes_of
 from control.records.runs import Queue
+from control.records.sweep_plans import NewSweep, SweepEvaluation, plan_sweep
+from control.records.sweeps import create_sweep
 from control.records.workers import WorkerIdentity
 from control.settings import Settings
 from tests.unit.worker.house import House
@@ -75,6 +77,39 @@ def expired(scene: Scene) -> str:
     House(services, scene.house.worker, scene.house.photos).claim()
     time.sleep(0.05)
     return run_id
+
+
+class TestSweeps:
+    @pytest.fixture
+    def completed(self, scene: Scene) -> str:
+        """A run of a sweep that asks for evaluations, completed with a checkpoint."""
+        evaluate = SweepEvaluation(task="knn", dataset=scene.house.photos.ref)
+        with unit_of_work(scene.house.engine) as session:
+            session.get_one(DatasetVersion, scene.house.photos.id).kind = "labelled"
+            asked = NewSweep(
+                dataset=scene.house.photos.ref,
+                preset="smoke",
+                grid={"seed": [1]},
+                evaluate=evaluate,
+                terms={"actor": "ada"},
+            )
+            create_sweep(session, plan_sweep(session, asked))
+            run = session.scalars(select(Run)).one()
+            run.state = "completed"
+            kept = {"bytes": 1, "digest": "sha256:" + "a" * 64, "key": "k", "created_by": "ada"}
+            session.add(Checkpoint(run_id=run.id, fence=1, step=1, epoch=1.0, **kept))
+            return run.id
+
+    def evaluations(self, scene: Scene) -> int:
+        return len(scene.house.ask(lambda s: s.scalars(select(Run).where(Run.kind == "evaluate")).all()))
+
+    def test_the_leader_evaluates_what_is_completed_once(self, scene: Scene, completed: str) -> None:
+        scene.upkeep.follow_sweeps()
+        assert self.evaluations(scene) == 0  # it does not lead yet
+        scene.upkeep.lead()
+        for _ in range(2):
+            scene.upkeep.follow_sweeps()
+        assert self.evaluations(scene) == 1
 
 
 @pytest.fixture

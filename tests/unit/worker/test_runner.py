@@ -104,6 +104,9 @@ class TestTheJobsOwnEnd:
         assert house.log(run_id, 1) == b"the fake job begins\n"
         (row,) = house.attempts(run_id)
         assert (row.state, row.exit_code, row.log_tail) == ("completed", 0, "the fake job begins")
+        assert row.cpu_seconds is not None
+        assert row.cpu_seconds > 0.01
+        assert run.cpu_seconds == row.cpu_seconds
         assert not attempt.folder.exists()
 
     def test_a_scan_makes_its_version_ready(self, house: House) -> None:

@@ -71,6 +71,7 @@ CALLS = {
     "sweeps cancel swp_1": "swp_1  cancelled",
     "evaluations submit knn --dataset labelled --random --option k=5": "top1 61.2",
     "evaluations submit knn --dataset labelled --weights wts_1": "top1 61.2",
+    "evaluations submit knn --dataset labelled --random --dry-run": '"basis": "measured"',
     "evaluations list": "eval_2",
     "evaluations show eval_1": "one sentence",
     "evaluations compare eval_1 eval_2": "random",

@@ -51,7 +51,9 @@ def make_sweep(engine: Engine, labelled: DatasetVersion, make_dataset: Callable[
     make_dataset("photos")
 
     def make(**fields: Any) -> str:
-        asked = {"dataset": "photos", "preset": "smoke", "actor": "ada", "grid": {"seed": [1, 2]}, **fields}
+        of_runs = ("name", "labels", "group", "priority", "max_attempts")
+        terms = {"actor": "ada"} | {name: fields.pop(name) for name in of_runs if name in fields}
+        asked = {"dataset": "photos", "preset": "smoke", "grid": {"seed": [1, 2]}, "terms": terms, **fields}
         with unit_of_work(engine) as session:
             return create_sweep(session, plan_sweep(session, NewSweep(**asked))).id
 

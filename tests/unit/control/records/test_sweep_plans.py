@@ -10,6 +10,7 @@ from control.db.models import DatasetVersion
 from control.db.session import unit_of_work
 from control.errors import InvalidRequest, NotFound
 from control.records.datasets import Scan
+from control.records.layouts import Layout
 from control.records.sweep_plans import NewSweep, SweepEvaluation, SweepPlan, plan_sweep
 from control.records.workers import WorkerIdentity
 
@@ -24,7 +25,9 @@ def planned(engine: Engine, labelled: DatasetVersion, make_dataset: Callable[...
     def make(**fields: Any) -> SweepPlan:
         with unit_of_work(engine) as session:
             session.execute(update(DatasetVersion).where(DatasetVersion.id == photos.id).values(images=320))
-            return plan_sweep(session, NewSweep(**{"dataset": "photos", "preset": "smoke", "actor": "ada", **fields}))
+            return plan_sweep(
+                session, NewSweep(**{"dataset": "photos", "preset": "smoke", "terms": {"actor": "ada"}, **fields})
+            )
 
     return make
 
@@ -62,8 +65,8 @@ def test_the_evaluation_is_resolved(planned: Planning) -> None:
         ),
         ({"combinations": [{"seed": 1}, {"seedd": 1}]}, [("combinations.1.seedd", "(combination 2: seedd=1)")]),
         ({"grid": {"seed": [1, 2]}, "overrides": {"train.stepz": 1}}, [("overrides.train.stepz", "unknown key")]),
-        ({"grid": {"seed": [1, 2]}, "gpus": 3}, [("gpus", "must be a multiple of it")]),
-        ({"grid": {"seed": [1]}, "labels": {"seed": "x"}}, [("labels.seed", "the sweep varies it")]),
+        ({"grid": {"seed": [1, 2]}, "layout": Layout(3)}, [("gpus", "must be a multiple of it")]),
+        ({"grid": {"seed": [1]}, "terms": {"labels": {"seed": "x"}}}, [("labels.seed", "the sweep varies it")]),
         (
             {"grid": {"seed": [1]}, "evaluate": SweepEvaluation(task="knn", dataset="photos")},
             [("evaluate.dataset", "knn reads data sets of kind labelled")],

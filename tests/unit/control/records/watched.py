@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from control.db.models import MonitorEvaluation, RunEvent
+from control.db.models import MonitorEvaluation, Run, RunEvent
 from control.db.session import read_only
-from control.records.monitors import awaited_checkpoints
+from control.states import TERMINAL
 from tests.unit.control.records.hands import Hands
 
 
@@ -24,7 +24,8 @@ class Watched(Hands):
 
     def awaited(self) -> int:
         with read_only(self.engine) as session:
-            return len(session.scalars(awaited_checkpoints()).all())
+            open_ = select(Run.id).where(Run.kind == "evaluate", Run.state.not_in(TERMINAL))
+            return len(session.scalars(open_).all())
 
     def told(self, kind: str) -> list[RunEvent]:
         with read_only(self.engine) as session:

@@ -54,6 +54,21 @@ def test_a_report_comes_with_completion(admin: httpx.Client, house: Any) -> None
     assert done["report"]["protocol"] == "by hand"
 
 
+def test_a_plan_says_what_it_takes_by_those_that_were_done(admin: httpx.Client, house: Any) -> None:
+    options = {"k": 7}
+    path = "/v1/evaluations?dry_run=true"
+    plan = admin.post(path, json=KNN | {"options": options}).json()
+    assert (plan["dataset"], plan["options"]["k"], plan["source"]["backbone"]) == ("labelled@1", 7, "resnet18")
+    assert (plan["estimate"]["seconds"], plan["estimate"]["basis"][:7]) == (None, "unknown")
+    score(admin, house, 50.0, options=options)
+    before = len(admin.get("/v1/evaluations").json()["items"])
+    answer = admin.post(path, json=KNN | {"options": options})
+    assert (answer.status_code, answer.json()["estimate"]["basis"][:8]) == (200, "measured")
+    assert answer.json()["estimate"]["seconds"] >= 0.0
+    assert len(admin.get("/v1/evaluations").json()["items"]) == before
+    assert admin.post(path, json=KNN | {"options": {"k": 0}}).status_code == 422
+
+
 def test_it_has_the_life_of_a_job(admin: httpx.Client) -> None:
     made = submit(admin, name="e", labels={"a": "b"}, options={"k": 3}, seed=4)
     assert (made["state"], made["report"], made["options"]["k"], made["seed"]) == ("queued", None, 3, 4)
