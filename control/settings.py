@@ -9,7 +9,7 @@ import os
 import socket
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -111,6 +111,12 @@ class Settings(BaseSettings):
     """Images in the feature server at once; more are refused with 429."""
     max_loaded_models: int = Field(default=4, gt=0)
     """Model versions held at once; those an alias names or a consumer pinned are always held, and count."""
+    serve_device: Literal["auto", "cpu", "cuda"] = "auto"
+    """What models run on; `cuda` refuses to fall back to the CPU, `auto` takes a GPU where there is one."""
+    batch_images: int | None = Field(default=None, ge=1, le=256)
+    """Images of one size that run together; unset: 8 on a GPU, 1 on the CPU, where batches gain nothing."""
+    batch_wait_ms: float = Field(default=2.0, ge=0, le=1000)
+    """How long the first image of a batch waits for others."""
     shared_memory: bool = False
     """Let clients on this machine give and take the tensors of `/v2` in shared memory."""
     serve_threads: int | None = Field(default=None, gt=0)

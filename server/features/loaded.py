@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import Manifest
-from detco_core.inference.session import POOLED, Execution, Session, outputs_of
-from server.features.batcher import Computed, ComputeOwner
+from detco_core.inference.session import CPU, POOLED, Execution, Session, available_providers, outputs_of
+from server.features.batcher import Batching, Computed, ComputeOwner
 from server.features.catalog import VersionRef
 from server.features.schemas import ModelIdentity
 
@@ -35,8 +35,10 @@ class Loaded:
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, version: VersionRef, bundle: Path, execution: Execution, ahead: int) -> "Loaded":
-        """Open and warm a bundle.
+    def open(
+        cls, version: VersionRef, bundle: Path, execution: Execution, ahead: int, batching: Batching | None = None
+    ) -> "Loaded":
+        """Open and warm a bundle; a model that fell back to the CPU runs one image at a time.
 
         Raises:
             BundleError: when the bundle is damaged, holds other weights than the records say, or does not give what
@@ -45,8 +47,11 @@ class Loaded:
         session = Session.open(bundle, execution)
         if session.manifest.weights_digest != version.digest:
             raise BundleError(f"{version}: the bundle holds {session.manifest.weights_digest}, not {version.digest}")
-        _warm(session)
-        owner = ComputeOwner(session, str(version))
+        asked_for_gpu = (execution.providers or available_providers())[0] != CPU
+        fell_back = session.provider == CPU and asked_for_gpu
+        batching = Batching() if batching is None or fell_back else batching
+        _warm(session, batching.images)
+        owner = ComputeOwner(session, str(version), batching)
         owner.start()
         return cls(version, session, owner, ahead)
 
@@ -88,14 +93,18 @@ class Loaded:
             self.owner.close()
 
 
-def _warm(session: Session) -> None:
-    """Run every level once, so that the first request finds memory and kernels ready, and check what comes out."""
+def _warm(session: Session, images: int) -> None:
+    """Run every level once, and once with the largest batch, so that the first request finds memory and kernels ready;
+    check what comes out.
+    """
     image = _grey(session.manifest, _WARM_SIDE)
     maps = session.run(image, outputs_of(session.manifest))
     promised = {level.name: _shape(level.channels, level.stride, image) for level in session.manifest.levels}
     for name, shape in itertools.chain(promised.items(), [(POOLED, (1, session.manifest.pooled))]):
         if maps[name].shape != shape:
             raise BundleError(f"output {name} has shape {maps[name].shape}; the manifest promises {shape}")
+    if images > 1:
+        session.run(np.repeat(image, images, axis=0), outputs_of(session.manifest))
 
 
 def _shape(channels: int, stride: int, image: NDArray[np.float32]) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from control.errors import Forbidden
 from detco_core.contract.errors import BundleError
 from detco_core.inference.session import Execution
+from server.features.batcher import Batching
 from server.features.catalog import Catalog, VersionRef, Wanted
 from server.features.errors import ModelUnavailable, UnknownModel
 from server.features.holdings import AliasState, Holdings
@@ -44,6 +45,7 @@ class ServingOptions:
     poll_seconds: float = 1.0
     """Between two looks at the catalogue."""
     execution: Execution = field(default_factory=Execution)
+    batching: Batching = field(default_factory=Batching)
 
 
 class Models:
@@ -189,7 +191,8 @@ class Models:
 
     def _from_shelf(self, version: VersionRef, *, anew: bool = False) -> Loaded:
         bundle = self._shelf.bring(version, self.catalog.fetch, anew=anew)
-        return Loaded.open(version, bundle, self.options.execution, self.options.ahead)
+        options = self.options
+        return Loaded.open(version, bundle, options.execution, options.ahead, options.batching)
 
     def _arrived(self, loaded: Loaded) -> Loaded:
         kept = self._holdings.take_in(loaded)

@@ -7,24 +7,31 @@ from sqlalchemy import Engine
 from control.settings import Settings
 from control.storage.base import Store
 from detco_core.inference.images import Limits
-from detco_core.inference.session import Execution
+from detco_core.inference.session import CPU, CUDA, Execution, available_providers
+from server.features.batcher import Batching
 from server.features.engine import FeatureEngine, Listener
 from server.features.job import EngineLimits
 from server.features.models import Models, ServingOptions
 from server.features.records import RecordsCatalog
 
 _MOST_DECODERS = 8
+_ON_GPU = 8
+"""Images in a batch."""
 
 
 def open_features(settings: Settings, engine: Engine, store: Store, listener: Listener) -> FeatureEngine:
     """The engine of one server process; call its `start`, and `close` at the end."""
     decoders = min(_MOST_DECODERS, max(2, len(os.sched_getaffinity(0))))
+    execution = _execution(settings)
+    batching = _batching(settings, execution)
     options = ServingOptions(
         folder=settings.data_dir / "serving",
         default_model=settings.default_model,
         max_loaded=settings.max_loaded_models,
-        ahead=decoders + 1,
-        execution=Execution(threads=settings.serve_threads, gpu_memory=settings.serve_gpu_memory),
+        # While one batch runs, the next one is decoded.
+        ahead=max(decoders + 1, 2 * batching.images),
+        execution=execution,
+        batching=batching,
     )
     limits = EngineLimits(
         image=Limits(bytes=settings.max_request_bytes, pixels=settings.max_image_pixels),
@@ -34,3 +41,19 @@ def open_features(settings: Settings, engine: Engine, store: Store, listener: Li
         decoders=decoders,
     )
     return FeatureEngine(Models(RecordsCatalog(engine, store), options), limits, listener)
+
+
+def _execution(settings: Settings) -> Execution:
+    providers = {"auto": None, "cpu": (CPU,), "cuda": (CUDA, CPU)}[settings.serve_device]
+    return Execution(
+        providers=providers,
+        threads=settings.serve_threads,
+        gpu_memory=settings.serve_gpu_memory,
+        strict=settings.serve_device == "cuda",
+    )
+
+
+def _batching(settings: Settings, execution: Execution) -> Batching:
+    on_gpu = (execution.providers or available_providers())[0] == CUDA
+    images = settings.batch_images or (_ON_GPU if on_gpu else 1)
+    return Batching(images=images, seconds=settings.batch_wait_ms / 1000)

@@ -2,13 +2,13 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 
 import numpy as np
 import pytest
 
-from server.features.batcher import ComputeOwner
+from server.features.batcher import Batching, ComputeOwner
 from server.features.errors import ComputeFailed, DeadlineExceeded
 
 IMAGE = np.zeros((1, 3, 4, 4), np.float32)
@@ -110,3 +110,90 @@ def test_it_says_how_long_it_is_at_work(owner: ComputeOwner, runner: Gated) -> N
     assert before is None
     assert during is not None
     assert owner.at_work is None
+
+
+class Recorded:
+    """Notes the first value of every image of every batch, and fails on NaN."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Semaphore(0)
+        self.begun = threading.Semaphore(0)
+        self.batches: list[list[float]] = []
+
+    def run(self, array: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
+        self.begun.release()
+        assert self.gate.acquire(timeout=30)
+        self.batches.append(array[:, 0, 0, 0].tolist())
+        if np.isnan(array).any():
+            raise RuntimeError("no such luck")
+        return dict.fromkeys(outputs, array * 2)
+
+
+@pytest.fixture
+def recorded() -> Recorded:
+    return Recorded()
+
+
+@pytest.fixture
+def batching(recorded: Recorded) -> Iterator[ComputeOwner]:
+    """An owner of batches of three, held at its first run."""
+    owner = ComputeOwner(recorded, "test", Batching(images=3, seconds=0.0))
+    owner.start()
+    owner.submit(IMAGE - 1, ("held",), later())
+    assert recorded.begun.acquire(timeout=30)
+    yield owner
+    recorded.gate.release(100)
+    owner.close()
+
+
+def test_what_is_alike_runs_together_and_the_oldest_goes_first(batching: ComputeOwner, recorded: Recorded) -> None:
+    wide = np.zeros((1, 3, 4, 8), np.float32)
+    entries = [(IMAGE, "a"), (wide + 1, "a"), (IMAGE + 2, "a"), (IMAGE + 3, "b"), (IMAGE + 4, "a"), (IMAGE + 5, "a")]
+    futures = [batching.submit(array, (output,), later()) for array, output in entries]
+    recorded.gate.release(100)
+    found = [future.result(30) for future in futures]
+    assert recorded.batches == [[-1], [0, 2, 4], [1], [3], [5]]
+    for n, (computed, (array, output)) in enumerate(zip(found, entries, strict=True)):
+        assert computed.maps[output].shape == array.shape
+        assert (computed.maps[output] == 2 * n).all()
+    assert (batching.computed, batching.runs) == (7, 5)
+
+
+def test_of_a_batch_only_the_one_at_fault_fails(batching: ComputeOwner, recorded: Recorded) -> None:
+    futures = [batching.submit(IMAGE + value, ("a",), later()) for value in (1, np.nan, 2)]
+    recorded.gate.release(100)
+    assert futures[0].result(30).maps["a"].flat[0] == 2
+    with pytest.raises(ComputeFailed, match="no such luck"):
+        futures[1].result(30)
+    assert futures[2].result(30).maps["a"].flat[0] == 4
+
+
+def test_who_left_or_came_too_late_is_in_no_batch(batching: ComputeOwner, recorded: Recorded) -> None:
+    left = batching.submit(IMAGE + 1, ("a",), later())
+    late = batching.submit(IMAGE + 2, ("a",), time.monotonic() - 1)
+    good = [batching.submit(IMAGE + n, ("a",), later()) for n in (3, 4, 5)]
+    assert left.cancel()
+    recorded.gate.release(100)
+    assert [future.result(30).maps["a"].flat[0] for future in good] == [6, 8, 10]
+    with pytest.raises(DeadlineExceeded):
+        late.result(30)
+    assert recorded.batches == [[-1], [3, 4, 5]]
+    assert batching.dropped == 2
+
+
+def test_a_batch_waits_for_others_only_so_long(recorded: Recorded) -> None:
+    owner = ComputeOwner(recorded, "test", Batching(images=3, seconds=0.05))
+    owner.start()
+    recorded.gate.release(100)
+    owner.submit(IMAGE, ("a",), later()).result(30)
+    assert recorded.batches == [[0]]
+    owner.close()
+
+
+def test_closing_runs_what_was_set_aside(batching: ComputeOwner, recorded: Recorded) -> None:
+    futures = [batching.submit(IMAGE + n, (str(n % 2),), later()) for n in range(6)]
+    batching.close()
+    recorded.gate.release(100)
+    assert [future.result(30).maps[str(n % 2)].flat[0] for n, future in enumerate(futures)] == [0, 2, 4, 6, 8, 10]
+    batching._thread.join(30)
+    assert not batching._thread.is_alive()

@@ -1,11 +1,16 @@
 """The engine that the settings describe."""
 
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from control.db.migrate import upgrade
 from control.db.session import open_engine
 from control.settings import load_settings
 from control.storage.open import open_store
+from detco_core.inference.session import CPU, CUDA
+from server.features.batcher import Batching
 from server.features.open import open_features
 from server.telemetry import Telemetry
 
@@ -31,4 +36,20 @@ def test_settings_reach_the_engine(tmp_path: Path) -> None:
     assert (options.execution.threads, options.execution.gpu_memory) == (1, settings.serve_gpu_memory)
     assert not options.execution.spinning
     engine.close()
+    database.dispose()
+
+
+@pytest.mark.parametrize(
+    ("device", "providers", "strict"),
+    [("auto", None, False), ("cpu", (CPU,), False), ("cuda", (CUDA, CPU), True)],
+)
+def test_the_device_and_the_batches_asked_for(
+    tmp_path: Path, device: Any, providers: tuple[str, ...] | None, strict: bool
+) -> None:
+    settings = load_settings(data_dir=tmp_path, serve_device=device, batch_images=16, batch_wait_ms=5)
+    database = open_engine(settings.resolved_database_url)
+    options = open_features(settings, database, open_store(settings), Telemetry()).models.options
+    assert (options.execution.providers, options.execution.strict) == (providers, strict)
+    assert options.batching == Batching(images=16, seconds=0.005)
+    assert options.ahead >= 32
     database.dispose()
