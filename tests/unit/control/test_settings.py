@@ -60,7 +60,7 @@ def test_every_setting_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("DETCO_DATASET_ROOTS", "/srv")
     for name in Settings.model_fields:
         if name not in ("database_url", "dataset_roots"):
-            monkeypatch.setenv(f"DETCO_{name.upper()}", str(getattr(load_settings(), name) or "1"))
+            monkeypatch.setenv(f"DETCO_{name.upper()}", str(getattr(load_settings(), name) or OTHERS.get(name, "1")))
     settings = load_settings()
     assert settings.resolved_database_url == "postgresql+psycopg://me:secret@db/detco"
     assert not settings.embedded
@@ -68,13 +68,21 @@ def test_every_setting_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp
     assert load_settings().database_url == "postgresql://env/x"
 
 
+OTHERS = {
+    "dataset_roots": "/srv/x",
+    "log_bytes": "5000000",
+    "serve_device": "cpu",
+    "serve_gpus": "GPU-9",
+    "shared_memory": "true",
+    "webhook_networks": "10.0.0.0/8",
+}
+"""Values that are not the default, of settings that "7" is none for."""
+
+
 @pytest.mark.parametrize("name", list(Settings.model_fields))
 def test_each_has_its_file_form(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     value = getattr(load_settings(), name)
-    text = {"dataset_roots": "/srv/x", "serve_gpus": "GPU-9"}.get(name)
-    if text is None:
-        text = "7"
-    (tmp_path / "value").write_text(text + "\n")
+    (tmp_path / "value").write_text(OTHERS.get(name, "7") + "\n")
     monkeypatch.setenv(f"DETCO_{name.upper()}_FILE", str(tmp_path / "value"))
     monkeypatch.setenv("DETCO_DATASET_ROOTS" if name != "dataset_roots" else "DETCO_LOG_LEVEL", "/srv")
     assert getattr(load_settings(), name) != value
