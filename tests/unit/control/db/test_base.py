@@ -1,6 +1,9 @@
-import pytest
+from datetime import UTC, datetime, timedelta, timezone
 
-from control.db.base import Base, storable
+import pytest
+from sqlalchemy.dialects import sqlite
+
+from control.db.base import Base, UtcTime, storable
 
 
 @pytest.mark.parametrize(
@@ -8,6 +11,14 @@ from control.db.base import Base, storable
 )
 def test_storable(text: str, kept: str) -> None:
     assert storable(text) == kept
+
+
+@pytest.mark.parametrize(
+    ("sign", "end"), [(1, datetime.min.replace(tzinfo=UTC)), (-1, datetime.max.replace(tzinfo=UTC))]
+)
+def test_the_ends_of_the_calendar_can_be_asked_for(sign: int, end: datetime) -> None:
+    beyond = end.replace(tzinfo=timezone(sign * timedelta(hours=14)))
+    assert UtcTime().process_bind_param(beyond, sqlite.dialect()) == end.replace(tzinfo=None)
 
 
 def test_what_must_be_known_of_everything() -> None:
