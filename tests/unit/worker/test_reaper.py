@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import delete, event, select
 from sqlalchemy.exc import OperationalError
 
-from control.db.models import Checkpoint, DatasetVersion, OutboxEntry, Run, Slot, Worker
+from control.db.models import Checkpoint, DatasetVersion, Delivery, OutboxEntry, Run, Slot, Worker
 from control.db.session import open_engine, unit_of_work
 from control.jobs import make_celery
-from control.records import leaders, leases, logs, shares
+from control.records import leaders, leases, logs, notices, shares, webhooks
 from control.records import workers as worker_rows
 from control.records.gangs import nodes_of
 from control.records.runs import Queue
@@ -22,6 +22,7 @@ from control.records.sweep_plans import NewSweep, SweepEvaluation, plan_sweep
 from control.records.sweeps import create_sweep
 from control.records.workers import WorkerIdentity
 from control.settings import Settings
+from control.signing import signing_key
 from tests.unit.worker.house import House
 from worker import reaper
 from worker.attempts import KEEP_SECONDS, attempt_folder, occupy, open_folder
@@ -237,6 +238,21 @@ class TestLead:
         scene.upkeep.lead()
         scene.upkeep.sweep_outbox()
         assert scene.messages() == []
+
+    def test_the_leader_alone_tries_what_webhooks_are_owed(self, scene: Scene) -> None:
+        with unit_of_work(scene.house.engine) as session:
+            key = signing_key(scene.house.settings)
+            made = webhooks.create_webhook(session, key, "http://127.0.0.1:9/", ["*"], "anna")
+            notices.owe_test(session, made.webhook, "anna")
+        scene.upkeep.deliver()
+        assert not scene.upkeep._courier._under_way
+        scene.upkeep.lead()
+        scene.upkeep.deliver()
+        for future in scene.upkeep._courier._under_way.values():
+            future.result(30)
+        (delivery,) = scene.house.ask(lambda s: list(s.scalars(select(Delivery))))
+        assert (delivery.state, delivery.tries) == ("pending", 1)
+        assert "not a public address" in delivery.attempts[0]["error"]
 
     def test_a_lease_that_ended_is_taken_back(self, scene: Scene) -> None:
         run_id = expired(scene)
