@@ -4,6 +4,7 @@ Every step is a transaction of its own and may be repeated; killed anywhere, the
 round goes on (docs/decisions/151).
 """
 
+import hashlib
 import logging
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from control.db.session import read_only, unit_of_work
 from control.errors import StoreError
 from control.records import checkpoints, objects, purges
 from control.retention import Policy
-from control.storage.base import Entry, Store
+from control.storage.base import Entry, Store, key_of
 
 PATIENCE = 120.0
 """Seconds from the marking of objects to the last call that deletes one: far less than `objects.TAKE_OVER`."""
@@ -91,6 +92,7 @@ def sweep_orphans(engine: Engine, store: Store, older: timedelta) -> Orphans:
     Their writers died between storing and registering them, or waited longer than that for the database: those store
     them again.
     """
+    recheck(engine, store)
     count = 0
     size = store.sweep(datetime.now(UTC) - older)
     for found in _orphans(engine, store, older):
@@ -100,6 +102,27 @@ def sweep_orphans(engine: Engine, store: Store, older: timedelta) -> Orphans:
     if count:
         _log.warning("%d objects of %d bytes that no table knows were deleted from the store", count, size)
     return Orphans(count, size)
+
+
+def recheck(engine: Engine, store: Store) -> int:
+    """Read again what was found damaged; how many are as they should be, and counted as damaged no more."""
+    with read_only(engine) as session:
+        keys = [row.key for row in objects.list_damaged(session)]
+    mended = [key for key in keys if _is_sound(store, key)]
+    for key in mended:
+        with unit_of_work(engine) as session:
+            objects.mend(session, key)
+    return len(mended)
+
+
+def _is_sound(store: Store, key: str) -> bool:
+    hasher = hashlib.sha256()
+    try:
+        for chunk in store.open_range(key):
+            hasher.update(chunk)
+    except StoreError:
+        return False
+    return key_of(hasher.hexdigest()) == key
 
 
 def _orphans(engine: Engine, store: Store, older: timedelta) -> Iterator[dict[str, int]]:

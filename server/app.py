@@ -10,7 +10,9 @@ from fastapi.concurrency import run_in_threadpool
 from control.bus import open_bus
 from control.db.session import open_engine
 from control.jobs import make_celery
+from control.reading import ReadingRoom
 from control.settings import Settings
+from control.storage.cache import Cache
 from control.storage.open import open_store
 from detco_core import __version__
 from server.api import (
@@ -104,6 +106,7 @@ def _open(settings: Settings, serving: frozenset[Part]) -> Services:
         settings=settings,
         engine=engine,
         store=store,
+        reading=ReadingRoom(engine, store, Cache(settings.data_dir / "cache", settings.cache_bytes, store)),
         bus=open_bus(settings),
         celery=make_celery(settings),
         telemetry=telemetry,

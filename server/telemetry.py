@@ -27,6 +27,8 @@ class Readings:
     """By kind and state."""
     slots: Mapping[tuple[str, str], int] | None = None
     """By purpose, and `free` or `taken`."""
+    damaged: int | None = None
+    """Artifacts that a reader found lost or damaged."""
     images: int | None = None
     """Under way in the feature path."""
     images_refused: int | None = None
@@ -144,6 +146,9 @@ def _families(readings: Readings) -> Iterator[Metric]:
             for values, count in sorted(counts.items()):
                 family.add_metric(values, count)
             yield family
+    if readings.damaged is not None:
+        text = "Artifacts that a reader found lost or damaged: see GET /v1/store."
+        yield GaugeMetricFamily("detco_store_damaged", text, readings.damaged)
     if readings.images is not None:
         yield GaugeMetricFamily("detco_feature_images", "Images under way in the feature path.", readings.images)
     if readings.images_refused is not None:

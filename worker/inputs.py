@@ -29,12 +29,14 @@ from control.db.models import (
 )
 from control.db.session import read_only
 from control.errors import ArtifactMissing, DigestMismatch
+from control.reading import watched
 from control.records import shares, workers
 from control.records.history import NEWEST, get_attempt
 from control.records.places import sees
 from control.records.shares import Meeting
 from control.records.sources import TENSOR_FORMATS
 from control.records.uploads import SCHEME
+from control.storage.base import key_of
 from detco_core.contract.config import read_config
 from detco_core.contract.datasets import ChannelStatistics, DatasetKind, DatasetRef
 from detco_core.contract.errors import DataError
@@ -107,6 +109,7 @@ def prepare(engine: Engine, place: Place, unpacked: Unpacked, mark: Mark, folder
             checkpoints = session.scalars(saved.order_by(*NEWEST)).all()
     except NoResultFound as error:
         raise DataError(f"something run {mark.run} refers to was deleted: {error}") from error
+    place = _watched(engine, place)
     for path, (digest, what) in draft.needed.items():
         _bring(place, path, digest, what)
     for digest in draft.archives:
@@ -116,6 +119,16 @@ def prepare(engine: Engine, place: Place, unpacked: Unpacked, mark: Mark, folder
         prepared = replace(prepared, resume_digest=job.resume_sha256)
     (folder / JOB_FILE).write_text(canonical_json(job), "utf-8")
     return prepared
+
+
+def _watched(engine: Engine, place: Place) -> Place:
+    """The same, and what is found damaged is known to all from then on."""
+
+    def bring(path: Path, digest: str) -> None:
+        with watched(engine, key_of(digest)):
+            place(path, digest)
+
+    return bring
 
 
 def _bring(place: Place, path: Path, digest: str, what: str) -> None:

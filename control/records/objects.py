@@ -120,6 +120,16 @@ def report_damage(session: Session, key: str, damage: str) -> None:
     session.execute(spoilt.values(damaged_at=database_time(session), damage=damage))
 
 
+def count_damaged(session: Session) -> int:
+    """How many objects a reader found damaged."""
+    return session.scalar(select(func.count()).where(StoredObject.damaged_at.is_not(None))) or 0
+
+
+def mend(session: Session, key: str) -> None:
+    """An object that was found damaged is as it should be: its disk is back, or it was put there by hand."""
+    session.execute(update(StoredObject).where(StoredObject.key == key).values(damaged_at=None, damage=None))
+
+
 def list_damaged(session: Session, limit: int = 100) -> list[StoredObject]:
     """Objects that a reader found damaged and nobody has stored again, newest first."""
     query = select(StoredObject).where(StoredObject.damaged_at.is_not(None))

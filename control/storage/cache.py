@@ -21,7 +21,7 @@ class Cache:
 
         The file must not be written to. Raises as `Store.fetch`.
         """
-        cached = self._get(sha256)
+        cached = self.get(sha256)
         dest.parent.mkdir(parents=True, exist_ok=True)
         temporary = dest.with_name(f".{dest.name}.{os.getpid()}")
         temporary.unlink(missing_ok=True)
@@ -32,15 +32,19 @@ class Cache:
         temporary.replace(dest)
         # A rename onto another link of the same file does nothing at all, and leaves both names.
         temporary.unlink(missing_ok=True)
-        self._evict(keep=cached)
 
-    def _get(self, sha256: str) -> Path:
+    def get(self, sha256: str) -> Path:
+        """The artifact's own file in the cache, verified; it may be forgotten at any time, but stays what it is.
+
+        Raises as `Store.fetch`.
+        """
         cached = self.folder / key_of(sha256)
         try:
             verify(cached, sha256)
         except (FileNotFoundError, DigestMismatch):
             self.store.fetch(key_of(sha256), cached, sha256)
         os.utime(cached)  # Its time of change is its time of use.
+        self._evict(keep=cached)
         return cached
 
     def _evict(self, keep: Path) -> None:

@@ -53,7 +53,7 @@ def file(job: JobId, checkpoint: Named, _: Reader, services: Shared, request: Re
         get_run(session, job, ("pretrain",))
         row = get_checkpoint(session, job, checkpoint)
     name = f"{job}-step-{row.step:08d}.pt"
-    return send_file(request, StoredFile.of_store(services.store, row.key, name, row.bytes, row.digest))
+    return send_file(request, StoredFile.of_store(services.reading, name, row.digest))
 
 
 @router.put("/checkpoints/{checkpoint}/pin", summary="Pin a checkpoint")

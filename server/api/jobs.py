@@ -124,7 +124,7 @@ def _add_attempts(router: APIRouter, kind: JobKind) -> None:
             require_model_of(session, who, job)
             row = get_artifact(session, job, artifact)
         leaf = f"{job}-{row.name.rpartition('/')[2]}"
-        return send_file(request, StoredFile.of_store(services.store, row.key, leaf, row.bytes, row.digest))
+        return send_file(request, StoredFile.of_store(services.reading, leaf, row.digest))
 
     router.add_api_route(
         "/attempts", attempts, name=f"attempts_{kind.noun}", summary=f"Every try at the {kind.noun}, oldest first"

@@ -104,7 +104,7 @@ def file(name: Named, number: Number, format: Named, who: Reader, services: Shar
         raise NotFound("file", f"{name}:{number}/{format}; it has {', '.join(files) or 'none yet'}")
     found = files[format]
     leaf = f"{name}-{number}-{str(found['path']).rpartition('/')[2]}"
-    return send_file(request, StoredFile.of_store(services.store, found["key"], leaf, found["bytes"], found["digest"]))
+    return send_file(request, StoredFile.of_store(services.reading, leaf, found["digest"]))
 
 
 def _source(session: Session, body: ExportRequest) -> tuple[Checkpoint | Weights, tuple[str, ...]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from control.db.session import read_only
+from control.reading import watched
 from control.records import serving
 from control.records.serving import ServedVersion
 from control.storage.base import Store
@@ -39,7 +40,8 @@ class RecordsCatalog:
             if name not in files:
                 raise BundleError(f"{version} has no file {name} in the records")
             file = files[name]
-            self._store.fetch(file["key"], folder / file["path"], file["digest"])
+            with watched(self._engine, file["key"]):
+                self._store.fetch(file["key"], folder / file["path"], file["digest"])
 
 
 def _ref(version: ServedVersion) -> VersionRef:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from control.bus import Bus
 from control.db.session import read_only, unit_of_work
+from control.reading import ReadingRoom
 from control.records.paging import MAX_PAGE_SIZE, Page
 from control.records.principals import Principal, Scope
 from control.settings import Settings
@@ -31,6 +32,7 @@ class Services:
     settings: Settings
     engine: Engine
     store: Store
+    reading: ReadingRoom
     bus: Bus
     celery: Celery
     telemetry: Telemetry

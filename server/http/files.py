@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 
-from control.storage.base import Store
+from control.reading import ReadingRoom
 from server.http.problems import Problem
 
 _BINARY = "application/octet-stream"
@@ -34,9 +34,10 @@ class StoredFile:
     open: Opener
 
     @classmethod
-    def of_store(cls, store: Store, key: str, name: str, size: int, digest: str) -> "StoredFile":
-        """A file of the artifact store."""
-        return cls(name, size, digest, _BINARY, lambda start, end: store.open_range(key, start, end))
+    def of_store(cls, room: ReadingRoom, name: str, digest: str) -> "StoredFile":
+        """A file of the artifact store, verified; raises `ArtifactMissing` or `DigestMismatch` when it is damaged."""
+        found = room.find(digest)
+        return cls(name, found.size, digest, _BINARY, found.read)
 
 
 def send_file(request: Request, file: StoredFile) -> Response:

@@ -18,6 +18,7 @@ STATUS: Mapping[str, tuple[int, str]] = {
     "method_not_allowed": (405, "This path does not take that method"),
     "not_acceptable": (406, "The answer does not fit the format asked for"),
     "conflict": (409, "The state of the thing does not allow this"),
+    "gone": (410, "What the service held is lost or damaged"),
     "precondition_failed": (412, "The thing has changed since it was read"),
     "body_too_large": (413, "The body is too large"),
     "unsupported_media_type": (415, "This content type is not taken here"),

@@ -6,6 +6,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from control.db.migrate import at_head
 from control.db.session import database_time
+from control.records.objects import count_damaged
 from control.records.workers import list_workers
 from server.http.deps import Services
 from server.http.schemas.service import Check
@@ -17,11 +18,21 @@ def api_checks(services: Services) -> dict[str, Check]:
     """The database answers, and its schema is this version's; blocks."""
     try:
         newest = at_head(services.engine)
+        artifacts = _artifacts(services) if newest else {}
     except SQLAlchemyError as error:
         away = Check(ok=False, detail=f"does not answer: {type(error).__name__}")
         return {"database": away, "migrations": Check(ok=False, detail="cannot be read")}
     detail = "at head" if newest else "behind: run `python -m control migrate`"
-    return {"database": Check(ok=True, detail="answers"), "migrations": Check(ok=newest, detail=detail)}
+    checks = {"database": Check(ok=True, detail="answers"), "migrations": Check(ok=newest, detail=detail)}
+    return checks | artifacts
+
+
+def _artifacts(services: Services) -> dict[str, Check]:
+    """What a person should see to; the service can do its work all the same."""
+    with services.look() as session:
+        count = count_damaged(session)
+    detail = f"{count} lost or damaged: GET /v1/store names them" if count else "none is known to be damaged"
+    return {"artifacts": Check(ok=True, detail=detail)}
 
 
 def worker_checks(services: Services) -> dict[str, Check]:

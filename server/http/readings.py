@@ -3,6 +3,7 @@
 from functools import partial
 
 from control.records.counts import job_counts, slot_counts
+from control.records.objects import count_damaged
 from server.features.engine import FeatureEngine
 from server.http.deps import Services
 from server.telemetry import Readings
@@ -18,7 +19,7 @@ def watch(services: Services) -> None:
 
 def _of_records(services: Services) -> Readings:
     with services.look() as session:
-        return Readings(jobs=job_counts(session), slots=slot_counts(session))
+        return Readings(jobs=job_counts(session), slots=slot_counts(session), damaged=count_damaged(session))
 
 
 def _of_features(engine: FeatureEngine) -> Readings:

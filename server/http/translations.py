@@ -23,6 +23,8 @@ _CONTROL: Mapping[type[control.ControlError], str] = {
     control.StaleVersion: "precondition_failed",
     control.Unauthorized: "unauthorized",
     control.Forbidden: "forbidden",
+    control.ArtifactMissing: "gone",
+    control.DigestMismatch: "gone",
     control.StoreError: "unavailable",
 }
 """The family of every branch of the control plane's errors; what is not here is a fault of the service."""

@@ -39,7 +39,7 @@ class TestHealth:
         worker = house.worker()
         after = client.get("/readyz")
         assert (after.status_code, after.json()["ready"]) == (200, True)
-        assert set(after.json()["checks"]) == {"database", "migrations", "workers", "models"}
+        assert set(after.json()["checks"]) == {"database", "migrations", "artifacts", "workers", "models"}
         with unit_of_work(house.engine) as session:
             session.execute(update(Worker).where(Worker.id == worker.id).values(state="gone"))
         assert client.get("/readyz").status_code == 503

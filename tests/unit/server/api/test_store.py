@@ -4,9 +4,8 @@ import time
 from typing import Any
 
 import httpx
+import pytest
 
-from control.db.session import unit_of_work
-from control.records import objects
 from control.storage.base import key_of
 
 
@@ -26,14 +25,30 @@ def test_orphans_are_shown_and_swept(house: Any, admin: httpx.Client) -> None:
     assert house.client("submit").post("/v1/store/sweep").status_code == 403
 
 
-def test_what_is_damaged_is_named(house: Any, admin: httpx.Client, run: str) -> None:
+@pytest.mark.parametrize(("how", "code"), [("changed", "digest_mismatch"), ("lost", "artifact_missing")])
+def test_what_is_damaged_is_named_and_never_served(
+    house: Any, admin: httpx.Client, run: str, how: str, code: str
+) -> None:
     checkpoint = admin.get(f"/v1/runs/{run}/checkpoints/last").json()
+    path = f"/v1/runs/{run}/checkpoints/{checkpoint['id']}"
     before = admin.get("/v1/store").json()
     assert before["damaged"] == []
     assert before["stored"]["count"] >= 2
-    with unit_of_work(house.engine) as session:
-        objects.report_damage(session, key_of(checkpoint["sha256"]), "other bytes")
+    assert admin.get(f"{path}/file").content == b"weights"
+    stored = house.store.folder / key_of(checkpoint["sha256"])
+    stored.unlink() if how == "lost" else stored.write_bytes(b"weighty")
+    for headers in ({}, {"Range": "bytes=3-"}):
+        refused = admin.get(f"{path}/file", headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (410, code)
     (damaged,) = admin.get("/v1/store").json()["damaged"]
     assert damaged["needed_by"] == [f"checkpoint {checkpoint['id']} of run {run}"]
-    assert damaged["detail"] == "other bytes"
-    assert admin.get(f"/v1/runs/{run}/checkpoints/last").json()["kept_because"] == ["damaged"]
+    assert admin.get(path).json()["kept_because"] == ["damaged"]
+    assert "detco_store_damaged 1.0" in admin.get("/metrics").text
+    assert admin.get("/readyz/api").json()["checks"]["artifacts"] == {
+        "ok": True,
+        "detail": "1 lost or damaged: GET /v1/store names them",
+    }
+    stored.write_bytes(b"weights")
+    admin.post("/v1/store/sweep")
+    assert admin.get("/v1/store").json()["damaged"] == []
+    assert admin.get(f"{path}/file").content == b"weights"
