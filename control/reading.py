@@ -1,7 +1,7 @@
 """Artifacts for people: verified before the first byte is given away, and damage remembered.
 
-A file that was verified lately and has not changed since is not read twice. While it is sent it is open, so its deletion
-meanwhile breaks no download.
+A file that was verified lately and has not changed since is not read twice. While it is sent it is open, so its
+deletion meanwhile breaks no download.
 """
 
 import logging

@@ -14,6 +14,7 @@ from detco_client.features import Features
 from detco_client.models import Models
 from detco_client.resources import Info, UsageRow
 from detco_client.runs import Runs
+from detco_client.store import ArtifactStore
 from detco_client.sweeps import Sweeps
 from detco_client.tokens import Tokens
 from detco_client.transport import Transport, open_transport
@@ -50,6 +51,7 @@ class DetcoClient:
         self.evaluations = Evaluations(self._transport)
         self.models = Models(self._transport)
         self.features = Features(self._transport)
+        self.store = ArtifactStore(self._transport)
         self.tokens = Tokens(self._transport)
         self.webhooks = Webhooks(self._transport)
 

@@ -33,23 +33,23 @@ def download(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         resumed = _size(part) > 0
-        _fetch_all(transport, path, part, on_bytes)
+        _fetch_all(transport, path, part, sha256, on_bytes)
         if not (resumed and _differs(part, sha256)):
             return _keep(part, target, sha256)
         # The part was of another file; this time from the first byte.
         part.unlink()
-        _fetch_all(transport, path, part, on_bytes)
+        _fetch_all(transport, path, part, sha256, on_bytes)
         return _keep(part, target, sha256)
     except OSError as error:
         raise ClientError(f"cannot write {target}: {error.strerror or error}") from error
 
 
-def _fetch_all(transport: Transport, path: str, part: Path, on_bytes: OnBytes | None) -> None:
+def _fetch_all(transport: Transport, path: str, part: Path, sha256: str | None, on_bytes: OnBytes | None) -> None:
     tries = iter(PAUSES)
     while True:
         before = _size(part)
         try:
-            return _fetch(transport, path, part, on_bytes)
+            return _fetch(transport, path, part, sha256, on_bytes)
         except httpx.TransportError as error:
             if _size(part) > before:
                 tries = iter(PAUSES)
@@ -64,9 +64,13 @@ def _fetch_all(transport: Transport, path: str, part: Path, on_bytes: OnBytes | 
             part.unlink()
 
 
-def _fetch(transport: Transport, path: str, part: Path, on_bytes: OnBytes | None) -> None:
+def _fetch(transport: Transport, path: str, part: Path, sha256: str | None, on_bytes: OnBytes | None) -> None:
     have = _size(part)
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        if sha256 is not None:  # the rest of this very file, or all of it
+            headers["If-Range"] = f'"{_prefixed(sha256)}"'
     with transport.stream(path, headers, SILENCE_SECONDS) as response:
         resumed = response.status_code == 206
         if resumed and _range_start(response) != have:

@@ -65,6 +65,14 @@ class Jobs(Generic[J]):
             if event.type != "end":
                 yield str(event.data.get("text", ""))
 
+    def delete(self, id: str, *, dry_run: bool = False) -> Any:
+        """Delete one that has ended; answers what was made from it and stays, and the bytes freed.
+
+        Raises:
+            Conflict: it has not ended, or others need it; names them.
+        """
+        return self._transport.delete(self._path(id), {"dry_run": True} if dry_run else None)
+
     def _submit(self, body: dict[str, Any], key: str) -> J:
         return cast(J, self._transport.create(f"/v1/{self.resource}", body, key))
 

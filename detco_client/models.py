@@ -88,6 +88,19 @@ class Models:
     def unpin(self, name: str, version: int, consumer: str) -> None:
         self._transport.delete(_pin(name, version, consumer))
 
+    def delete(self, name: str, version: int | None = None, *, dry_run: bool = False) -> Any:
+        """Delete a version, or the whole model; answers what was made from it and stays, and the bytes freed.
+
+        Raises:
+            Conflict: aliases, pins or jobs need it; names them.
+        """
+        path = _path(name) if version is None else f"{_path(name)}/versions/{version}"
+        return self._transport.delete(path, {"dry_run": True} if dry_run else None)
+
+    def remove_alias(self, name: str, alias: str) -> None:
+        """Take an alias away; its history stays."""
+        self._transport.delete(f"{_path(name)}/aliases/{quote(alias, safe='')}")
+
     def download(
         self,
         name: str,

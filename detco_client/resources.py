@@ -178,6 +178,10 @@ class Checkpoint(Resource):
     sha256: str
     score: float | None
     """By the metric of the run's monitor."""
+    state: str
+    pinned_by: str | None
+    kept_because: list[str]
+    """Why it stays; empty: it goes with the next clean-up."""
 
 
 class MetricPoint(TypedDict):

@@ -140,8 +140,29 @@ class Runs(Jobs[Run]):
         """The newest, lowest and highest value of each metric."""
         return self._transport.items(f"{self._path(id)}/metrics/summary")
 
-    def checkpoints(self, id: str) -> Iterator[Checkpoint]:
-        return self._transport.items(f"{self._path(id)}/checkpoints")
+    def checkpoints(self, id: str, *, deleted: bool = False) -> Iterator[Checkpoint]:
+        """Newest first, each with why it is kept; those that are `deleted` on request."""
+        return self._transport.items(f"{self._path(id)}/checkpoints", {"deleted": True} if deleted else None)
+
+    def keep(
+        self,
+        id: str,
+        *,
+        best: int | None = None,
+        latest: int | None = None,
+        every_epochs: float | None = None,
+        dry_run: bool = False,
+    ) -> Any:
+        """Say which checkpoints are kept; None is the service's setting. Answers what stays, what goes, and bytes."""
+        body = {"best": best, "latest": latest, "every_epochs": every_epochs}
+        return self._transport.put(f"{self._path(id)}/keep", body, {"dry_run": True} if dry_run else None)
+
+    def pin(self, id: str, checkpoint: str) -> Checkpoint:
+        """Keep a checkpoint, and its run, until `unpin`."""
+        return cast(Checkpoint, self._transport.put(f"{self._path(id)}/checkpoints/{checkpoint}/pin"))
+
+    def unpin(self, id: str, checkpoint: str) -> Checkpoint:
+        return cast(Checkpoint, self._transport.delete(f"{self._path(id)}/checkpoints/{checkpoint}/pin"))
 
     def checkpoint(self, id: str, which: str = "last") -> Checkpoint:
         """The `last` checkpoint of a run, the `best` by its monitor, or the one of that id or step."""

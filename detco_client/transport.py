@@ -51,9 +51,11 @@ class Transport:
         sent = {name: value for name, value in json.items() if value is not None}
         return self.post(path, sent, headers={"Idempotency-Key": key or str(uuid.uuid4())})
 
-    def put(self, path: str, json: object = None, headers: Mapping[str, str] | None = None) -> Any:
+    def put(
+        self, path: str, json: object = None, params: Params | None = None, headers: Mapping[str, str] | None = None
+    ) -> Any:
         """The JSON body a PUT answers."""
-        return body_of(self.send("PUT", path, json=json, headers=headers))
+        return body_of(self.send("PUT", path, json=json, params=params, headers=headers))
 
     def patch(self, path: str, json: Mapping[str, object]) -> Any:
         """The JSON body a PATCH answers."""

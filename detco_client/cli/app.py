@@ -4,7 +4,19 @@ import sys
 
 import typer
 
-from detco_client.cli import config, datasets, evaluations, models, runs, service, sweeps, tokens, webhooks, weights
+from detco_client.cli import (
+    config,
+    datasets,
+    evaluations,
+    keeping,
+    models,
+    runs,
+    service,
+    sweeps,
+    tokens,
+    webhooks,
+    weights,
+)
 from detco_client.cli.features import features
 from detco_client.cli.output import complain
 from detco_client.cli.session import remember
@@ -28,11 +40,13 @@ def make_app() -> typer.Typer:
         "evaluations": evaluations,
         "models": models,
     }
+    keeping.install(runs.app, evaluations.app, models.app)
     for name, group in groups.items():
         app.add_typer(group.app, name=name, rich_help_panel="Jobs and models")
     for work in (features, upload):
         app.command(rich_help_panel="Jobs and models")(work)
     app.command(rich_help_panel="Around it")(usage)
+    app.command(rich_help_panel="Around it")(keeping.gc)
     app.add_typer(tokens.app, name="tokens", rich_help_panel="Around it")
     app.add_typer(webhooks.app, name="webhooks", rich_help_panel="Around it")
     app.add_typer(config.app, name="config", rich_help_panel="Around it")

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from detco_client.cli.output import Json, age, console, show_fields, show_json, show_list, size
+from detco_client.cli.output import Json, age, show_fields, show_json, show_list
+from detco_client.cli.removal import DryRun, show_removal
 from detco_client.cli.session import connect
 from detco_client.sources import Weights
 
@@ -63,14 +64,11 @@ def show(weights: WeightsId, as_json: Json = False) -> None:
 @app.command()
 def delete(
     weights: WeightsId,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; delete nothing.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Delete weights that no job needs any more; what was made from them stays."""
     with connect() as client:
-        done = client.weights.delete(weights, dry_run=dry_run)
-    made = f"; made from them and kept: {', '.join(done['derived'])}" if done["derived"] else ""
-    verb = "would be" if dry_run else "are"
-    console().print(f"{done['id']} {verb} deleted, {size(done['bytes'])} freed{made}", markup=False)
+        show_removal(client.weights.delete(weights, dry_run=dry_run), dry_run=dry_run)
 
 
 def _show(weights: Weights, as_json: bool) -> None:

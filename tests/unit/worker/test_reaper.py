@@ -355,6 +355,16 @@ class TestTidy:
         scene.upkeep.tidy()
         assert not folder.parent.exists()
 
+    def test_what_was_deleted_goes_at_once(self, scene: Scene) -> None:
+        scene.house.pretraining()
+        mark = scene.desert()
+        folder = attempt_folder(scene.house.settings.work_dir, mark)
+        with unit_of_work(scene.house.engine) as session:
+            leases.close(session, mark.run, mark.fence, leases.Outcome(kind="failed", error_kind="user"))
+            session.get_one(Run, mark.run).deleted_at = database_time(session)
+        scene.upkeep.tidy()
+        assert not folder.parent.exists()
+
 
 def test_the_thread_does_all_of_it_and_retires(scene: Scene) -> None:
     scene.house.pretraining()

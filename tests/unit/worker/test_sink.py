@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from control.db.session import open_engine
-from control.errors import StoreError
-from control.records import history, logs
+from control.db.session import open_engine, unit_of_work
+from control.errors import StoreError, StoreFull
+from control.records import history, logs, objects
 from control.records.logs import Piece
-from control.storage.base import file_digest
+from control.storage.base import file_digest, key_of
 from control.storage.local import LocalStore
 from detco_core.contract.events import (
     ArtifactSaved,
@@ -42,13 +42,19 @@ class SlowStore(LocalStore):
         super().__init__(folder)
         self.gate = threading.Event()
         self.failures = 0
+        self.failure = StoreError("the store is away")
+        self.loses = 0
 
     def put(self, path: Path, sha256: str) -> str:
         self.gate.wait(30)
         if self.failures:
             self.failures -= 1
-            raise StoreError("the store is away")
-        return super().put(path, sha256)
+            raise self.failure
+        key = super().put(path, sha256)
+        if self.loses:  # another takes it for his own, and deletes it
+            self.loses -= 1
+            self.delete(key)
+        return key
 
 
 class Job:
@@ -167,6 +173,58 @@ def test_an_upload_is_tried_again(job: Job) -> None:
     job.pump_all()
     assert job.steps_of_checkpoints() == [1, 2]
     assert job.sink.damaged == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [(StoreFull("no room"), "store_full"), (StoreError("the store is away"), "store_unavailable")],
+)
+def test_a_store_that_takes_nothing_is_told_once_and_loses_nothing(job: Job, failure: StoreError, code: str) -> None:
+    job.store.failures, job.store.failure = 4, failure
+    job.say(job.checkpoint(1), job.checkpoint(2), progress(3))
+    job.pump_until(lambda: job.store.failures == 1)
+    assert job.step() == 3, "the run goes on"
+    assert (job.folder / "checkpoints" / "1.pt").exists()
+    job.pump_all()
+    assert job.steps_of_checkpoints() == [1, 2]
+    (warning,) = job.house.events(job.run_id, "warning")
+    assert warning.payload["code"] == code
+    assert str(failure) in warning.payload["message"]
+    job.store.failures = 1  # another outage
+    job.say(job.checkpoint(4))
+    job.pump_all()
+    assert len(job.house.events(job.run_id, "warning")) == 2
+
+
+def test_what_is_deleted_between_upload_and_registration_is_stored_again(job: Job) -> None:
+    job.store.loses = 2
+    job.say(job.checkpoint(1), job.artifact("report.json"))
+    job.pump_all()
+    assert job.steps_of_checkpoints() == [1]
+    assert job.house.artifact(job.run_id, "report.json") == b"content"
+    (checkpoint,) = job.house.ask(lambda s: history.list_checkpoints(s, job.run_id)).items
+    assert job.store.exists(checkpoint.key)
+    assert job.house.events(job.run_id, "warning") == []
+
+
+def test_what_is_being_deleted_is_waited_for(job: Job) -> None:
+    saved = job.checkpoint(1)
+    with unit_of_work(job.house.engine) as session:
+        objects.hold(session, key_of(saved.sha256), saved.bytes)
+        objects.doom(session, [key_of(saved.sha256)])
+        assert objects.begin_removal(session)
+    job.say(saved)
+    job.pump_until(lambda: job.store.exists(key_of(saved.sha256)))
+    for _ in range(5):
+        assert not job.sink.pump()
+        time.sleep(0.01)
+    assert job.steps_of_checkpoints() == []
+    job.store.delete(key_of(saved.sha256))
+    with unit_of_work(job.house.engine) as session:
+        objects.end_removal(session, [key_of(saved.sha256)])
+    job.pump_all()
+    assert job.steps_of_checkpoints() == [1]
+    assert job.store.exists(key_of(saved.sha256))
 
 
 def test_a_database_that_is_away_loses_and_doubles_nothing(job: Job) -> None:

@@ -39,7 +39,7 @@ CALLS = {
     "weights add /data/w.pth --architecture resnet50 --name official": "9: head.0, head.1, head.2, head.3, head.4, ...",
     "weights list": "sha256:ab",
     "weights show official": "1: conv1.weight",
-    "weights delete wts_1": "wts_1 are deleted, 9 B freed; made from them and kept: run run_1",
+    "weights delete wts_1": "wts_1 is deleted, 9 B freed; made from it and kept: run run_1",
     "weights delete wts_1 --dry-run": "would be deleted",
     "runs submit photos --preset smoke --set train.steps=60": "run_2  queued",
     "runs submit photos --preset smoke --init weights=official --init strict=false": "run_2  queued",
@@ -69,6 +69,16 @@ CALLS = {
     "sweeps list": "2 completed",
     "sweeps show swp_1": "top1 of knn (evaluation)",
     "sweeps cancel swp_1": "swp_1  cancelled",
+    "runs checkpoints run_1": "latest",
+    "runs keep run_1 --latest 5 --dry-run": "1 checkpoints would go, 16.4 kB",
+    "runs pin run_1 20": "ckpt_20 (step 20) is pinned",
+    "runs pin run_1 last --remove": "ckpt_20 (step 20) is free",
+    "runs delete run_1": "run_1 is deleted, 9 B freed; made from it and kept: model version net:1",
+    "evaluations delete eval_1 --dry-run": "eval_1 would be deleted",
+    "models delete detector": "detector is deleted",
+    "models delete detector 1 --dry-run": "detector:1 would be deleted",
+    "models delete detector --alias staging": "detector@staging is taken away",
+    "gc --dry-run": "2 objects that no table knows would be deleted",
     "evaluations submit knn --dataset labelled --random --option k=5": "top1 61.2",
     "evaluations submit knn --dataset labelled --weights wts_1": "top1 61.2",
     "evaluations submit knn --dataset labelled --random --dry-run": '"basis": "measured"',
@@ -190,7 +200,7 @@ def test_every_verb_explains_itself(detco: Any, verb: tuple[str, ...]) -> None:
 
 
 def test_every_verb_is_called_below() -> None:
-    called = {tuple(call.split()[:2]) for call in CALLS} | {("features",), ("upload",), ("runs", "resume")}
+    called = {tuple(call.split()[:2]) for call in CALLS} | {("features",), ("upload",), ("gc",), ("runs", "resume")}
     leaves = {verb for verb in VERBS if not any(other[:-1] == verb for other in VERBS if other)}
     assert leaves - {("up",), ("serve",), ("work",), ("migrate",)} <= called
 
