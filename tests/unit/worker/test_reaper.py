@@ -361,7 +361,7 @@ class TestTidy:
         folder = attempt_folder(scene.house.settings.work_dir, mark)
         with unit_of_work(scene.house.engine) as session:
             leases.close(session, mark.run, mark.fence, leases.Outcome(kind="failed", error_kind="user"))
-            session.get_one(Run, mark.run).deleted_at = database_time(session)
+            session.get_one(Run, mark.run).deleted_at = datetime.now(UTC)
         scene.upkeep.tidy()
         assert not folder.parent.exists()
 
