@@ -12,8 +12,8 @@ PURGED = (
     *("run_dependencies", "run_uses", "monitor_evaluations"),
 )
 """Tables whose rows of a run go with it."""
-KEPT = ("checkpoints", "model_versions", "slots", "sweep_runs")
-"""Tables that point at runs, and whose rows stay: what is left of a deleted run may be somebody's origin."""
+KEPT = ("checkpoints", "model_versions", "run_labels", "slots", "sweep_runs")
+"""Tables that point at runs, and whose rows stay: a deleted run counts in the usage, and may be somebody's origin."""
 _BATCH = 5000
 
 

@@ -12,9 +12,10 @@ from tests.unit.worker.house import House
 from worker.cleaning import Cleaning
 
 
-def until(happened: Callable[[], object]) -> None:
+def until(cleaning: Cleaning, happened: Callable[[], object]) -> None:
     deadline = time.monotonic() + 20
     while not happened():
+        cleaning.tend()
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -28,11 +29,11 @@ def test_a_round_deletes_what_is_not_kept(house: House) -> None:
     for step in (1, 2, 3):
         house.checkpoint(run_id, step, b"%d" % step)
     cleaning = Cleaning(house.settings, house.engine, house.store)
-    until(lambda: cleaning.tend() or steps(house, run_id) == [3, 2])  # also what was saved before it began
+    until(cleaning, lambda: steps(house, run_id) == [3, 2])  # also what was saved before it began
     house.checkpoint(run_id, 4, b"4")
     with unit_of_work(house.engine) as session:
         checkpoints.reconsider(session, run_id)
-    until(lambda: cleaning.tend() or steps(house, run_id) == [4, 3])
+    until(cleaning, lambda: steps(house, run_id) == [4, 3])
 
 
 def test_rounds_do_not_meet_and_a_failed_one_is_waited_after(
@@ -48,7 +49,7 @@ def test_rounds_do_not_meet_and_a_failed_one_is_waited_after(
     monkeypatch.setattr(collector, "look_after", slow)
     cleaning = Cleaning(house.settings, house.engine, house.store)
     with caplog.at_level(logging.WARNING):
-        until(lambda: cleaning.tend() or "cleaning waits: the store is away" in caplog.text)
+        until(cleaning, lambda: "cleaning waits: the store is away" in caplog.text)
     for _ in range(10):
         cleaning.tend()
         time.sleep(0.01)

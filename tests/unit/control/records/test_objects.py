@@ -145,6 +145,7 @@ NOT_THE_STORES = {
     "objects.key": "the object itself",
     "metrics.key": "a metric's name",
     "metric_latest.key": "a metric's name",
+    "run_labels.key": "a person's word",
     "idempotency_keys.key": "a caller's word",
 }
 
