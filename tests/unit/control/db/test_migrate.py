@@ -1,13 +1,32 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, inspect, make_url
+from alembic.script import ScriptDirectory
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Connection,
+    DateTime,
+    Engine,
+    Float,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    insert,
+    inspect,
+    make_url,
+    select,
+)
 
 from control.db import migrate
 from control.db.base import Base
@@ -39,17 +58,64 @@ def test_upgrading_gives_exactly_the_models(empty: Engine) -> None:
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_an_older_database_keeps_what_it_holds(empty: Engine) -> None:
-    with empty.begin() as connection:
-        command.upgrade(migrate._config(connection), "0001")
-        connection.exec_driver_sql(
-            "INSERT INTO weights (id, uri, architecture, state, created_at, created_by) "
-            "VALUES ('wts_1', '/w.pth', 'resnet18', 'ready', '2026-01-01', 'ada')"
-        )
-    migrate.upgrade(empty)
+@pytest.mark.slow
+def test_rows_of_every_earlier_revision_reach_the_newest_intact(empty: Engine) -> None:
+    """At each revision every table gets a row with all of its columns; at the end all of them are there."""
+    revisions = [script.revision for script in ScriptDirectory.from_config(migrate._config()).walk_revisions()]
+    written: list[tuple[str, dict[str, Any]]] = []
+    for n, revision in enumerate(reversed(revisions), 1):
+        with empty.begin() as connection:
+            command.upgrade(migrate._config(connection), revision)
+        with empty.begin() as connection:
+            written += fill(connection, n)
+    tables = reflected(empty)
     with empty.connect() as connection:
-        found = connection.exec_driver_sql("SELECT id, state, file_digest FROM weights").one()
-    assert tuple(found) == ("wts_1", "ready", None)
+        for name, row in written:
+            there = {column: value for column, value in row.items() if column in tables[name].columns}
+            keys = [column for column in tables[name].primary_key if column.name in there]
+            found = connection.execute(select(tables[name]).where(*(key == there[key.name] for key in keys))).mappings()
+            assert there.items() <= dict(found.one()).items(), (name, row)
+        labelled = connection.execute(select(tables["run_labels"])).mappings().all()
+    submitted = [row["id"] for name, row in written if name == "runs"]
+    assert {row["run_id"] for row in labelled} == set(submitted)
+    assert len({name for name, _ in written}) == len(tables)
+
+
+def fill(connection: Connection, n: int) -> list[tuple[str, dict[str, Any]]]:
+    """One row in every table there is; the table and the row of each."""
+    written: list[tuple[str, dict[str, Any]]] = []
+    rows: dict[str, dict[str, Any]] = {}
+    for table in reflected(connection).values():
+        row = {column.name: value_of(column, n, rows) for column in table.columns}
+        connection.execute(insert(table), row)
+        rows[table.name] = row
+        written.append((table.name, row))
+    return written
+
+
+def value_of(column: Column[Any], n: int, rows: dict[str, dict[str, Any]]) -> Any:
+    """A value of the column's type, another for each `n`; a reference names the row that is there."""
+    for reference in column.foreign_keys:
+        return rows[reference.column.table.name][reference.column.name]
+    if isinstance(column.type, JSON):
+        return {"n": str(n)}
+    if isinstance(column.type, Boolean):
+        return bool(n % 2)
+    if isinstance(column.type, DateTime):
+        zone = UTC if column.type.timezone else None
+        return datetime(2026, 1, n, tzinfo=zone)
+    if isinstance(column.type, LargeBinary):
+        return b"%d" % n
+    if isinstance(column.type, Integer):
+        return n
+    return n + 0.5 if isinstance(column.type, Float) else f"{column.name} {n}"
+
+
+def reflected(where: Engine | Connection) -> dict[str, Table]:
+    """The tables there are, in the order in which they can be filled."""
+    found = MetaData()
+    found.reflect(where)
+    return {table.name: table for table in found.sorted_tables if table.name != "alembic_version"}
 
 
 def test_upgrading_again_changes_nothing(empty: Engine) -> None:
