@@ -60,6 +60,12 @@ class Postgres:
                 time.sleep(0.05)
         engine.dispose()
 
+    @property
+    def pid(self) -> int:
+        """Of its first process, which is the parent of all others."""
+        assert self._process is not None  # noqa: S101 - it was started
+        return self._process.pid
+
     def stop(self) -> None:
         """End it at once, connections cut, as an administrator would; may be called again."""
         if self._process is not None:

@@ -62,9 +62,9 @@ def measure(deployed: Deployment, options: argparse.Namespace) -> dict[str, Any]
     add_dataset(deployed.engine, str(deployed.folder))
     with deployed.api() as client:
         say("reads ...", flush=True)
-        found["reads"] = [asdict(t) for t in measure_reads(client, runs, options.long_runs, options.calls)]
+        found["reads"] = [asdict(t) for t in measure_reads(deployed, client, runs, options.long_runs, options.calls)]
         say("submits ...", flush=True)
-        found["submits"] = [asdict(t) for t in measure_submits(client, options.submits)]
+        found["submits"] = [asdict(t) for t in measure_submits(deployed, client, options.submits)]
     return found
 
 
@@ -76,7 +76,7 @@ def deployment(kind: str, parent: Path | None) -> Iterator[Deployment]:
             yield from _closing(Deployment(Path(folder)))
         else:
             with postgres() as server:
-                yield from _closing(Deployment(Path(folder), server.url))
+                yield from _closing(Deployment(Path(folder), server.url, server.pid))
 
 
 def _closing(deployed: Deployment) -> Iterator[Deployment]:

@@ -15,6 +15,9 @@ class Times:
     p99: float
     worst: float
     calls: int
+    cpu: float
+    """Milliseconds of processor time that service and database took for one, on average: what does not depend on how
+    busy the machine is with other things."""
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -24,8 +27,8 @@ def timed(call: Callable[[], object]) -> float:
     return 1000 * (time.perf_counter() - begun)
 
 
-def summed_up(what: str, milliseconds: Sequence[float]) -> Times:
+def summed_up(what: str, milliseconds: Sequence[float], cpu_seconds: float) -> Times:
     """Median, 99th percentile and worst; of fewer than 100 calls the percentile is the worst."""
     cuts = quantiles(milliseconds, n=100, method="inclusive")
-    worst = max(milliseconds)
-    return Times(what, cuts[49], cuts[98] if len(milliseconds) >= 100 else worst, worst, len(milliseconds))
+    worst, per_call = max(milliseconds), 1000 * cpu_seconds / len(milliseconds)
+    return Times(what, cuts[49], cuts[98] if len(milliseconds) >= 100 else worst, worst, len(milliseconds), per_call)

@@ -26,7 +26,7 @@ READY_SECONDS = 120.0
 class Deployment:
     """A data folder and a migrated database; processes are started on them and end with it."""
 
-    def __init__(self, folder: Path, database_url: str | None = None) -> None:
+    def __init__(self, folder: Path, database_url: str | None = None, database_process: int | None = None) -> None:
         self.folder = folder
         self.database_url = database_url
         url = database_url or load_settings(data_dir=folder).resolved_database_url
@@ -34,12 +34,15 @@ class Deployment:
         upgrade(self.engine)
         with unit_of_work(self.engine) as session:
             self.token = create_token(session, "benchmark", ["admin"], "benchmark").secret
+        self._database_process = database_process
+        self._api: psutil.Process | None = None
         self._processes: list[subprocess.Popen[bytes]] = []
 
     @contextmanager
     def api(self) -> Iterator[httpx.Client]:
         """A client of an API process, which ends with the block."""
         process = self._start("server", "--only", "api", "--data-dir", str(self.folder), "--port", "0")
+        self._api = psutil.Process(process.pid)
         try:
             headers = {"Authorization": f"Bearer {self.token}"}
             with httpx.Client(base_url=self._url(process), headers=headers, timeout=120) as client:
@@ -48,6 +51,19 @@ class Deployment:
             process.terminate()
             process.wait(60)
             (self.folder / "server.json").unlink(missing_ok=True)
+
+    def cpu_seconds(self) -> float:
+        """Processor time of the API process and the database's processes so far."""
+        found = [self._api] if self._api is not None else []
+        if self._database_process is not None:
+            database = psutil.Process(self._database_process)
+            found += [database, *database.children(recursive=True)]
+        total = 0.0
+        for process in found:
+            with suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                total += times.user + times.system
+        return total
 
     def worker(self, host: str) -> subprocess.Popen[bytes]:
         """A worker that says it is on another machine."""

@@ -8,22 +8,26 @@ from typing import Any
 import httpx
 
 from benchmarks.control.clock import Times, summed_up, timed
+from benchmarks.control.deployment import Deployment
 from benchmarks.control.load import KEYS
 
 COMPARED = 10
 """Runs laid over each other in one request."""
 
 
-def measure_reads(client: httpx.Client, runs: Sequence[str], long_runs: int, calls: int) -> list[Times]:
-    """Every kind of look `calls` times, all kinds in turn, at runs chosen by a fixed seed."""
+def measure_reads(
+    deployed: Deployment, client: httpx.Client, runs: Sequence[str], long_runs: int, calls: int
+) -> list[Times]:
+    """Every kind of look `calls` times, one kind after the other, at runs chosen by a fixed seed."""
     looks = kinds_of_looks(client, runs, long_runs)
-    found: dict[str, list[float]] = {what: [] for what in looks}
     for look in looks.values():  # once each: connections, compiled statements
         look()
-    for _ in range(calls):
-        for what, look in looks.items():
-            found[what].append(timed(look))
-    return [summed_up(what, milliseconds) for what, milliseconds in found.items()]
+    found = []
+    for what, look in looks.items():
+        before = deployed.cpu_seconds()
+        milliseconds = [timed(look) for _ in range(calls)]
+        found.append(summed_up(what, milliseconds, deployed.cpu_seconds() - before))
+    return found
 
 
 def kinds_of_looks(client: httpx.Client, runs: Sequence[str], long_runs: int) -> dict[str, Callable[[], Any]]:

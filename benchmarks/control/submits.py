@@ -7,6 +7,7 @@ import httpx
 from sqlalchemy import Engine
 
 from benchmarks.control.clock import Times, summed_up, timed
+from benchmarks.control.deployment import Deployment
 from control.db.models import Dataset, DatasetVersion
 from control.db.session import unit_of_work
 
@@ -14,7 +15,7 @@ DATASET = "photos"
 CALLERS = 4
 
 
-def measure_submits(client: httpx.Client, calls: int) -> list[Times]:
+def measure_submits(deployed: Deployment, client: httpx.Client, calls: int) -> list[Times]:
     """A smoke run each, with an Idempotency-Key of its own."""
 
     def submit() -> None:
@@ -23,10 +24,15 @@ def measure_submits(client: httpx.Client, calls: int) -> list[Times]:
         client.post("/v1/runs", json=body, headers=headers).raise_for_status()
 
     submit()
+    begun = deployed.cpu_seconds()
     alone = [timed(submit) for _ in range(calls)]
+    between = deployed.cpu_seconds()
     with ThreadPoolExecutor(CALLERS) as pool:
         together = list(pool.map(lambda _: timed(submit), range(calls)))
-    return [summed_up("submit, one caller", alone), summed_up(f"submit, {CALLERS} callers at once", together)]
+    return [
+        summed_up("submit, one caller", alone, between - begun),
+        summed_up(f"submit, {CALLERS} callers at once", together, deployed.cpu_seconds() - between),
+    ]
 
 
 def add_dataset(engine: Engine, root: str) -> None:

@@ -24,7 +24,7 @@ def table(found: Mapping[str, Any]) -> str:
         "share the cores.",
         f"Promised: {PROMISES}.",
         "",
-        _row("milliseconds: p50 / p99 / worst", *databases),
+        _row("milliseconds: p50 / p99 / worst (CPU of service and database)", *databases),
         _row("---", *("---:" for _ in databases)),
     ]
     for section in ("reads", "submits"):
@@ -50,7 +50,7 @@ def broken_promises(found: Mapping[str, Any]) -> list[str]:
 def _times(databases: Mapping[str, Any], section: str) -> Iterator[tuple[str, list[str]]]:
     by_name = [{times["what"]: Times(**times) for times in of[section]} for of in databases.values()]
     for what in by_name[0]:
-        yield what, [f"{t.p50:.0f} / {t.p99:.0f} / {t.worst:.0f}" for t in (of[what] for of in by_name)]
+        yield what, [f"{t.p50:.0f} / {t.p99:.0f} / {t.worst:.0f} ({t.cpu:.0f})" for t in (of[what] for of in by_name)]
 
 
 def _others(databases: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:

@@ -11,13 +11,17 @@ from control.db.base import Base, BigId, Made, Words
 from control.db.ids import new_id
 from control.states import DesiredState, State
 
+_RESERVED = text("reserved_host IS NOT NULL")
+
 
 class Run(Made, Base):
     """One job of any kind, from submission to its end: the row is the job."""
 
     __tablename__ = "runs"
     __table_args__ = (
-        Index("ix_runs_queue_state_priority_id", "queue", "state", "priority", "id"),
+        # In the order the queue is taken, so that a claim ends at the first run it may have, however many wait.
+        Index("ix_runs_most_urgent", "queue", "state", text("priority DESC"), "id"),
+        Index("ix_runs_reserved_host", "reserved_host", sqlite_where=_RESERVED, postgresql_where=_RESERVED),
         Index("ix_runs_lease", "state", "lease_expires_at"),
         Index("ix_runs_kind_id", "kind", "id"),
         Index("ix_runs_kind_state_id", "kind", "state", "id"),

@@ -54,8 +54,19 @@ def test_upgrading_gives_exactly_the_models(empty: Engine) -> None:
     migrate.upgrade(empty)
     assert migrate.at_head(empty)
     with empty.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "include_object": is_comparable})
         assert compare_metadata(context, Base.metadata) == []
+        kept = {
+            "sqlite": "SELECT sql FROM sqlite_master WHERE name =",
+            "postgresql": "SELECT indexdef FROM pg_indexes WHERE indexname =",
+        }
+        made = connection.exec_driver_sql(f"{kept[empty.dialect.name]} 'ix_runs_most_urgent'").scalar_one()
+        assert "(queue, state, priority DESC, id)" in made
+
+
+def is_comparable(_found: object, name: str | None, kind: str, *_: object) -> bool:
+    """SQLite does not tell the order of an index's columns: the one where that counts is looked at by itself."""
+    return (kind, name) != ("index", "ix_runs_most_urgent")
 
 
 @pytest.mark.slow
