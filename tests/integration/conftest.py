@@ -24,7 +24,7 @@ def make_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     services: list[Service] = []
 
     def make(name: str = "service", **settings: str) -> Service:
-        defaults = {"dataset_roots": str(tmp_path.parent.parent), "lease_seconds": "5", "heartbeat_seconds": "1"}
+        defaults = {"dataset_roots": str(tmp_path.parent.parent), "lease_seconds": "20", "heartbeat_seconds": "1"}
         service = Service(tmp_path / name, **(defaults | settings))
         services.append(service)
         return service.start()
