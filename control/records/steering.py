@@ -20,7 +20,15 @@ from detco_core.contract.reader import digest
 
 ALWAYS = frozenset({"name", "labels", "group"})
 """What may be changed of a run that has ended."""
-CHANGEABLE = ALWAYS | {"priority", "max_attempts", "max_seconds", "idle_seconds", "preemptible", "preempt"}
+CHANGEABLE = ALWAYS | {
+    "priority",
+    "max_attempts",
+    "max_seconds",
+    "idle_seconds",
+    "grace_seconds",
+    "preemptible",
+    "preempt",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -82,6 +82,6 @@ def training_terms(
 
 def terms(body: JobRequest, who: Principal, after: tuple[str, ...] = ()) -> dict[str, Any]:
     """The fields of a `NewRun` that any job is submitted with; `after` is what it needs by itself."""
-    same = ("name", "labels", "group", "priority", "max_attempts", "max_seconds", "idle_seconds")
+    same = ("name", "labels", "group", "priority", "max_attempts", "max_seconds", "idle_seconds", "grace_seconds")
     given = {field: getattr(body, field) for field in same}
     return given | {"actor": who.name, "token_id": who.token_id, "after": (*body.after, *after)}

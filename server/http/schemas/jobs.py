@@ -11,6 +11,7 @@ from control.records.bounds import HIGHEST, LOWEST
 from control.states import Action, Cause, DesiredState, State, available_actions
 from server.http.schemas.base import Body, Json, Labels, Resource, Text, View
 
+Grace = Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=1, le=10 * 366 * 86400, allow_inf_nan=False)]
 
 
@@ -28,6 +29,8 @@ class JobRequest(Body):
     """Workers may work on it this long, all tries together; then it saves, and ends as failed."""
     idle_seconds: Seconds | None = None
     """Its process may be silent this long before it is taken for hung; null: the service's setting."""
+    grace_seconds: Grace | None = None
+    """Between asking its process to save and leave and ending it; null: the service's setting."""
     after: Annotated[tuple[Text, ...], Field(max_length=100)] = ()
     """Ids of jobs of any kind that must be completed first."""
 
@@ -94,6 +97,8 @@ class JobView(Resource):
     """Workers may work on it this long, all tries together; null: as long as it needs."""
     idle_seconds: float | None
     """Its process may be silent this long before it is taken for hung; null: the service's setting."""
+    grace_seconds: float | None
+    """Between asking its process to save and leave and ending it; null: the service's setting."""
     preemptible: bool
     """Whether it may be asked to save and make room for a more urgent run."""
     preempt: bool
@@ -123,7 +128,8 @@ def job_fields(run: Run, waiting: Waiting) -> dict[str, Any]:
     """The fields of a `JobView` from a row."""
     same = (
         *("id", "created_at", "created_by", "kind", "name", "labels", "group", "priority", "state", "desired_state"),
-        *("reason", "attempt", "max_attempts", "max_seconds", "idle_seconds", "preemptible", "preempt", "progress"),
+        *("reason", "attempt", "max_attempts", "max_seconds", "idle_seconds", "grace_seconds", "preemptible"),
+        *("preempt", "progress"),
         *("dataset", "environment", "started_at", "finished_at"),
     )
     return {field: getattr(run, field) for field in same} | {

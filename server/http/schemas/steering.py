@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from control.records.bounds import HIGHEST, LOWEST
 from control.states import Action, DesiredState, State
 from server.http.schemas.base import Body, Labels, ProblemView, Text, View
-from server.http.schemas.jobs import Seconds
+from server.http.schemas.jobs import Grace, Seconds
 
 MOST_AT_ONCE = 500
 
@@ -26,6 +26,7 @@ class JobPatch(Body):
     max_attempts: int = Field(default=3, ge=1, le=100)
     max_seconds: Seconds | None = None
     idle_seconds: Seconds | None = None
+    grace_seconds: Grace | None = None
     preemptible: bool = True
     preempt: bool = False
 

@@ -274,5 +274,5 @@ def test_the_life_of_runs(engine: Engine) -> None:
         pass
 
     Life.engine = engine
-    examples = 8 if engine.dialect.name == "sqlite" else 4
-    run_state_machine_as_test(Life, settings=settings(max_examples=examples, stateful_step_count=30, deadline=None))
+    examples = 6 if engine.dialect.name == "sqlite" else 3
+    run_state_machine_as_test(Life, settings=settings(max_examples=examples, stateful_step_count=25, deadline=None))

@@ -153,15 +153,15 @@ def test_what_comes_after_ends_with_it(admin: httpx.Client, submit: Any) -> None
 
 
 def test_a_run_says_what_it_waits_for_and_what_it_may_take(admin: httpx.Client, submit: Any, house: Any) -> None:
-    first = submit(priority=3, preempt=True, preemptible=False, idle_seconds=90, max_seconds=3600)
+    first = submit(priority=3, preempt=True, preemptible=False, idle_seconds=90, max_seconds=3600, grace_seconds=5)
     second = submit(after=[first])
     shown = admin.get(f"/v1/runs/{second}").json()
     assert (shown["waiting_reason"], shown["waiting_detail"]) == ("after", f"it comes after {first} (queued)")
     taken = house.claim("gpu")
     house.say(taken, events.Started(environment={}))
     shown = admin.get(f"/v1/runs/{first}").json()
-    terms = ("preempt", "preemptible", "idle_seconds", "max_seconds", "priority", "waiting_detail")
-    assert [shown[term] for term in terms] == [True, False, 90, 3600, 3, None]
+    terms = ("preempt", "preemptible", "idle_seconds", "max_seconds", "priority", "grace_seconds", "waiting_detail")
+    assert [shown[term] for term in terms] == [True, False, 90, 3600, 3, 5, None]
     house.close(taken, "lost", cause="idle", signal="SIGKILL", message="it had hung")
     (attempt,) = admin.get(f"/v1/runs/{first}/attempts").json()["items"]
     assert (attempt["state"], attempt["cause"], attempt["signal"], attempt["exit_code"]) == (
