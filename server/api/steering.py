@@ -51,9 +51,11 @@ def act(
         with services.look() as session:
             ids, left = steering.matching(session, body.group, body.label, body.state, MOST_AT_ONCE)
     results = [_one(services, who, request, job, None if dry_run else body.action) for job in ids]
-    for result in results if not dry_run else ():
-        if result.ok:
-            tasks.add_task(send_word, services, result.id)
+    if not dry_run:
+        done = [result.id for result in results if result.ok]
+        _note(services, who, request, body, len(done))
+        for job in done:
+            tasks.add_task(send_word, services, job)
     return ActionResults(items=results, left=left)
 
 
@@ -111,3 +113,10 @@ def _one(services: Services, who: Principal, request: Request, job: str, action:
     except ControlError as error:
         problem = ProblemView(**document(from_control(error), request_id(request.scope)))
         return ActionResult(id=job, ok=False, state=None, desired_state=None, problem=problem)
+
+
+def _note(services: Services, who: Principal, request: Request, body: ActionsRequest, done: int) -> None:
+    """The act as a whole; each job that was asked has an entry of its own."""
+    details = body.model_dump(mode="json", exclude={"ids"}, exclude_none=True) | {"done": done}
+    with services.work() as session:
+        audit.note(session, who.name, "run.actions", "runs", details, request_id(request.scope))

@@ -115,6 +115,8 @@ class TestManyAtOnce:
         assert [(item["id"], item["state"], item["ok"]) for item in asked["items"]] == [(runs[1], "paused", True)]
         assert act(admin, action="resume", group="night", state="paused")["items"][0]["state"] == "queued"
         assert act(admin, action="kill", group="nobody") == {"items": [], "left": 0}
+        noted = admin.get("/v1/audit", params={"target": "runs"}).json()["items"]
+        assert noted[0]["details"] == {"action": "kill", "group": "nobody", "done": 0}
 
     def test_one_that_cannot_be_moved_hinders_no_other(self, admin: httpx.Client, submit: Any) -> None:
         runs = [submit(), submit()]
