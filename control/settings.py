@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     default_model: str | None = None
     """Model that `/features` uses when a request names none."""
     serve_gpus: Annotated[tuple[str, ...], NoDecode] = ()
-    """UUIDs or indices of the GPUs kept for serving, separated by commas."""
+    """UUIDs or indices of the GPUs kept for serving, separated by commas; unset: models are served on the CPU."""
     serve_gpu_memory: int = Field(default=4 * 2**30, gt=0)
     """Bytes ONNX Runtime may take on each serving GPU."""
 
@@ -70,6 +70,10 @@ class Settings(BaseSettings):
     """Between two looks of an idle worker at the queue without any wake-up."""
     train_slots: int = Field(default=1, ge=1)
     """Training runs at once on a worker without a GPU."""
+    gpu_busy_bytes: int = Field(default=2 * 2**30, gt=0)
+    """A GPU no run has is set aside while so much of its memory is used; driver and desktop use less."""
+    stall_seconds: float = Field(default=300.0, gt=0)
+    """A worker that leaves a run it could take untouched this long ends with an error, to be started anew."""
     light_slots: int = Field(default=2, ge=1)
     """Scans, exports and evaluations at once on a worker."""
     log_bytes: int = Field(default=64 * 2**20, ge=4 * 2**20)

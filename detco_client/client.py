@@ -22,6 +22,7 @@ from detco_client.uploads import Uploads
 from detco_client.usage import UsageBy, usage_of
 from detco_client.webhooks import Webhooks
 from detco_client.weights import ForeignWeights
+from detco_client.workers import Workers
 
 
 class DetcoClient:
@@ -53,6 +54,7 @@ class DetcoClient:
         self.features = Features(self._transport)
         self.store = ArtifactStore(self._transport)
         self.tokens = Tokens(self._transport)
+        self.workers = Workers(self._transport)
         self.webhooks = Webhooks(self._transport)
 
     @property

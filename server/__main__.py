@@ -13,6 +13,7 @@ from server import data_folder, first_steps
 from server.app import make_app
 from server.banner import banner
 from server.running import Endpoint, listen, serve
+from server.serving_gpus import served_on
 from server.supervision import WORKER, worker_supervisor
 
 
@@ -52,6 +53,8 @@ def _run(settings: Settings, options: argparse.Namespace, worker: Sequence[str])
         listener = stack.enter_context(listen(settings.host, settings.port))
         endpoint = Endpoint.of(listener)
         first_steps.prepare(settings, migrate=all_in_one or settings.embedded)
+        if options.only != "api":
+            stack.enter_context(served_on(settings))
         app = make_app(settings, [options.only] if options.only else ("api", "features"))
         stack.enter_context(data_folder.announced(settings.data_dir, endpoint.url, os.getpid()))
         print(banner(settings, endpoint.url, supervisor is not None), flush=True)  # noqa: T201 - what a person waits for

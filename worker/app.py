@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery import Celery, bootsteps, signals
@@ -25,6 +25,7 @@ from sqlalchemy import Engine
 from control.db.migrate import at_head, upgrade
 from control.db.session import open_engine
 from control.errors import SettingsError
+from control.gpus import discover, visible
 from control.jobs import QUEUES, UPKEEP, WORK, make_celery, relay
 from control.settings import Settings
 from worker.outages import DATABASE_AWAY, RETRY_SECONDS
@@ -66,20 +67,21 @@ def serve(settings: Settings, runner: Sequence[str] = RUNNER, stand_in: Sequence
     start = uuid.uuid4().hex
     os.environ[WORKER_MARK] = start  # inherited by every runner and stand-in, and by all they start
     shared = Shared(settings.host_name)
-    _answer_signals(shared)
+    leave = _answer_signals(shared)
     threading.Thread(target=_guard, args=(settings, shared, start), name="guard", daemon=True).start()
-    attendant = Attendant(settings, shared.identity, shared.is_stopping, runner)
+    devices = os.environ.get("CUDA_VISIBLE_DEVICES")
+    attendant = Attendant(settings, shared.identity, shared.is_stopping, runner, lambda: visible(discover(), devices))
     celery = make_app(settings, attendant)
     engine = open_engine(settings.resolved_database_url)
     stand_ins = StandIns(settings.work_dir, stand_in)
-    upkeep = Upkeep(settings, engine, celery, shared, stand_ins, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    upkeep = Upkeep(settings, engine, celery, shared, stand_ins, devices, leave)
     slots = _register(settings, engine, upkeep, shared)
     if slots is not None:
         master = _pool_master(celery, slots + SPARE_PROCESSES, upkeep, shared)
         master.start()
         _wait_for_the_last(start)
         upkeep.retire()
-        return int(master.exitcode or os.EX_OK)
+        return os.EX_TEMPFAIL if upkeep.has_stalled else int(master.exitcode or os.EX_OK)
     return os.EX_OK
 
 
@@ -171,13 +173,16 @@ def _see_to_tables(settings: Settings, engine: Engine) -> None:
         raise SettingsError("the database has not the tables of this version: run `detco migrate` first")
 
 
-def _answer_signals(shared: Shared) -> None:
+def _answer_signals(shared: Shared) -> Callable[[], None]:
+    """Let signals mean that the worker leaves; returns what they do."""
+
     def leave(*_: object) -> None:
         shared.stop()
         state.should_stop = os.EX_OK
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, leave)
+    return leave
 
 
 def _wait_for_the_last(start: str) -> None:

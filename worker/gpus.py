@@ -1,85 +1,39 @@
-"""Which GPUs this machine has and whether they are really free, asked of NVML without ever opening CUDA."""
+"""The slots a host has to give, and which of its GPUs strangers use."""
 
-import importlib
-import logging
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
+from control.gpus import Gpu, find
 from control.records.workers import NewSlot
 from control.settings import Settings
 
-BUSY_BYTES = 2 * 2**30
-"""A GPU nobody leased counts as taken by a stranger from this much used memory on; driver and desktop use less."""
-
-_log = logging.getLogger(__name__)
-
-
-class Gpu(NamedTuple):
-    """One GPU, as NVML sees it."""
-
-    uuid: str
-    name: str
-    memory: int
-    """Bytes."""
-    used: int
-    """Bytes, by whomever."""
-    processes: int
-    """Processes that hold a CUDA context on it; 0 in a container that cannot see them."""
-
-    @property
-    def is_free(self) -> bool:
-        """Whether nobody computes on it."""
-        return self.processes == 0 and self.used < BUSY_BYTES
-
-
-def discover(nvml: Any = None) -> list[Gpu]:
-    """All GPUs in PCI order; none where there is no driver. `nvml` stands in for the `pynvml` module."""
-    api = nvml or importlib.import_module("pynvml")
-    try:
-        api.nvmlInit()
-    except api.NVMLError as error:
-        _log.debug("no NVIDIA driver: %s", error)
-        return []
-    try:
-        return [_gpu(api, api.nvmlDeviceGetHandleByIndex(n)) for n in range(api.nvmlDeviceGetCount())]
-    finally:
-        api.nvmlShutdown()
-
-
-def visible(gpus: Sequence[Gpu], setting: str | None) -> list[Gpu]:
-    """Those `CUDA_VISIBLE_DEVICES` leaves to this worker: indices in PCI order or beginnings of UUIDs; None: all."""
-    if setting is None:
-        return list(gpus)
-    named = [name for name in setting.split(",") if name]
-    return [gpu for n, gpu in enumerate(gpus) if any(name == str(n) or gpu.uuid.startswith(name) for name in named)]
-
 
 def offered(settings: Settings, gpus: Sequence[Gpu]) -> tuple[NewSlot, ...]:
-    """The slots a worker announces: each GPU nobody else computes on, or CPU places where there is none; light ones.
+    """The slots a worker announces: each GPU, or CPU places where there is none, and places for light work.
 
-    A GPU that one of our own runs holds keeps its slot although it is not named here.
+    Those kept for serving are named as such. A GPU on which more memory is used than a driver and a desktop take is set
+    aside with the reason, as long as none of our own runs has it, and looked at again with every heartbeat.
     """
     light = [NewSlot(uuid=f"light:{n}", purpose="light", name="CPU") for n in range(settings.light_slots)]
     if not gpus:
         train = [NewSlot(uuid=f"cpu:{n}", purpose="train", name="CPU") for n in range(settings.train_slots)]
         return (*train, *light)
-    serving = {*settings.serve_gpus}
-    free = [gpu for n, gpu in enumerate(gpus) if gpu.is_free and not {gpu.uuid, str(n)} & serving]
-    slots = [NewSlot(uuid=gpu.uuid, purpose="train", is_gpu=True, name=gpu.name, memory=gpu.memory) for gpu in free]
+    serving = [find(gpus, name) for name in settings.serve_gpus]
+    slots = [
+        NewSlot(
+            uuid=gpu.uuid,
+            purpose="serve" if gpu in serving else "train",
+            is_gpu=True,
+            name=gpu.name,
+            memory=gpu.memory,
+            set_aside=_why_set_aside(gpu, settings.gpu_busy_bytes),
+        )
+        for gpu in gpus
+    ]
     return (*slots, *light)
 
 
-def _gpu(api: Any, handle: Any) -> Gpu:
-    memory = api.nvmlDeviceGetMemoryInfo(handle)
-    return Gpu(
-        uuid=_text(api.nvmlDeviceGetUUID(handle)),
-        name=_text(api.nvmlDeviceGetName(handle)),
-        memory=int(memory.total),
-        used=int(memory.used),
-        processes=len(api.nvmlDeviceGetComputeRunningProcesses(handle)),
-    )
-
-
-def _text(value: str | bytes) -> str:
-    """Older bindings answer in bytes."""
-    return value.decode() if isinstance(value, bytes) else value
+def _why_set_aside(gpu: Gpu, busy_bytes: int) -> str | None:
+    if gpu.used < busy_bytes:
+        return None
+    by = f"{gpu.processes} processes" if gpu.processes else "processes not seen from here"
+    return f"{gpu.used / 2**30:.1f} GiB of it are used by {by} that no run of this service started"

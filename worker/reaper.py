@@ -17,16 +17,19 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from control.db.session import read_only, unit_of_work
+from control.gpus import Gpu, discover, visible
 from control.jobs import relay, wake
 from control.records import (
     audit,
     claims,
     deliveries,
+    drains,
     idempotency,
     leaders,
     leases,
     outbox,
     preemption,
+    serving_slots,
     shares,
     sweeps,
     uploads,
@@ -41,7 +44,7 @@ from detco_core import __version__
 from worker.attempts import all_folders, attempt_folder, discard, is_occupied, is_old, trim
 from worker.cleaning import Cleaning
 from worker.courier import Courier
-from worker.gpus import Gpu, discover, offered, visible
+from worker.gpus import offered
 from worker.holds import hold_of
 from worker.launch import log_tail
 from worker.logs import seal_ended, ship_rest
@@ -50,6 +53,7 @@ from worker.processes import Mark, marked, sweep
 from worker.shared import Shared
 from worker.standins import StandIns
 from worker.unpacked import Unpacked
+from worker.watchdog import Watchdog
 
 QUEUES: tuple[Queue, ...] = ("gpu", "cpu")
 DUTY = "upkeep"
@@ -87,6 +91,7 @@ class Upkeep(threading.Thread):
         shared: Shared,
         stand_ins: StandIns,
         visible_devices: str | None = None,
+        give_up: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(name="upkeep", daemon=True)
         self._settings = settings
@@ -103,6 +108,10 @@ class Upkeep(threading.Thread):
         self._courier = Courier(settings, engine)
         self._cleaning = Cleaning(settings, engine, open_store(settings))
         self._passed_over: set[Queue] = set()
+        self._watchdog = Watchdog(settings.stall_seconds)
+        self._give_up = give_up
+        self.has_stalled = False
+        """Whether the worker leaves because work it could take was left untouched."""
         self._suspects: set[Mark] = set()
         self._called: dict[tuple[str, int], float] = {}
 
@@ -124,7 +133,7 @@ class Upkeep(threading.Thread):
         )
         with unit_of_work(self._engine) as session:
             self._shared.become(workers.register(session, new))
-        return len(slots)
+        return sum(slot.purpose != "serve" for slot in slots)
 
     def retire(self) -> None:
         """End the thread and say that this worker has ended."""
@@ -163,7 +172,10 @@ class Upkeep(threading.Thread):
         """Say that this worker lives, and which of its GPUs are free for us."""
         gpus = self._gpus()
         with unit_of_work(self._engine) as session:
-            known = workers.heartbeat(session, self._shared.identity().id) is not None
+            identity = self._shared.identity()
+            known = workers.heartbeat(session, identity.id) is not None
+            if drains.is_preempting(session, identity.id):
+                drains.evict(session, identity.id)
         if not known:
             self.register()
         # A driver that does not answer for once must not turn a GPU host into a CPU one.
@@ -177,11 +189,17 @@ class Upkeep(threading.Thread):
         identity = self._shared.identity()
         for queue in QUEUES:
             with read_only(self._engine) as session:
-                waits = not self._shared.is_stopping() and claims.next_for(session, identity, queue) is not None
-            if waits and (queue in self._passed_over or not wake(self._celery, queue)):
+                waits = None if self._shared.is_stopping() else claims.next_for(session, identity, queue)
+            if self._watchdog.see(queue, waits) is not None:
+                _log.error("%s could be taken here and is not: this worker ends, to be started anew", waits)
+                self.has_stalled = True
+                self._give_up()
+            elif waits and (queue in self._passed_over or not wake(self._celery, queue)):
                 _log.warning("the broker is silent: work on %s is taken without it", queue)
                 self._stand_ins.start(queue, identity)
             self._passed_over = self._passed_over | {queue} if waits else self._passed_over - {queue}
+        with unit_of_work(self._engine) as session:
+            workers.note_look(session, identity.id)
 
     def join_others(self) -> None:
         """See to shares of runs that another host leads: a wake-up could not say which host it is for."""
@@ -297,6 +315,7 @@ class Upkeep(threading.Thread):
         return visible(discover(), self._visible_devices)
 
     def _take_back(self, session: Session) -> list[str]:
+        serving_slots.reap(session)
         # A share's slots wait for the grace: nothing but the end of its processes makes its GPUs free.
         return [*leases.reap(session), *shares.reap(session, self._settings.grace_seconds)]
 

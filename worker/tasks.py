@@ -17,14 +17,16 @@ from typing import Literal
 from sqlalchemy import Engine
 
 from control.db.session import open_engine, unit_of_work
+from control.gpus import Gpu, discover, visible
 from control.log import configure
-from control.records import claims, shares
+from control.records import claims, shares, workers
 from control.records.claims import Claim
 from control.records.leases import Outcome
 from control.records.runs import Queue
 from control.records.workers import WorkerIdentity
 from control.settings import Settings, load_settings
 from worker.attempts import attempt_folder, occupy, open_folder, trim
+from worker.gpus import offered
 from worker.holds import hold_of
 from worker.launch import log_tail, package_environment
 from worker.logs import ship_rest
@@ -59,11 +61,13 @@ class Attendant:
         identity: Callable[[], WorkerIdentity],
         is_stopping: Callable[[], bool],
         runner: Sequence[str] = RUNNER,
+        gpus: Callable[[], Sequence[Gpu]] = tuple,
     ) -> None:
         self._settings = settings
         self._identity = identity
         self._is_stopping = is_stopping
         self._runner = runner
+        self._gpus = gpus
 
     @cached_property
     def engine(self) -> Engine:
@@ -79,7 +83,12 @@ class Attendant:
         return attempts
 
     def _claim(self, queue: Queue) -> Claim | None:
+        # Are they really free? A stranger may have come since the last heartbeat.
+        gpus = self._gpus() if queue == "gpu" else ()
         try:
+            if gpus:
+                with unit_of_work(self.engine) as session:
+                    workers.offer_slots(session, self._settings.host_name, offered(self._settings, gpus))
             with unit_of_work(self.engine) as session:
                 worker, seconds = self._identity(), self._settings.lease_seconds
                 share = shares.take_share(session, worker, seconds) if queue == "gpu" else None
@@ -154,7 +163,10 @@ def main(arguments: list[str], runner: Sequence[str] = RUNNER) -> int:
     configure(settings.log_level)
     become_subreaper()
     identity = WorkerIdentity(id=worker, host=host)
-    attendant = Attendant(settings, lambda: identity, lambda: is_let_go(int(leash)), runner)
+    devices = os.environ.get("CUDA_VISIBLE_DEVICES")
+    attendant = Attendant(
+        settings, lambda: identity, lambda: is_let_go(int(leash)), runner, lambda: visible(discover(), devices)
+    )
     attendant.work("gpu" if queue == "gpu" else "cpu")
     return 0
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from control.db.models import Slot, Worker
 from control.db.session import database_time
-from control.errors import Conflict
+from control.errors import NotFound
 
 ALIVE_SECONDS = 60.0
 """A worker not heard of for this long is taken for dead."""
@@ -37,6 +37,8 @@ class NewSlot:
     name: str = ""
     memory: int | None = None
     """Bytes."""
+    set_aside: str | None = None
+    """Why it is given to nobody for now; said of one that no run of ours has."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +58,7 @@ class NewWorker:
 def register(session: Session, new: NewWorker) -> WorkerIdentity:
     """Announce a worker and the slots of its host; slots that are gone and free are forgotten.
 
-    A slot kept for serving stays so.
+    A slot that a server process has leased stays its own.
     """
     worker = Worker(
         host=new.host,
@@ -83,9 +85,17 @@ def offer_slots(session: Session, host: str, slots: Sequence[NewSlot]) -> None:
     _replace_slots(session, host, slots)
 
 
-def drain(session: Session, worker_id: str) -> None:
-    """Let the worker claim nothing new."""
-    session.execute(update(Worker).where(Worker.id == worker_id, Worker.state == "active").values(state="draining"))
+def note_look(session: Session, worker_id: str) -> None:
+    """Say that the worker has looked at the queue."""
+    session.execute(update(Worker).where(Worker.id == worker_id).values(looked_at=database_time(session)))
+
+
+def get_worker(session: Session, worker_id: str) -> Worker:
+    """The worker; raises `NotFound`."""
+    worker = session.get(Worker, worker_id)
+    if worker is None:
+        raise NotFound("worker", worker_id)
+    return worker
 
 
 def retire(session: Session, worker_id: str) -> None:
@@ -108,32 +118,16 @@ def list_slots(session: Session, host: str | None = None) -> list[Slot]:
     return list(session.scalars(query if host is None else query.where(Slot.host == host)))
 
 
-def keep_for_serving(session: Session, host: str, gpus: Sequence[NewSlot]) -> None:
-    """Take GPUs out of training's reach; those kept before and not named any more are given back to training.
-
-    Raises:
-        Conflict: a run holds one of them.
-    """
-    wanted = {gpu.uuid for gpu in gpus}
-    slots = {slot.uuid: slot for slot in session.scalars(select(Slot).where(Slot.host == host).with_for_update())}
-    for slot in slots.values():
-        if slot.purpose == "serve" and slot.uuid not in wanted:
-            slot.purpose = "train"
-    for gpu in gpus:
-        slot = slots.get(gpu.uuid) or _new_slot(session, host, gpu)
-        if slot.run_id is not None:
-            raise Conflict(f"GPU {gpu.uuid} of {host} is held by run {slot.run_id}; wait for its end, or pause it")
-        slot.purpose = "serve"
-
-
 def _replace_slots(session: Session, host: str, new: Sequence[NewSlot]) -> None:
     own = select(Slot).where(Slot.host == host).order_by(Slot.uuid)  # the order in which everybody locks them
     known = {slot.uuid: slot for slot in session.scalars(own.with_for_update())}
     for wanted in new:
         slot = known.get(wanted.uuid) or _new_slot(session, host, wanted)
         slot.name, slot.memory, slot.is_gpu = wanted.name, wanted.memory, wanted.is_gpu
+        slot.purpose = wanted.purpose if slot.holder is None else "serve"
+        slot.set_aside = wanted.set_aside if slot.run_id is None and slot.holder is None else None
     gone = known.keys() - {wanted.uuid for wanted in new}
-    forgettable = Slot.uuid.in_(gone) & Slot.run_id.is_(None) & (Slot.purpose != "serve")
+    forgettable = Slot.uuid.in_(gone) & Slot.run_id.is_(None) & Slot.holder.is_(None)
     session.execute(delete(Slot).where(Slot.host == host, forgettable))
 
 

@@ -16,6 +16,7 @@ from detco_client.cli import (
     tokens,
     webhooks,
     weights,
+    workers,
 )
 from detco_client.cli.features import features
 from detco_client.cli.output import complain
@@ -48,6 +49,7 @@ def make_app() -> typer.Typer:
     app.command(rich_help_panel="Around it")(usage)
     app.command(rich_help_panel="Around it")(keeping.gc)
     app.add_typer(tokens.app, name="tokens", rich_help_panel="Around it")
+    app.add_typer(workers.app, name="workers", rich_help_panel="Around it")
     app.add_typer(webhooks.app, name="webhooks", rich_help_panel="Around it")
     app.add_typer(config.app, name="config", rich_help_panel="Around it")
     return app

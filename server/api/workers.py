@@ -1,13 +1,18 @@
-"""Workers and the slots of their hosts."""
+"""Workers, the slots of their hosts, and taking a worker out of service."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
+from sqlalchemy.orm import Session
 
-from control.records.workers import list_slots, list_workers
-from server.http.deps import Reader, Shared
+from control.db.models import Worker
+from control.db.session import database_time
+from control.records import audit, drains
+from control.records.workers import get_worker, list_slots, list_workers
+from server.http.deps import Admin, Named, Reader, Shared
+from server.http.problems import request_id
 from server.http.schemas.base import Page
-from server.http.schemas.service import WorkerView, worker_view
+from server.http.schemas.workers import DrainRequest, WorkerView, worker_view
 
 router = APIRouter(prefix="/workers", tags=["workers"])
 
@@ -18,8 +23,41 @@ def list_all(
     services: Shared,
     all_: Annotated[bool, Query(alias="all", description="Those that are gone, too.")] = False,
 ) -> Page[WorkerView]:
-    """Those heard of lately, with what their hosts can be given and which job has it."""
+    """Those heard of lately, with what their hosts can be given and who has it."""
     with services.look() as session:
-        slots = list_slots(session)
-        rows = list_workers(session, alive_only=not all_)
-        return Page(items=[worker_view(row, [slot for slot in slots if slot.host == row.host]) for row in rows])
+        return Page(items=[_shown(session, row) for row in list_workers(session, alive_only=not all_)])
+
+
+@router.get("/{worker}", summary="Show a worker")
+def show(worker: Named, _: Reader, services: Shared) -> WorkerView:
+    """Also one that is gone."""
+    with services.look() as session:
+        return _shown(session, get_worker(session, worker))
+
+
+@router.post("/{worker}/drain", summary="Drain a worker")
+def drain(
+    worker: Named, who: Admin, services: Shared, request: Request, body: DrainRequest | None = None
+) -> WorkerView:
+    """It claims nothing new; with `preempt` its runs save and are queued again, for other workers.
+
+    Once it holds nothing it can be stopped. Asking again changes nothing; 409 when it has ended.
+    """
+    preempt = body is not None and body.preempt
+    with services.work() as session:
+        row = drains.drain(session, worker, preempt=preempt, actor=who.name)
+        audit.note(session, who.name, "worker.drain", row.id, {"preempt": preempt}, request_id(request.scope))
+        return _shown(session, row)
+
+
+@router.post("/{worker}/undrain", summary="Let a drained worker claim again")
+def undrain(worker: Named, who: Admin, services: Shared, request: Request) -> WorkerView:
+    """Runs that were asked to leave still do. 409 when it has ended."""
+    with services.work() as session:
+        row = drains.undrain(session, worker)
+        audit.note(session, who.name, "worker.undrain", row.id, request_id=request_id(request.scope))
+        return _shown(session, row)
+
+
+def _shown(session: Session, row: Worker) -> WorkerView:
+    return worker_view(row, list_slots(session, row.host), database_time(session))

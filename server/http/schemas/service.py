@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from control.db.models import AuditEntry, Slot, Token, Worker
+from control.db.models import AuditEntry, Token
 from control.records.quotas import quota_of
 from server.http.schemas.base import Body, Json, Name, Resource, Text, View
 from server.http.schemas.quotas import QuotaBody
@@ -87,34 +87,6 @@ class NewTokenView(TokenView):
     token: str
 
 
-class SlotView(View):
-    """One thing a job can be given: a GPU, a CPU training place, a place for light work."""
-
-    uuid: str
-    purpose: str
-    """`train`, `light` or `serve`."""
-    is_gpu: bool
-    name: str
-    memory: int | None
-    """Bytes."""
-    run: str | None
-    """The job that has it."""
-
-
-class WorkerView(Resource):
-    """One worker process and the slots of its host."""
-
-    host: str
-    pid: int
-    software: str
-    state: str
-    """`active`, `draining` or `gone`."""
-    roots: list[str]
-    seen_at: datetime
-    looked_at: datetime | None
-    slots: list[SlotView]
-
-
 class AuditView(View):
     """Who did what to what."""
 
@@ -148,16 +120,6 @@ def token_view(row: Token) -> TokenView:
 
 def new_token_view(row: Token, secret: str) -> NewTokenView:
     return NewTokenView(**token_view(row).model_dump(), token=secret)
-
-
-def worker_view(row: Worker, slots: list[Slot]) -> WorkerView:
-    same = (*("id", "created_at", "created_by", "host", "pid", "software", "state", "roots", "seen_at", "looked_at"),)
-    return WorkerView(**{field: getattr(row, field) for field in same}, slots=[slot_view(slot) for slot in slots])
-
-
-def slot_view(row: Slot) -> SlotView:
-    same = ("uuid", "purpose", "is_gpu", "name", "memory")
-    return SlotView(**{field: getattr(row, field) for field in same}, run=row.run_id)
 
 
 def audit_view(row: AuditEntry) -> AuditView:

@@ -26,7 +26,8 @@ NEEDED = """
 up serve work migrate features upload usage
 datasets:add,list,show,rescan weights:add,list runs:submit,list,show,watch,logs,cancel,pause,resume,finish,fork,download
 sweeps:submit,list,show,cancel evaluations:submit,list,show,compare models:export,versions,promote,pin,download
-tokens:create,revoke,rotate webhooks:create,list,log,test,redeliver,enable,disable,rotate,delete config:explain
+tokens:create,revoke,rotate workers:list,show,drain,undrain
+webhooks:create,list,log,test,redeliver,enable,disable,rotate,delete config:explain
 """
 
 CALLS = {
@@ -101,6 +102,10 @@ CALLS = {
     "tokens list": "ci",
     "tokens revoke tok_1": "tok_1 is revoked",
     "tokens rotate tok_1": "dt_the_secret",
+    "workers list": "1 of 1 train",
+    "workers show wkr_1": "GPU-1",
+    "workers drain wkr_1 --preempt": "wkr_1 of here is draining; it holds run_1",
+    "workers undrain wkr_1": "wkr_1 of here is active",
     "webhooks create https://example.org/ --event run.* --event alias.moved": "whsec_shown",
     "webhooks list": "it is gone",
     "webhooks log whk_1 --state failed": "500",

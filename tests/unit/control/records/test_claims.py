@@ -9,9 +9,10 @@ from control.db.models import DatasetVersion, Run, Slot
 from control.db.session import read_only, unit_of_work
 from control.records.claims import Claim, claim, next_for
 from control.records.datasets import Scan
+from control.records.drains import drain
 from control.records.history import list_attempts
 from control.records.leases import Outcome, close
-from control.records.workers import WorkerIdentity, drain, list_slots
+from control.records.workers import WorkerIdentity, list_slots
 
 Worker = Callable[..., WorkerIdentity]
 Taking = Callable[..., Claim | None]

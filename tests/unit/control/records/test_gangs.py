@@ -13,9 +13,10 @@ from control.db.session import database_time, read_only, unit_of_work
 from control.records import shares
 from control.records.claims import Claim, claim, next_for
 from control.records.datasets import Scan
+from control.records.drains import drain
 from control.records.gangs import Trouble, nodes_of, trouble
 from control.records.leases import Outcome, close, look, reap
-from control.records.workers import WorkerIdentity, drain
+from control.records.workers import WorkerIdentity
 
 Worker_ = Callable[..., WorkerIdentity]
 Submit = Callable[..., str]

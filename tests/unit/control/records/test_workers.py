@@ -1,19 +1,16 @@
 from collections.abc import Callable
 from datetime import timedelta
 
-import pytest
 from sqlalchemy import Engine, update
 
-from control.db.models import Slot, Worker
+from control.db.models import Worker
 from control.db.session import database_time, unit_of_work
-from control.errors import Conflict
 from control.records.claims import Claim
+from control.records.drains import drain
 from control.records.workers import (
     NewSlot,
     WorkerIdentity,
-    drain,
     heartbeat,
-    keep_for_serving,
     list_slots,
     list_workers,
     offer_slots,
@@ -66,22 +63,21 @@ def test_registering_again_keeps_busy_slots_and_forgets_free_ones(
     assert len(slots_of(engine)) == 2
 
 
-def test_gpus_are_kept_for_serving_until_given_back(
+def test_a_slot_is_set_aside_as_long_as_nobody_has_it(
     engine: Engine, make_worker: Register, make_run: Callable[..., str], claim_run: Callable[..., Claim | None]
 ) -> None:
-    gpus = [NewSlot(uuid=f"GPU-{n}", purpose="train", is_gpu=True) for n in (1, 2)]
-    with unit_of_work(engine) as session:
-        keep_for_serving(session, "a", gpus[:1])
-    worker = make_worker(train=0, light=0, gpus=("GPU-1", "GPU-2"))
-    assert slots_of(engine) == {"GPU-1": "serve", "GPU-2": "train"}
-    make_run(gpus=2)
+    worker = make_worker(train=0, light=0, gpus=("GPU-1",))
+    used = [NewSlot(uuid="GPU-1", purpose="train", is_gpu=True, set_aside="a stranger uses it")]
+    make_run()
+
+    def told() -> str | None:
+        with unit_of_work(engine) as session:
+            offer_slots(session, "a", used)
+            return list_slots(session, "a")[0].set_aside
+
+    assert told() == "a stranger uses it"
     assert claim_run(worker) is None
-    make_run(gpus=1)
-    found = claim_run(worker)
-    assert found is not None
-    assert found.gpus == ("GPU-2",)
-    with pytest.raises(Conflict, match="GPU-2 of a is held by run"), unit_of_work(engine) as session:
-        keep_for_serving(session, "a", gpus)
     with unit_of_work(engine) as session:
-        keep_for_serving(session, "a", [])
-        assert session.get_one(Slot, ("a", "GPU-1")).purpose == "train"
+        offer_slots(session, "a", [NewSlot(uuid="GPU-1", purpose="train", is_gpu=True)])
+    assert claim_run(worker) is not None
+    assert told() is None, "what uses it is the run that has it"

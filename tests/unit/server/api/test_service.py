@@ -75,16 +75,6 @@ def test_jobs_and_slots_are_in_the_metrics(house: Any, admin: httpx.Client, phot
     admin.post(f"/v1/runs/{run}/kill")
 
 
-def test_workers_show_their_slots(house: Any, admin: httpx.Client, photos: str) -> None:
-    run = admin.post("/v1/runs", json={"dataset": photos, "preset": "smoke"}).json()["id"]
-    taken = house.claim("gpu")
-    (worker,) = admin.get("/v1/workers").json()["items"]
-    assert (worker["host"], worker["state"]) == ("here", "active")
-    held = [slot for slot in worker["slots"] if slot["run"]]
-    assert [(slot["purpose"], slot["run"]) for slot in held] == [("train", run)]
-    house.close(taken)
-
-
 def test_the_audit_pages(admin: httpx.Client) -> None:
     for n in range(3):
         admin.post("/v1/tokens", json={"name": f"t{n}", "scopes": ["read"]})
