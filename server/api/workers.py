@@ -16,6 +16,8 @@ from server.http.schemas.workers import DrainRequest, WorkerView, worker_view
 
 router = APIRouter(prefix="/workers", tags=["workers"])
 
+_GENTLY = DrainRequest()
+
 
 @router.get("", summary="List workers, newest first")
 def list_all(
@@ -36,17 +38,14 @@ def show(worker: Named, _: Reader, services: Shared) -> WorkerView:
 
 
 @router.post("/{worker}/drain", summary="Drain a worker")
-def drain(
-    worker: Named, who: Admin, services: Shared, request: Request, body: DrainRequest | None = None
-) -> WorkerView:
+def drain(worker: Named, who: Admin, services: Shared, request: Request, body: DrainRequest = _GENTLY) -> WorkerView:
     """It claims nothing new; with `preempt` its runs save and are queued again, for other workers.
 
     Once it holds nothing it can be stopped. Asking again changes nothing; 409 when it has ended.
     """
-    preempt = body is not None and body.preempt
     with services.work() as session:
-        row = drains.drain(session, worker, preempt=preempt, actor=who.name)
-        audit.note(session, who.name, "worker.drain", row.id, {"preempt": preempt}, request_id(request.scope))
+        row = drains.drain(session, worker, preempt=body.preempt, actor=who.name)
+        audit.note(session, who.name, "worker.drain", row.id, {"preempt": body.preempt}, request_id(request.scope))
         return _shown(session, row)
 
 
