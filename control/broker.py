@@ -6,6 +6,7 @@ through the temporary folder, which may be another disk. Both become a rename he
 
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -14,6 +15,8 @@ from kombu.transport import TRANSPORT_ALIASES, filesystem
 from kombu.utils.json import dumps, loads
 
 SCHEME = "detco-files"
+LEFT_SECONDS = 60.0
+"""A message on its way in or out is done with long before that."""
 
 
 class Channel(filesystem.Channel):
@@ -38,6 +41,15 @@ class Channel(filesystem.Channel):
             taken.unlink()
             return loads(payload)  # type: ignore[no-untyped-call]  # kombu is typed in part
         raise Empty
+
+
+def forget_leftovers(processed: Path) -> None:
+    """Remove what processes that were killed while they wrote or took a message have left."""
+    for file in processed.iterdir():
+        with suppress(FileNotFoundError):
+            # When it was renamed or written last, not when the message was made.
+            if time.time() - file.stat().st_ctime > LEFT_SECONDS:
+                file.unlink()
 
 
 class Transport(filesystem.Transport):

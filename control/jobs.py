@@ -97,6 +97,7 @@ def _folders(settings: Settings) -> dict[str, Any]:
     folders = {name: root / name for name in ("messages", "processed", "control")}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
+    broker.forget_leftovers(folders["processed"])
     return {
         "data_folder_in": str(folders["messages"]),
         "data_folder_out": str(folders["messages"]),

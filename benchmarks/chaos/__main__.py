@@ -38,9 +38,11 @@ def main(words: Sequence[str] | None = None) -> int:
         deployment = VARIANTS[options.variant](
             Path(folder).resolve(), options.seed, options.step_seconds, options.sabotage
         )
-        result = Scene(deployment, plan).play()
-        if options.keep_logs:
-            deployment.keep_logs(options.keep_logs)
+        try:
+            result = Scene(deployment, plan).play()
+        finally:
+            if options.keep_logs:
+                deployment.keep_logs(options.keep_logs)
     print(told(result))
     if options.sabotage is None and not options.dry:
         keep(options.variant, result)

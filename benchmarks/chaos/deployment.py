@@ -34,8 +34,8 @@ from worker.processes import dying_with_parent
 HOUSE = "CHAOS_HOUSE"
 """In the environment of every process of one deployment: its folder."""
 SETTINGS = {
-    "lease_seconds": 8,
-    "heartbeat_seconds": 1,
+    "lease_seconds": 20,
+    "heartbeat_seconds": 2,
     "control_poll_seconds": 0.5,
     "grace_seconds": 4,
     "shutdown_seconds": 10,

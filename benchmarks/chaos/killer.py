@@ -26,7 +26,7 @@ from control.db.session import read_only
 
 FROZEN = "frozen attempt"
 _FROZEN_SECONDS = SETTINGS["lease_seconds"] + SETTINGS["grace_seconds"] + 6.0
-_BEATEN = 1.0
+_BEATEN = 1.5
 """Seconds between the first and the last heartbeat of a worker that works: the first comes before its pool."""
 _WORDS = {
     "runner": "benchmarks.chaos.doors runner",

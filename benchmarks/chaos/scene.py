@@ -23,7 +23,7 @@ from control.db.session import read_only
 from control.states import TERMINAL
 from detco_core.data.synthetic import write_photos
 
-_READY_SECONDS = 120.0
+_READY_SECONDS = 300.0
 _SETTLE_SECONDS = 60.0
 _PULSE = 1.0
 _OUTSIDE = ("api", "redis", "worker", "pool process", "stand-in")

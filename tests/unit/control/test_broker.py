@@ -66,6 +66,19 @@ def test_every_message_is_taken_once_and_whole(channel: Opening) -> None:
     assert Counter(read_back) == Counter(number * 1000 + n for number in range(4) for n in range(100))
 
 
+def test_what_killed_processes_left_is_forgotten_in_time(
+    channel: Opening, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel()
+    left = tmp_path / "broker" / "processed" / "1_x.gpu.msg"
+    left.write_text("taken, and not read")
+    channel()
+    assert left.exists()
+    monkeypatch.setattr("control.broker.LEFT_SECONDS", -1.0)
+    channel()
+    assert not left.exists()
+
+
 def test_a_message_being_written_is_not_seen(channel: Opening, tmp_path: Path) -> None:
     reader = channel()
     (tmp_path / "broker" / "processed" / "1_x.gpu.msg.new").write_text('{"n": ')
