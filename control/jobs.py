@@ -33,6 +33,8 @@ _COMMON: dict[str, Any] = {
     "task_default_queue": "upkeep",
     "task_create_missing_queues": False,
     "worker_prefetch_multiplier": 1,
+    # A pool process that is slow to start on a busy machine is not dead: by default it is killed after 4 s.
+    "worker_proc_alive_timeout": 60.0,
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     # What is wanted of a run stands in its row; no process listens to broadcasts.
     "worker_enable_remote_control": False,

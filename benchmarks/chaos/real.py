@@ -22,10 +22,8 @@ BODY: dict[str, Any] = {
 }
 
 
-def compare(customer: Customer, submitted: Mapping[str, str | None], undisturbed: str | None) -> list[str]:
+def compare(customer: Customer, submitted: Mapping[str, str | None], undisturbed: str) -> list[str]:
     """The real runs whose last checkpoint is not, bit for bit, the undisturbed one's."""
-    if undisturbed is None:
-        return []
     expected = _checkpoint(customer, undisturbed)
     runs = [run for run, weights in submitted.items() if weights is None and run != undisturbed]
     return [f"{run}: {why}" for run in runs if (why := _difference(_checkpoint(customer, run), expected))]

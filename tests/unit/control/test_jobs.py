@@ -36,6 +36,7 @@ def test_a_wake_up_is_given_away_on_arrival_and_kept_nowhere(settings: Settings)
     assert conf.worker_disable_prefetch == (settings.broker_url is not None)
     assert conf.broker_connection_retry_on_startup
     assert not conf.worker_enable_remote_control
+    assert conf.worker_proc_alive_timeout == 60.0
     assert set(conf.task_queues) == set(QUEUES)
 
 
