@@ -86,3 +86,19 @@ def test_what_the_interface_promises_is_there(document: Any) -> None:
         for method in methods
     }
     assert {operation.strip() for operation in promised.split("·")} <= there
+
+
+SHORT = {"artifacts", "attempts", "aliases", "pins", "workers", "metrics", "summary"}
+"""Lists that come whole: bounded by what they belong to, or by a parameter of their own."""
+NO_JOB = {"POST /v1/webhooks/{webhook}/test", "POST /v1/webhooks/{webhook}/deliveries/{delivery}/redeliver"}
+
+
+def test_every_list_has_pages_and_every_new_job_a_key(document: Any) -> None:
+    """What a client may rely on wherever it looks, without reading each route's page."""
+    for label, operation in compact(document)["operations"].items():
+        parameters, answers = operation["parameters"], operation["answers"]
+        if any("Page_" in answer for answer in answers.get("200", [])):
+            assert "query:page_token" in parameters or label.rpartition("/")[2] in SHORT, label
+        if "202" in answers and label not in NO_JOB:
+            assert "header:Idempotency-Key" in parameters, label
+        assert answers["4XX"] == ["application/problem+json ProblemView"], label
