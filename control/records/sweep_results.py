@@ -77,7 +77,7 @@ def lines(session: Session, sweep: Sweep) -> tuple[list[Line], Ranking | None]:
     query = (
         select(SweepRun, Run, evaluation)
         .join(Run, Run.id == SweepRun.run_id)
-        .outerjoin(evaluation, evaluation.id == SweepRun.evaluation_id)
+        .outerjoin(evaluation, (evaluation.id == SweepRun.evaluation_id) & evaluation.deleted_at.is_(None))
         .where(SweepRun.sweep_id == sweep.id)
         .order_by(SweepRun.number)
     )

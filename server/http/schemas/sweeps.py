@@ -124,6 +124,8 @@ class SweepLineView(View):
     number: int
     overrides: Json
     run: str
+    is_deleted: bool
+    """Its run was deleted, and is shown here alone."""
     name: str | None
     state: State
     reason: str | None
@@ -189,6 +191,7 @@ def line_view(line: Line) -> SweepLineView:
             "number": line.entry.number,
             "overrides": line.entry.overrides,
             "run": run.id,
+            "is_deleted": run.deleted_at is not None,
             "name": run.name,
             "state": run.state,
             "reason": run.reason,

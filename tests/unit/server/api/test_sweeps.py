@@ -76,6 +76,15 @@ def test_from_one_request_to_the_comparison(admin: httpx.Client, house: Any) -> 
     }
 
 
+def test_what_is_deleted_is_marked(admin: httpx.Client, house: Any) -> None:
+    made = submit(admin, grid={"seed": [1]}, evaluate={"task": "knn", "dataset": "labelled"})
+    path = f"/v1/sweeps/{made['id']}"
+    admin.post(f"{path}/cancel")
+    assert admin.delete(f"/v1/runs/{made['items'][0]['run']}").status_code == 200
+    (item,) = admin.get(path).json()["items"]
+    assert (item["is_deleted"], item["state"], item["evaluation"]) == (True, "cancelled", None)
+
+
 def test_a_plan_makes_nothing(admin: httpx.Client) -> None:
     before = admin.get("/v1/sweeps").json()["items"]
     body = {"dataset": "photos", "preset": "smoke", "grid": GRID, "evaluate": {"task": "knn", "dataset": "labelled"}}
