@@ -1,7 +1,7 @@
 """Data sets: register a folder, see what the scan found."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import cast
+from typing import Any, cast
 from urllib.parse import quote
 
 from detco_client.sources import Dataset, DatasetVersion
@@ -48,6 +48,18 @@ class Datasets:
 
     def version(self, name: str, version: int) -> DatasetVersion:
         return cast(DatasetVersion, self._transport.get(f"{_path(name)}/versions/{version}"))
+
+    def usage(self, name: str) -> Any:
+        """What uses it: `runs`, `evaluations`, `extractions`, `models`, their `counts`, and the `bytes` kept of it."""
+        return self._transport.get(f"{_path(name)}/usage")
+
+    def delete(self, name: str, version: int | None = None, *, dry_run: bool = False) -> Any:
+        """Delete it, or one version: answers what was made from it and stays, and the bytes freed.
+
+        Files that lie where it was registered are never touched. Raises `Conflict` while jobs need it.
+        """
+        path = _path(name) if version is None else f"{_path(name)}/versions/{version}"
+        return self._transport.delete(path, {"dry_run": True} if dry_run else None)
 
     def wait(
         self, name: str, timeout: float | None = None, on_change: Callable[[Dataset], None] | None = None

@@ -195,7 +195,7 @@ def _dataset_version(session: Session, version_id: str | None) -> DatasetVersion
         return None
     # Held in share mode, so that a scan cannot end between this look and the commit and leave the run waiting for ever.
     version = session.get(DatasetVersion, version_id, with_for_update={"read": True}, populate_existing=True)
-    if version is None:
+    if version is None or version.state == "deleted":
         raise NotFound("data set version", version_id)
     if version.state == "failed":
         raise NotReady(f"data set {version.ref} could not be scanned: {version.reason}")

@@ -205,7 +205,9 @@ def _let_go_of_parts(session: Session, upload: Upload) -> list[str]:
 
 def _holders(session: Session, upload: Upload) -> list[str]:
     uri = f"{SCHEME}{upload.id}"
-    names = session.scalars(select(Dataset.name).where(Dataset.root == uri).order_by(Dataset.name))
+    names = session.scalars(
+        select(Dataset.name).where(Dataset.root == uri, Dataset.deleted_at.is_(None)).order_by(Dataset.name)
+    )
     importing: Any = Run.spec["path"].as_string() == uri
     runs = session.scalars(select(Run.id).where(Run.kind == "import", importing, Run.state.not_in(TERMINAL)))
     return [*(f"data set {name}" for name in names), *(f"import {run}" for run in runs)]

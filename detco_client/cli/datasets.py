@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from detco_client.cli.output import Json, age, console, show_fields, show_json, show_list, size
+from detco_client.cli.output import Json, age, console, show_fields, show_json, show_list, size, table
 from detco_client.cli.session import connect
 from detco_client.sources import Dataset
 
@@ -59,6 +59,36 @@ def show(name: Annotated[str, typer.Argument()], as_json: Json = False) -> None:
     """What the scan of a data set found, with every broken file."""
     with connect() as client:
         _show(client.datasets.get(name), as_json)
+
+
+@app.command()
+def usage(name: Annotated[str, typer.Argument()], as_json: Json = False) -> None:
+    """What uses a data set: runs, evaluations, models."""
+    with connect() as client:
+        found = client.datasets.usage(name)
+    if as_json:
+        show_json(found)
+        return
+    kinds = ("runs", "evaluations", "extractions")
+    rows = [[kind[:-1], job["id"], job["state"], job["dataset"], job["name"]] for kind in kinds for job in found[kind]]
+    rows += [["model", model["ref"], "ready", "", model["run"]] for model in found["models"]]
+    console().print(table(f"{name}: {size(found['bytes'])} kept", ["WHAT", "ID", "STATE", "DATA SET", "NAME"], rows))
+
+
+@app.command()
+def delete(
+    name: Annotated[str, typer.Argument(help="NAME, or NAME@VERSION for one version.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; delete nothing.")] = False,
+) -> None:
+    """Delete a data set with what was derived from it; the files themselves are never touched."""
+    whole, _, version = name.partition("@")
+    if version and not version.isdecimal():
+        raise typer.BadParameter("give NAME or NAME@VERSION, e.g. photos@2")
+    with connect() as client:
+        done = client.datasets.delete(whole, int(version) if version else None, dry_run=dry_run)
+    made = f"; made from it and kept: {', '.join(done['derived'])}" if done["derived"] else ""
+    verb = "would be" if dry_run else "is"
+    console().print(f"{done['id']} {verb} deleted, {size(done['bytes'])} freed{made}", markup=False)
 
 
 @app.command("list")

@@ -5,10 +5,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 from sqlalchemy.orm import Session
 
-from control.records import audit, datasets
+from control.records import audit, dataset_usage, datasets
 from control.records.datasets import NewDataset, Scan
+from control.records.deleting_datasets import delete_dataset, delete_version
 from control.records.principals import Principal
 from server.http.creation import Created, IdempotencyKey, create
+from server.http.deletion import DryRun, note_deletion
 from server.http.deps import Named, Number, Reader, Shared, Submitter, WantedPage
 from server.http.problems import request_id
 from server.http.schemas.base import Page
@@ -16,10 +18,13 @@ from server.http.schemas.datasets import (
     DatasetRequest,
     DatasetView,
     RescanRequest,
+    UsageView,
     VersionView,
     dataset_view,
+    usage_view,
     version_view,
 )
+from server.http.schemas.keeping import RemovalView, removal_view
 from server.http.views import shown_dataset
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
@@ -88,6 +93,35 @@ def version(name: Named, number: Number, _: Reader, services: Shared) -> Version
     """An immutable list of files, with the digest that runs and evaluations record."""
     with services.look() as session:
         return version_view(datasets.get_version(session, name, number))
+
+
+@router.get("/{name}/usage", summary="Show what uses a data set")
+def usage(name: Named, _: Reader, services: Shared) -> UsageView:
+    """Jobs on its versions, or whose monitor evaluates on one; models that came of it; bytes kept because of it."""
+    with services.look() as session:
+        return usage_view(name, dataset_usage.usage(session, name))
+
+
+@router.delete("/{name}", summary="Delete a data set with all of its versions")
+def delete(name: Named, who: Submitter, services: Shared, request: Request, dry_run: DryRun = False) -> RemovalView:
+    """With manifests, reports of scans, images that runs kept of it, and what was uploaded for it. Files under the data
+    set roots are never touched. 409 with `holders`: jobs that have not ended and read it, or whose monitor does.
+    """
+    with services.work() as session:
+        removed = delete_dataset(session, name, who.name, dry_run=dry_run)
+        note_deletion(session, who, request, "dataset.delete", removed, dry_run=dry_run)
+    return removal_view(removed, dry_run=dry_run)
+
+
+@router.delete("/{name}/versions/{number}", summary="Delete a version of a data set")
+def delete_one(
+    name: Named, number: Number, who: Submitter, services: Shared, request: Request, dry_run: DryRun = False
+) -> RemovalView:
+    """As the whole data set; its number is not given again. The only version goes with the data set."""
+    with services.work() as session:
+        removed = delete_version(session, name, number, who.name, dry_run=dry_run)
+        note_deletion(session, who, request, "dataset.delete", removed, dry_run=dry_run)
+    return removal_view(removed, dry_run=dry_run)
 
 
 def _note(session: Session, who: Principal, request: Request, scan: Scan) -> None:

@@ -26,6 +26,7 @@ class Dataset(Made, Base):
     split_folders: Mapped[dict[str, str] | None]
     """Relative folder by split, where it is laid out in its own way."""
     license: Mapped[str | None]
+    deleted_at: Mapped[datetime | None]
 
 
 class DatasetVersion(Made, Base):
@@ -43,7 +44,7 @@ class DatasetVersion(Made, Base):
     """Glob patterns of relative paths left out."""
     split_folders: Mapped[dict[str, str] | None]
     state: Mapped[str] = mapped_column(default="scanning")
-    """`scanning`, `ready` or `failed`."""
+    """`scanning`, `ready`, `failed` or `deleted`."""
     reason: Mapped[str | None]
     run_id: Mapped[str | None]
     """The run of kind `check` that scans it."""

@@ -1,10 +1,12 @@
 """Data sets and their immutable versions."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
 from control.db.models import Dataset, DatasetVersion
+from control.records.dataset_usage import Usage
 from detco_core.contract.datasets import DatasetKind
 from server.http.schemas.base import Body, Name, Resource, Text, View
 
@@ -95,12 +97,63 @@ class VersionView(Resource):
     broken_count: int | None
 
 
+class UserView(View):
+    """A job that reads a data set, or whose monitor does."""
+
+    id: str
+    name: str | None
+    state: str
+    dataset: str | None
+    """`name@version`"""
+    created_at: datetime
+    created_by: str
+
+
+class ModelUserView(View):
+    """A model version that was exported from a run on a data set."""
+
+    model: str
+    version: int
+    ref: str
+    run: str | None
+
+
+class UsageView(View):
+    """What uses a data set, and what came of it; of each kind the newest hundred, `counts` has all."""
+
+    name: str
+    versions: list[str]
+    """`name@version`, newest first."""
+    runs: list[UserView]
+    evaluations: list[UserView]
+    extractions: list[UserView]
+    models: list[ModelUserView]
+    counts: dict[str, int]
+    """Of `runs`, `evaluations`, `extractions` and `models`."""
+    bytes: int
+    """In the store because of it: manifests and reports of scans, uploads, images that runs kept."""
+
+
 class DatasetView(VersionView):
     """A data set as its newest version is; `id` and `created_at` are the data set's own."""
 
     uri: str
     """As it was given."""
     license: str | None
+
+
+def usage_view(name: str, found: Usage) -> UsageView:
+    kinds = {"runs": "pretrain", "evaluations": "evaluate", "extractions": "extract"}
+    same = ("id", "name", "state", "dataset", "created_at", "created_by")
+    users: dict[str, Any] = {
+        shown: [{field: getattr(run, field) for field in same} for run in found.jobs[kind]]
+        for shown, kind in kinds.items()
+    }
+    counts = {shown: found.counts[kind] for shown, kind in kinds.items()} | {"models": found.counts["models"]}
+    models = [{"model": v.model, "version": v.number, "ref": v.ref, "run": v.source_run_id} for v in found.models]
+    versions = [version.ref for version in found.versions]
+    own = {"name": name, "versions": versions, "models": models, "counts": counts, "bytes": found.bytes}
+    return UsageView.model_validate(users | own)
 
 
 def version_view(row: DatasetVersion) -> VersionView:

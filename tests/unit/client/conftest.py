@@ -448,6 +448,19 @@ def add_rest(app: FastAPI, state: State) -> None:
     def get_dataset(name: str) -> Any:
         return dataset(name) if name != "empty" else dataset(name, state="failed", reason="no image in it")
 
+    @app.get("/v1/datasets/{name}/usage")
+    def dataset_usage(name: str) -> Any:
+        user = {**MADE, "id": "run_1", "name": "first", "state": "completed", "dataset": "photos@1"}
+        model = {"model": "detector", "version": 1, "ref": "detector:1", "run": "run_1"}
+        used: dict[str, Any] = {"runs": [user], "evaluations": [], "extractions": [], "models": [model]}
+        return used | {"name": name, "versions": ["photos@1"], "counts": {"runs": 1}, "bytes": 12000}
+
+    @app.delete("/v1/datasets/{name}")
+    @app.delete("/v1/datasets/{name}/versions/{number}")
+    def delete_dataset(name: str, number: int = 0, dry_run: bool = False) -> Any:
+        id = f"{name}@{number}" if number else name
+        return {"id": id, "dry_run": dry_run, "derived": ["run run_1"], "bytes": 12000}
+
     @app.post("/v1/datasets/{name}/versions", status_code=202)
     async def rescan(name: str, request: Request) -> Any:
         state.bodies.append(await request.json())

@@ -24,7 +24,8 @@ def verbs(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 VERBS = sorted(verbs(typer.main.get_command(make_app())))
 NEEDED = """
 up serve work migrate features upload usage
-datasets:add,list,show,rescan weights:add,list runs:submit,list,show,watch,logs,cancel,pause,resume,finish,fork,download
+datasets:add,list,show,rescan,usage,delete weights:add,list
+runs:submit,list,show,watch,logs,cancel,pause,resume,finish,fork,download
 sweeps:submit,list,show,cancel evaluations:submit,list,show,compare models:export,versions,promote,pin,download
 tokens:create,revoke,rotate workers:list,show,drain,undrain
 webhooks:create,list,log,test,redeliver,enable,disable,rotate,delete config:explain
@@ -36,6 +37,9 @@ CALLS = {
     "datasets show photos": "a/[b].jpg: truncated",
     "datasets add photos /data/photos --split val=held-out --split train=. --exclude *.gif": "photos@1",
     "datasets rescan photos --exclude drafts/*": "photos@1",
+    "datasets usage photos": "model  detector:1",
+    "datasets delete photos": "photos is deleted, 12.0 kB freed; made from it and kept: run run_1",
+    "datasets delete photos@2 --dry-run": "photos@2 would be deleted",
     "upload {tmp}/a.jpg --kind weights": "upload:upl_1  (then: detco weights add upload:upl_1)",
     "weights add /data/w.pth --architecture resnet50 --name official": "9: head.0, head.1, head.2, head.3, head.4, ...",
     "weights list": "sha256:ab",
@@ -137,6 +141,7 @@ MISTAKES = {
     "features nowhere.jpg": "cannot read nowhere.jpg",
 }
 WRONG_WORDS = {
+    "datasets delete photos@new": "NAME@VERSION",
     "datasets add p /p --split val": "--split NAME=FOLDER",
     "runs submit photos": "--preset",
     "runs submit photos --preset smoke --set steps": "is not KEY=VALUE",

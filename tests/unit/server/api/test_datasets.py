@@ -1,9 +1,20 @@
 """Registering folders, versions of them, and what is refused at once."""
 
+import hashlib
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from control.collector import collect
+from control.db.session import unit_of_work
+from control.records.runs import NewRun, create_run
+from control.storage.base import key_of
+from detco_core.contract import events
+from detco_core.contract.presets import smoke
+from detco_core.contract.reader import plain
 
 
 def add(client: httpx.Client, name: str, uri: Any, kind: str = "images", **more: Any) -> httpx.Response:
@@ -130,3 +141,79 @@ def test_a_data_set_whose_scan_failed(admin: httpx.Client, house: Any) -> None:
     answer = admin.post("/v1/runs", json={"dataset": "doomed", "preset": "smoke"})
     assert (answer.status_code, answer.json()["code"]) == (409, "not_ready")
     assert "nothing can be read" in answer.json()["detail"]
+
+
+def test_usage_and_deletion_of_what_was_derived(admin: httpx.Client, house: Any, tmp_path: Path) -> None:
+    folder = house.photos("leaving")
+    body = {"name": "leaving", "kind": "images", "uri": str(folder)}
+    assert admin.post("/v1/datasets", json=body).status_code == 202
+    going = admin.delete("/v1/datasets/leaving")
+    assert (going.status_code, "cancel" in going.json()["available_actions"]) == (409, True)
+    house.scan(20)
+    run = admin.post("/v1/runs", json={"dataset": "leaving", "preset": "smoke", "name": "one"}).json()["id"]
+    held = admin.delete("/v1/datasets/leaving")
+    assert (held.status_code, held.json()["code"], held.json()["holders"]) == (409, "in_use", [f"run {run}"])
+    (tmp_path / "step.pt").write_bytes(b"images of a bad step")
+    taken = house.claim("gpu")
+    saved = house.keep(tmp_path / "step.pt", "replay/step-00000001.pt")
+    house.say(taken, house.checkpoint(20, b"of the leaving"), saved, events.Finished())
+    house.close(taken)
+    used = admin.get("/v1/datasets/leaving/usage").json()
+    assert (used["versions"], used["counts"]["runs"], used["counts"]["models"]) == (["leaving@1"], 1, 0)
+    assert [(user["id"], user["name"], user["dataset"]) for user in used["runs"]] == [(run, "one", "leaving@1")]
+    only = admin.delete("/v1/datasets/leaving/versions/1")
+    assert (only.status_code, "only version" in only.json()["detail"]) == (409, True)
+    planned = admin.delete("/v1/datasets/leaving?dry_run=true").json()
+    assert planned == {"id": "leaving", "dry_run": True, "derived": [f"run {run}"], "bytes": used["bytes"]}
+    assert used["bytes"] > len(b"images of a bad step")
+    assert admin.get("/v1/datasets/leaving").status_code == 200
+    assert admin.delete("/v1/datasets/leaving").json() == planned | {"dry_run": False}
+    assert admin.delete("/v1/datasets/leaving").json() == planned | {"dry_run": False}  # asked again
+    assert collect(house.engine, house.store) == planned["bytes"]
+    assert not house.store.exists(key_of(saved.sha256))
+    assert admin.get(f"/v1/runs/{run}/checkpoints/last/file").content == b"of the leaving"
+    for path in ("", "/usage", "/versions", "/versions/1"):
+        assert admin.get(f"/v1/datasets/leaving{path}").status_code == 404
+    assert "leaving" not in [item["name"] for item in admin.get("/v1/datasets").json()["items"]]
+    assert admin.post("/v1/runs", json={"dataset": "leaving@1", "preset": "smoke"}).status_code == 404
+    assert len(list(folder.iterdir())) == 20
+    again = admin.post("/v1/datasets", json=body | {"license": "MIT"}).json()
+    assert (again["ref"], again["license"]) == ("leaving@2", "MIT")
+    house.scan(20)
+    assert admin.post("/v1/datasets/leaving/versions", json={}).json()["ref"] == "leaving@3"
+    house.scan(20)
+    gone = admin.delete("/v1/datasets/leaving/versions/2").json()
+    assert (gone["id"], gone["derived"]) == ("leaving@2", [])
+    assert [item["version"] for item in admin.get("/v1/datasets/leaving/versions").json()["items"]] == [3]
+
+
+def test_uploaded_bytes_go_with_their_last_data_set(admin: httpx.Client, house: Any) -> None:
+    with zipfile.ZipFile(house.root / "sent.zip", "w") as archive:
+        archive.writestr("a.png", b"picture")
+    data = (house.root / "sent.zip").read_bytes()
+    asked = {"kind": "dataset", "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    uri = admin.post("/v1/uploads", json=asked).json()["uri"]
+    assert admin.put(f"/v1/uploads/{uri.removeprefix('upload:')}", content=data).json()["state"] == "ready"
+    for name in ("one", "two"):
+        assert add(admin, name, uri).status_code == 202
+        house.scan(1)
+    shared = admin.delete("/v1/datasets/one").json()["bytes"]
+    last = admin.delete("/v1/datasets/two").json()["bytes"]
+    assert last - shared == len(data)
+    assert admin.get(f"/v1/uploads/{uri.removeprefix('upload:')}").status_code == 404
+
+
+def test_a_monitor_holds_its_data_set(house: Any, admin: httpx.Client) -> None:
+    assert house.client("read").delete("/v1/datasets/photos").status_code == 403
+    assert admin.delete("/v1/datasets/nowhere").status_code == 404
+    assert admin.get("/v1/datasets/nowhere/usage").status_code == 404
+    add(admin, "birds-held", house.photos("held-out"))
+    house.scan(20)
+    version = admin.get("/v1/datasets/birds-held/versions/1").json()["id"]
+    with unit_of_work(house.engine) as session:
+        spec = {"config": plain(smoke()), "gpus": 1, "init": None, "monitor": {"dataset_version_id": version}}
+        watched = create_run(session, NewRun(kind="pretrain", spec=spec, actor="ada")).id
+    assert admin.delete("/v1/datasets/birds-held").json()["holders"] == [f"run {watched}"]
+    assert [user["id"] for user in admin.get("/v1/datasets/birds-held/usage").json()["runs"]] == [watched]
+    admin.post(f"/v1/runs/{watched}/cancel")
+    assert admin.delete("/v1/datasets/birds-held").json()["derived"] == [f"run {watched}"]
