@@ -6,7 +6,7 @@ from alembic import op
 from control.db.migrations.tables_0001.types import TIME
 
 revision = "0006b"
-down_revision = "0006"
+down_revision = "0007d"
 branch_labels = None
 depends_on = None
 
