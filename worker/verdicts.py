@@ -63,7 +63,9 @@ def verdict(sink: Sink, orders: Orders, end: End, trouble: Trouble | None = None
 
 
 def _over_its_limit(outcome: "partial[Outcome]", limit: Cause, saved_at: int | None, end: End) -> Outcome:
-    saved = "it could not save in time" if saved_at is None else f"it saved at step {saved_at}"
+    saved = f"it saved at step {saved_at}"
+    if saved_at is None:
+        saved = "it could not save in time" if end.began else "it had not begun"
     if limit == "idle":
         return outcome(kind="lost", cause=limit, message=f"it had hung: its job said nothing for too long; {saved}")
     kind = "lost" if saved_at is None and end.began else "stopped"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from control.db.models import Attempt, DatasetVersion, Run, Slot, Worker
@@ -42,9 +42,14 @@ def arrange(session: Session, patience_seconds: float) -> list[str]:
     The room is kept for `patience_seconds`: what saving, leaving and the next claim may take.
     """
     now = database_time(session)
+    # Nearly always there is nobody to ask, and what is held is little beside what may wait.
+    lowest = session.scalar(select(func.min(Run.priority)).where(*_may_be_asked()))
+    if lowest is None:
+        return []
     asking = select(Run).where(
         Run.queue == "gpu",
         Run.preempt,
+        Run.priority > lowest,
         Run.nodes == 1,
         (Run.reserved_until.is_(None)) | (Run.reserved_until <= now),
         *ready(now),
@@ -108,12 +113,15 @@ def _guests(session: Session, host: str, asker: Run, now: datetime) -> Sequence[
         select(Run.id, Run.priority, func.count())
         .join(Attempt, (Attempt.run_id == Run.id) & (Attempt.fence == Run.fence))
         .join(Slot, (Slot.run_id == Run.id) & (Slot.host == host) & (Slot.purpose == PURPOSES["gpu"]))
-        .where(Run.kind == "pretrain", Run.state == "running", Run.desired_state == "run")
-        .where(Run.preemptible, Run.priority < asker.priority, settled)
+        .where(*_may_be_asked(), Run.priority < asker.priority, settled)
         .group_by(Run.id, Run.priority, Attempt.started_at)
         .order_by(Run.priority, Attempt.started_at.desc(), Run.id)
     )
     return [_Guest(*row) for row in session.execute(query)]
+
+
+def _may_be_asked() -> tuple[ColumnElement[bool], ...]:
+    return Run.state == "running", Run.desired_state == "run", Run.kind == "pretrain", Run.preemptible.is_(True)
 
 
 def _ask(session: Session, run_id: str, asker: Run) -> bool:

@@ -99,7 +99,7 @@ LEFT = End(exit_code=75)
         # Its own limits.
         (LEFT, {"said": SAVED, "left": 0.0}, "stopped", "time_limit", "used up; it saved at step 7"),
         (KILLED, {"left": 0.0}, "lost", "time_limit", "could not save in time"),
-        (End(began=False), {"left": -3.0}, "stopped", "time_limit", "used up"),
+        (End(began=False), {"left": -3.0}, "stopped", "time_limit", "used up; it had not begun"),
         (End(exit_code=0), {"said": Finished(), "left": 0.0}, "completed", None, ""),
         (KILLED, {"silent": 50.0}, "lost", "idle", "it had hung"),
         (LEFT, {"said": SAVED, "silent": 60.0}, "lost", "idle", "it saved at step 7"),
