@@ -1,7 +1,7 @@
 """`python -m benchmarks.hosts [FOLDER]`: one run on two hosts, one of them powered off in the middle; needs root.
 
-Three pretraining runs of the same config: two processes on one host; one process on each of two hosts; the same, with
-host b powered off after its first checkpoint and started again. All three must end with the same weights.
+Three pretraining runs of the same config: one process on each of two hosts; the same, with host b powered off after the
+first checkpoint and started again; two processes on one host. All three must end with the same weights.
 """
 
 import argparse
@@ -28,8 +28,8 @@ from control.states import TERMINAL
 from detco_core.data.synthetic import write_photos
 
 OVERRIDES = {
-    "train.steps": 8,
-    "train.checkpoint_every": 3,
+    "train.steps": 6,
+    "train.checkpoint_every": 2,
     "train.batch_size": 8,
     "method.queue_size": 64,
     "views.global_size": 64,
@@ -52,15 +52,13 @@ def main() -> int:
     with networks() as entries:
         a, b = Host("a", entries["a"], shared, 2), Host("b", entries["b"], shared, 1)
         a.start()
+        b.start()
         try:
-            weights = [_one_host(engine, shared)]
-            b.start()
-            weights.append(_two_hosts(engine, shared))
-            weights.append(_one_lost(engine, shared, b))
+            weights = [_two_hosts(engine, shared), _one_lost(engine, shared, b), _one_host(engine, shared)]
         finally:
             a.stop()
             b.stop()
-    equal = [_equal(weights[0], other) for other in weights[1:]]
+    equal = [_equal(weights[2], other) for other in weights[:2]]
     with read_only(engine) as session:
         leaked = [slot.uuid for slot in list_slots(session) if slot.run_id is not None]
     print(

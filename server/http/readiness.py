@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from sqlalchemy.exc import SQLAlchemyError
 
 from control.db.migrate import at_head
+from control.db.models import Worker
 from control.db.session import database_time
 from control.records.objects import count_damaged
 from control.records.workers import list_workers
@@ -12,6 +13,9 @@ from server.http.deps import Services
 from server.http.schemas.service import Check
 
 _PROBE_SECONDS = 2.0
+_LOOKS_MISSED = 4
+_LONG_SECONDS = 60.0
+"""A busy machine may miss a look or two."""
 
 
 def api_checks(services: Services) -> dict[str, Check]:
@@ -36,15 +40,24 @@ def _artifacts(services: Services) -> dict[str, Check]:
 
 
 def worker_checks(services: Services) -> dict[str, Check]:
-    """At least one worker was heard of lately; blocks."""
+    """At least one worker was heard of lately, and those that may take work look for it; blocks."""
     try:
         with services.look() as session:
-            ages = [(database_time(session) - worker.seen_at).total_seconds() for worker in list_workers(session)]
+            now, workers = database_time(session), list_workers(session)
     except SQLAlchemyError:
         return {"workers": Check(ok=False, detail="cannot be read")}
-    if not ages:
+    if not workers:
         return {"workers": Check(ok=False, detail="none was heard of lately: start one with `detco work`")}
-    return {"workers": Check(ok=True, detail=f"{len(ages)} alive, the last heard of {min(ages):.0f} s ago")}
+    heard = min((now - worker.seen_at).total_seconds() for worker in workers)
+    looks = [(now - (worker.looked_at or worker.created_at)).total_seconds() for worker in workers if _may_take(worker)]
+    alive = f"{len(workers)} alive, the last heard of {heard:.0f} s ago"
+    if looks and min(looks) > max(_LONG_SECONDS, _LOOKS_MISSED * services.settings.self_poll_seconds):
+        return {"workers": Check(ok=False, detail=f"{alive}, but none has looked for work for {min(looks):.0f} s")}
+    return {"workers": Check(ok=True, detail=alive)}
+
+
+def _may_take(worker: Worker) -> bool:
+    return worker.state == "active"
 
 
 async def feature_checks(services: Services) -> Mapping[str, Check]:

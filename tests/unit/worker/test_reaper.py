@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, event, select
+from sqlalchemy import delete, event, select, update
 from sqlalchemy.exc import OperationalError
 
 from control.db.models import Checkpoint, DatasetVersion, Delivery, OutboxEntry, Run, Slot, Worker
 from control.db.session import open_engine, unit_of_work
 from control.jobs import make_celery
-from control.records import leaders, leases, logs, notices, shares, webhooks
+from control.records import claims, leaders, leases, logs, notices, shares, webhooks
 from control.records import workers as worker_rows
 from control.records.gangs import nodes_of
 from control.records.runs import Queue
@@ -155,7 +155,32 @@ def test_a_beat_brings_slots_back(scene: Scene) -> None:
     assert scene.slots() == ["cpu:0", "light:0", "light:1"]
 
 
+def test_a_beat_repeats_the_wish_of_a_drain(scene: Scene) -> None:
+    scene.house.pretraining()
+    with unit_of_work(scene.house.engine) as session:
+        claim = claims.claim(session, scene.shared.identity(), "gpu")
+    assert claim is not None
+    with unit_of_work(scene.house.engine) as session:  # as if the claim had been committed a moment later
+        session.execute(update(Worker).values(state="draining", preempting=True))
+    scene.upkeep.beat()
+    assert scene.house.run(claim.run_id).desired_state == "preempt"
+
+
 class TestLook:
+    def test_it_is_noted(self, scene: Scene) -> None:
+        scene.upkeep.look()
+        (row,) = [w for w in scene.house.ask(worker_rows.list_workers) if w.id == scene.shared.identity().id]
+        assert row.looked_at is not None
+
+    def test_work_that_nobody_takes_for_too_long_ends_the_worker(self, house: House, settings: Settings) -> None:
+        scene = Scene(house, settings.model_copy(update={"stall_seconds": 0.001}))
+        house.pretraining()
+        scene.upkeep.look()
+        assert not scene.upkeep.has_stalled
+        time.sleep(0.01)
+        scene.upkeep.look()
+        assert scene.upkeep.has_stalled
+
     def test_idle_it_sends_nothing(self, scene: Scene) -> None:
         scene.upkeep.look()
         assert scene.messages() == []

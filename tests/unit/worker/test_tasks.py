@@ -14,11 +14,14 @@ from sqlalchemy import update
 
 from control.db.models import Run
 from control.db.session import unit_of_work
+from control.gpus import Gpu
+from control.records.workers import list_slots
 from control.states import MAX_LOSSES
 from tests.unit.worker.house import House
 from worker.attempts import attempt_folder, is_occupied
 from worker.launch import package_environment
 from worker.processes import Mark
+from worker.tasks import Attendant
 
 CHILDREN = Path(__file__).with_name("children.py")
 
@@ -26,7 +29,7 @@ CHILDREN = Path(__file__).with_name("children.py")
 RUNNER = """
 import os, signal, sys, time
 from pathlib import Path
-run, fence, leash = sys.argv[2], sys.argv[3], int(sys.argv[4])
+run, fence, leash = sys.argv[2], sys.argv[3], int(sys.argv[5])
 Path("log.txt").write_text("the log of the job")
 Path("large.pt").write_text("large")
 Path("began").write_text(f"{run} {fence} {os.environ['DETCO_RUN']} {os.environ['DETCO_FENCE']} {os.getcwd()}")
@@ -221,3 +224,19 @@ sys.exit(process.wait())
     holder.communicate()
     assert holder.returncode == 0
     assert [attempt.state for attempt in house.attempts(run_id)] == ["preempted"]
+
+
+def test_gpus_are_looked_at_again_before_a_claim(house: House) -> None:
+    run_id = house.pretraining()
+    stranger = Gpu("GPU-1", "H100", 80 * 2**30, 70 * 2**30, 1)
+
+    def work(gpu: Gpu) -> list[str | None]:
+        attendant = Attendant(house.settings, lambda: house.worker, lambda: False, ("/no/such/runner",), lambda: [gpu])
+        attendant.work("gpu")
+        return [slot.set_aside for slot in house.ask(list_slots) if slot.is_gpu]
+
+    (reason,) = work(stranger)
+    assert "70.0 GiB" in (reason or "")
+    assert house.attempts(run_id) == [], "no run fails for a stranger"
+    assert work(stranger._replace(used=0)) == [None]
+    assert house.attempts(run_id)[0].slots == ["GPU-1"]

@@ -1,5 +1,6 @@
 """Info, workers, health, metrics, the page of the interface, and what surrounds every answer."""
 
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -8,7 +9,7 @@ from fastapi import FastAPI
 from sqlalchemy import update
 
 from control.db.models import Worker
-from control.db.session import unit_of_work
+from control.db.session import database_time, unit_of_work
 from control.settings import load_settings
 from detco_core import __version__
 from detco_core.contract.manifest import EXPORT_FORMATS
@@ -41,7 +42,15 @@ class TestHealth:
         assert (after.status_code, after.json()["ready"]) == (200, True)
         assert set(after.json()["checks"]) == {"database", "migrations", "artifacts", "workers", "models"}
         with unit_of_work(house.engine) as session:
-            session.execute(update(Worker).where(Worker.id == worker.id).values(state="gone"))
+            long_ago = database_time(session) - timedelta(minutes=10)
+            session.execute(update(Worker).where(Worker.id == worker.id).values(looked_at=long_ago))
+        idle = client.get("/readyz")
+        assert (idle.status_code, "none has looked for work" in idle.json()["checks"]["workers"]["detail"]) == (
+            503,
+            True,
+        )
+        with unit_of_work(house.engine) as session:
+            session.execute(update(Worker).where(Worker.id == worker.id).values(state="gone", looked_at=None))
         assert client.get("/readyz").status_code == 503
         with unit_of_work(house.engine) as session:
             session.execute(update(Worker).where(Worker.id == worker.id).values(state="active"))
