@@ -4,15 +4,15 @@ import os
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, event, select, update
 from sqlalchemy.exc import OperationalError
 
-from control.db.models import Checkpoint, DatasetVersion, Delivery, OutboxEntry, Run, Slot, Worker
-from control.db.session import open_engine, unit_of_work
+from control.db.models import Attempt, Checkpoint, DatasetVersion, Delivery, OutboxEntry, Run, Slot, Worker
+from control.db.session import database_time, open_engine, unit_of_work
 from control.jobs import make_celery
 from control.records import claims, leaders, leases, logs, notices, shares, webhooks
 from control.records import workers as worker_rows
@@ -217,6 +217,20 @@ class TestLook:
         scene.upkeep.look()
         scene.upkeep.look()
         assert (scene.messages(), scene.stand_ins.started) == ([], [])
+
+
+def test_the_leader_has_others_make_room(scene: Scene) -> None:
+    guest = scene.house.pretraining()
+    taken = scene.house.claim()
+    with unit_of_work(scene.house.engine) as session:
+        leases.start(session, guest, taken.fence, 1)
+        long_ago = database_time(session) - timedelta(hours=1)
+        session.execute(update(Attempt).values(started_at=long_ago))
+    urgent = scene.house.pretraining(priority=1, preempt=True)
+    scene.upkeep.lead()
+    assert scene.house.run(guest).desired_state == "preempt"
+    kept = scene.house.run(urgent)
+    assert kept.reserved_host == "host"
 
 
 class TestSharesOfOtherHosts:

@@ -7,14 +7,17 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
 import pytest
+from sqlalchemy import update
 
+from control.db.models import Attempt as Attempts
 from control.db.models import DatasetVersion
-from control.db.session import unit_of_work
-from control.records import history, leases, runs, workers
+from control.db.session import database_time, unit_of_work
+from control.records import history, leases, preemption, runs, workers
 from control.records.leases import Outcome
 from control.records.workers import NewSlot
 from control.states import Action
@@ -252,14 +255,16 @@ class TestLimitsAndPreemption:
         run_id = house.pretraining(steps=5000, every=5000)
         attempt = Attempt(house)
         attempt.wait_for_step(2)
+        urgent = house.pretraining(priority=5, preempt=True)
         with unit_of_work(house.engine) as session:
-            run = runs.get_run(session, run_id)
-            run.desired_state, run.reason = "preempt", "it makes room"
+            session.execute(update(Attempts).values(started_at=database_time(session) - timedelta(hours=1)))
+            assert preemption.arrange(session, 100.0) == [run_id]
         assert attempt.wait() == EXIT_CLOSED
         run, (row,) = house.run(run_id), house.attempts(run_id)
-        assert (run.state, run.desired_state, run.reason) == ("queued", "run", "it makes room")
+        assert (run.state, run.desired_state, f"room for {urgent}" in (run.reason or "")) == ("queued", "run", True)
         assert (row.state, row.cause) == ("preempted", "preempted")
         assert len(steps_of_checkpoints(house, run_id)) == 1
+        assert house.claim().run_id == urgent
 
 
 @pytest.mark.slow
