@@ -116,7 +116,7 @@ class Settings(BaseSettings):
     max_loaded_models: int = Field(default=4, gt=0)
     """Model versions held at once; those an alias names or a consumer pinned are always held, and count."""
     serve_device: Literal["auto", "cpu", "cuda"] = "auto"
-    """What models run on; `cuda` refuses to fall back to the CPU, `auto` takes a GPU where there is one."""
+    """What models run on; `cuda` refuses to fall back to the CPU, `auto` takes a GPU of `DETCO_SERVE_GPUS`."""
     batch_images: int | None = Field(default=None, ge=1, le=256)
     """Images of one size that run together; unset: 8 on a GPU, 1 on the CPU, where batches gain nothing."""
     batch_wait_ms: float = Field(default=2.0, ge=0, le=1000)

@@ -66,6 +66,8 @@ def chosen(settings: Settings, gpus: list[Gpu]) -> list[Gpu]:
     if missing:
         there = ", ".join(f"{number}: {gpu.uuid}" for number, gpu in enumerate(gpus)) or "none that the driver shows"
         raise SettingsError(f"DETCO_SERVE_GPUS names {', '.join(missing)}; this machine has {there}")
+    if settings.serve_device == "cuda" and not found:
+        raise SettingsError("DETCO_SERVE_DEVICE is cuda: name the GPUs to serve on by DETCO_SERVE_GPUS")
     return list(dict.fromkeys(gpu for gpu in found.values() if gpu is not None))
 
 

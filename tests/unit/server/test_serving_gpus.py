@@ -58,6 +58,9 @@ def test_one_that_is_not_there_stops_the_start(settings: Settings) -> None:
         chosen(settings, GPUS[:1])
     with pytest.raises(SettingsError, match="none that the driver shows"):
         chosen(settings, [])
+    unnamed = settings.model_copy(update={"serve_gpus": (), "serve_device": "cuda"})
+    with pytest.raises(SettingsError, match="name the GPUs to serve on"):
+        chosen(unnamed, GPUS)
 
 
 def test_what_is_in_the_way_is_told_once(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
