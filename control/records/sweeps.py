@@ -1,5 +1,6 @@
 """Sweeps: many runs submitted as one, evaluated when each is completed, cancelled together."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, exists, literal, select
@@ -69,22 +70,29 @@ def cancel_sweep(session: Session, sweep_id: str, actor: str) -> list[str]:
 
     Returns their ids. Raises `NotFound`.
     """
-    sweep = session.get(Sweep, sweep_id, with_for_update=True, populate_existing=True)
-    if sweep is None:
-        raise NotFound("sweep", sweep_id)
+    get_sweep(session, sweep_id)
+    # Runs before their sweep, as whoever claims one does: the other way round the two could wait for each other.
+    own = select(SweepRun.run_id).where(SweepRun.sweep_id == sweep_id)
+    runs = _lock_open(session, Run.id.in_(own))
+    sweep = session.get_one(Sweep, sweep_id, with_for_update=True, populate_existing=True)
     sweep.cancelled_at = sweep.cancelled_at or database_time(session)
-    own = select(SweepRun).where(SweepRun.sweep_id == sweep_id).order_by(SweepRun.number).with_for_update()
-    entries = session.scalars(own.execution_options(populate_existing=True)).all()
-    for entry in entries:
+    entries = select(SweepRun).where(SweepRun.sweep_id == sweep_id).order_by(SweepRun.number).with_for_update()
+    made = session.scalars(entries.execution_options(populate_existing=True)).all()
+    for entry in made:
         entry.waits = False
-    ids = [found for entry in entries for found in (entry.run_id, entry.evaluation_id) if found]
-    open_ = select(Run).where(Run.id.in_(ids), Run.state.not_in(TERMINAL)).order_by(Run.id)
+    evaluations = [entry.evaluation_id for entry in made if entry.evaluation_id is not None]
     cancelled = []
-    for run in session.scalars(open_.with_for_update().execution_options(populate_existing=True)).all():
+    for run in [*runs, *_lock_open(session, Run.id.in_(evaluations))]:
         if run.state not in TERMINAL:  # one that came after another ends with it
             request_action(session, run, "cancel", actor)
             cancelled.append(run.id)
     return cancelled
+
+
+def _lock_open(session: Session, which: ColumnElement[bool]) -> Sequence[Run]:
+    """Those that have not ended, held until the end of the transaction."""
+    query = select(Run).where(which, Run.state.not_in(TERMINAL)).order_by(Run.id).with_for_update()
+    return session.scalars(query.execution_options(populate_existing=True)).all()
 
 
 def evaluations_due(session: Session) -> bool:

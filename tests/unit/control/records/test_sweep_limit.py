@@ -10,6 +10,7 @@ from control.db.models import Run
 from control.db.session import read_only, unit_of_work
 from control.records.claims import Claim, claim
 from control.records.runs import request_action
+from control.records.sweeps import cancel_sweep
 from control.records.waiting import Why, why
 from control.records.workers import WorkerIdentity
 from tests.unit.control.records.hands import Hands
@@ -69,3 +70,30 @@ def test_claimers_at_once_do_not_overshoot(
     with ThreadPoolExecutor(4) as pool:
         claims = [one for found in pool.map(take, workers) for one in found]
     assert len(claims) == 2
+
+
+def test_claiming_and_cancelling_at_once_wait_for_each_other_in_one_order(
+    engine: Engine, make_sweep: MakeSweep, hands: Hands
+) -> None:
+    """One claims a run before it looks at the sweep; were the sweep cancelled first, the two would be in a deadlock."""
+    sweep_id = make_sweep(grid={"seed": list(range(6))}, max_parallel=6)
+    gate = threading.Barrier(2)
+
+    def take() -> None:
+        gate.wait()
+        for _ in range(4):
+            with unit_of_work(engine) as session:
+                claim(session, hands.worker, "gpu")
+
+    def cancel() -> None:
+        gate.wait()
+        for _ in range(4):
+            with unit_of_work(engine) as session:
+                cancel_sweep(session, sweep_id, "ada")
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(take), pool.submit(cancel)]:
+            done.result()
+    with read_only(engine) as session:
+        states = set(session.scalars(select(Run.state).where(Run.group == sweep_id)))
+    assert states <= {"cancelled", "cancelling"}

@@ -1,6 +1,7 @@
 """A sweep's runs are made together, evaluated once each, and cancelled together."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import Engine, select, update
@@ -72,6 +73,18 @@ def test_completed_runs_are_evaluated_once(engine: Engine, make_sweep: MakeSweep
     hands.save(second, 1.0)
     hands.close(second)
     assert len(follow(engine)) == 1
+
+
+def test_leaders_at_once_make_no_second_evaluation(engine: Engine, make_sweep: MakeSweep, hands: Hands) -> None:
+    make_sweep(evaluate=KNN)
+    for _ in range(2):
+        claim = hands.take()
+        hands.save(claim, 1.0)
+        hands.close(claim)
+    with ThreadPoolExecutor(4) as pool:
+        made = [one for found in pool.map(follow, [engine] * 4) for one in found]
+    assert len(made) == 2
+    assert sorted(made) == [run.id for run in members(engine, "evaluate")]
 
 
 def test_a_run_that_fails_is_not_evaluated_and_stops_no_other(
