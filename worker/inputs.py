@@ -32,6 +32,7 @@ from control.errors import ArtifactMissing, DigestMismatch
 from control.reading import watched
 from control.records import shares, workers
 from control.records.history import NEWEST, get_attempt
+from control.records.lineage import inherited, lineage_of
 from control.records.places import sees
 from control.records.shares import Meeting
 from control.records.sources import TENSOR_FORMATS
@@ -42,7 +43,6 @@ from detco_core.contract.datasets import ChannelStatistics, DatasetKind, Dataset
 from detco_core.contract.errors import DataError
 from detco_core.contract.evaluations import EvaluationSpec, Source
 from detco_core.contract.jobs import CheckJob, EvaluateJob, ExportJob, ImportJob, Init, Job, PretrainJob
-from detco_core.contract.manifest import Lineage
 from detco_core.contract.reader import canonical_json, read
 from detco_core.contract.weights import WeightsFormat
 from worker.launch import JOB_FILE
@@ -216,9 +216,9 @@ def _export(session: Session, draft: _Draft) -> Job:
     spec = draft.run.spec
     return ExportJob(
         folder=str(draft.folder),
-        **_exported(session, draft, spec),
+        **(exported := _exported(session, draft, spec)),
         formats=tuple(spec["formats"]),
-        license=spec.get("license"),
+        license=spec.get("license") or inherited(exported["lineage"]),
         created_by=draft.run.created_by,
         run=draft.run.id,
     )
@@ -233,13 +233,13 @@ def _exported(session: Session, draft: _Draft, spec: dict[str, Any]) -> dict[str
             "weights": source.path,
             "weights_sha256": source.sha256,
             "architecture": source.backbone,
-            "lineage": Lineage(weights=weights.id),
+            "lineage": lineage_of(session, weights),
         }
     checkpoint = session.get_one(Checkpoint, spec["checkpoint_id"])
     return {
         "checkpoint": _checkpoint(draft, checkpoint),
         "checkpoint_sha256": checkpoint.digest,
-        "lineage": _lineage(session, checkpoint),
+        "lineage": lineage_of(session, checkpoint),
     }
 
 
@@ -379,17 +379,3 @@ def _file_digest(weights: Weights) -> str:
     if weights.file_digest is None:
         raise DataError(f"weights {weights.id} are {weights.state}, not ready")
     return weights.file_digest
-
-
-def _lineage(session: Session, checkpoint: Checkpoint) -> Lineage:
-    trained = session.get_one(Run, checkpoint.run_id)
-    version = session.get(DatasetVersion, trained.dataset_version_id) if trained.dataset_version_id else None
-    return Lineage(
-        run=trained.id,
-        checkpoint=checkpoint.id,
-        step=checkpoint.step,
-        dataset=trained.dataset,
-        dataset_digest=version.digest if version else None,
-        config_digest=trained.config_digest,
-        method=trained.spec["config"]["method"]["name"],
-    )

@@ -71,6 +71,7 @@ def _fill_model(version: ModelVersion, report: dict[str, Any], artifacts: dict[s
         files[name] = _entry(file.path, _same(artifacts, f"{BUNDLE_FOLDER}/{file.path}", file.sha256))
     version.files = files
     version.weights_digest = manifest.weights_digest
+    version.license = version.license or manifest.license
     version.manifest, version.parity, version.lineage = document, document.get("parity"), document.get("lineage")
 
 

@@ -120,7 +120,7 @@ def _show(model: str, version: Any, as_json: bool) -> None:
     if as_json:
         show_json(version)
         return
-    manifest = version.get("manifest") or {}
+    manifest, lineage = version.get("manifest") or {}, version.get("lineage") or {}
     parity = {name: f"{p['relative_error']:.1e}" for name, p in (version.get("parity") or {}).items()}
     fields = {
         "version": f"{model}:{version['version']}",
@@ -132,8 +132,9 @@ def _show(model: str, version: Any, as_json: bool) -> None:
         "files": [f"{name} {size(file['bytes'])}" for name, file in (version["files"] or {}).items()],
         "off torch by": ", ".join(f"{name} {error}" for name, error in parity.items()),
         "left out": [f"{name}: {why}" for name, why in manifest.get("left_out", {}).items()],
-        "run": (version.get("lineage") or {}).get("run"),
-        "weights of": (version.get("lineage") or {}).get("weights"),
+        "run": lineage.get("run"),
+        "weights of": lineage.get("weights"),
         "license": version.get("license"),
+        "licences of": [f"{what}: {name or 'none said'}" for what, name in (lineage.get("licenses") or {}).items()],
     }
     show_fields(fields)

@@ -106,6 +106,9 @@ class Lineage:
     dataset_digest: str | None = None
     config_digest: str | None = None
     method: str | None = None
+    licenses: dict[str, str] = field(default_factory=dict)
+    """Of every data set and all weights on the way here (`data set photos@1`, `weights official`); empty where none was
+    named."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

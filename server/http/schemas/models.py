@@ -32,6 +32,7 @@ class ExportRequest(Body):
     formats: Formats = EXPORT_FORMATS
     """Those the architecture has no equivalent in are left out, and the manifest says why."""
     license: Text | None = None
+    """Of the weights. When none is named: that of the data sets and weights they came from, if those all agree."""
     priority: int = Field(default=0, ge=-100, le=100)
 
     @model_validator(mode="after")
