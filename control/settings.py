@@ -35,7 +35,8 @@ class Settings(BaseSettings):
     store_url: str | None = None
     """`s3://bucket/prefix?endpoint_url=...`; unset: `DATA_DIR/artifacts`."""
     dataset_roots: Annotated[tuple[str, ...], NoDecode] = ()
-    """Folders data sets may lie in: paths separated by `:`, or a JSON list. Unset: the home folder when embedded."""
+    """Where data sets may lie: paths separated by `:`, or a JSON list, also of `s3://BUCKET/PREFIX`. Unset: the home
+    folder when embedded."""
     bootstrap_token_file: Path | None = None
     """File with the first admin token; unset: `DATA_DIR/token`, written at start when embedded."""
     host: str = "127.0.0.1"
@@ -183,7 +184,9 @@ class Settings(BaseSettings):
     def resolved_dataset_roots(self) -> tuple[str, ...]:
         """The allowed roots, symlinks followed."""
         roots = self.dataset_roots or (str(Path.home()),)
-        return tuple(str(Path(root).expanduser().resolve()) for root in roots)
+        return tuple(
+            root.rstrip("/") if root.startswith("s3://") else str(Path(root).expanduser().resolve()) for root in roots
+        )
 
     @property
     def token_file(self) -> Path:

@@ -39,7 +39,7 @@ from control.records.sources import TENSOR_FORMATS
 from control.records.uploads import SCHEME
 from control.storage.base import key_of
 from detco_core.contract.config import read_config
-from detco_core.contract.datasets import ChannelStatistics, DatasetKind, DatasetRef
+from detco_core.contract.datasets import REMOTE, ChannelStatistics, DatasetKind, DatasetRef
 from detco_core.contract.errors import DataError
 from detco_core.contract.evaluations import EvaluationSpec, Source
 from detco_core.contract.jobs import CheckJob, EvaluateJob, ExportJob, ImportJob, Init, Job, PretrainJob
@@ -248,6 +248,7 @@ def _check(session: Session, draft: _Draft) -> Job:
     return CheckJob(
         folder=str(draft.folder),
         root=_root(session, draft, version),
+        cache=draft.unpacked.objects if version.root.startswith(REMOTE) else None,
         kind=cast(DatasetKind, version.kind),
         splits=version.split_folders or {},
         exclude=tuple(version.exclude),
@@ -285,6 +286,8 @@ def _root(session: Session, draft: _Draft, version: DatasetVersion) -> str:
         upload = session.get_one(Upload, version.root.removeprefix(SCHEME))
         draft.archives.append(upload.digest)
         return str(draft.unpacked.folder_of(upload.digest) / (upload.contents or {}).get("base", ""))
+    if version.root.startswith(REMOTE):
+        return version.root
     real, roots = os.path.realpath(version.root), _roots(session, draft)
     if not sees(roots, real):
         raise DataError(f"{version.root} leads to {real} now, outside the folders data may lie in: {', '.join(roots)}")
@@ -313,6 +316,7 @@ def _dataset(session: Session, draft: _Draft) -> DatasetRef:
         name=version.ref,
         kind=cast(DatasetKind, version.kind),
         root=_root(session, draft, version),
+        cache=draft.unpacked.objects if version.root.startswith(REMOTE) else None,
         manifest=draft.need(DATASET_FILE, version.digest, f"the file manifest of {version.ref}"),
         digest=version.digest,
         scanned_at=version.created_at.timestamp(),

@@ -15,6 +15,7 @@ from tempfile import mkdtemp
 from control.errors import ArtifactMissing, BadArchive, DigestMismatch
 from control.settings import Settings
 from control.storage.archives import unpack
+from detco_core.contract.datasets import ObjectCache
 from detco_core.contract.errors import DataError
 
 Place = Callable[[Path, str], None]
@@ -41,6 +42,11 @@ class Unpacked:
     def folder_of(self, digest: str) -> Path:
         """Where the files of an archive lie, once it was brought."""
         return self._folder / digest.removeprefix("sha256:")
+
+    @property
+    def objects(self) -> ObjectCache:
+        """Where jobs of this host keep what they read from S3."""
+        return ObjectCache(folder=str(self._folder.with_name("objects")), max_bytes=self._most)
 
     def bring(self, digest: str, place: Place) -> None:
         """See that an archive lies unpacked here, and that it stays as long as this object.

@@ -9,8 +9,11 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import ColumnElement, SQLColumnExpression, func, or_
 from sqlalchemy.orm import Session
 
+from control.errors import ForbiddenRoot, InvalidRequest
 from control.records import roots as local
 from control.records.uploads import SCHEME, check_contents, usable_upload
+from control.storage.buckets import first_names
+from detco_core.contract.datasets import IMAGE_SUFFIXES, REMOTE
 
 
 def dataset_place(session: Session, uri: str, kind: str, roots: Sequence[str], splits: Mapping[str, str]) -> str:
@@ -28,6 +31,8 @@ def dataset_place(session: Session, uri: str, kind: str, roots: Sequence[str], s
         if not splits:
             check_contents(upload, kind)
         return f"{SCHEME}{upload.id}"
+    if uri.startswith(REMOTE):
+        return _prefix(uri, kind, roots, splits)
     root = local.resolve_uri(uri, roots)
     local.check_layout(root, kind, splits)
     return str(root)
@@ -38,6 +43,22 @@ def file_place(session: Session, uri: str, roots: Sequence[str]) -> str:
     if uri.startswith(SCHEME):
         return f"{SCHEME}{usable_upload(session, uri, 'weights').id}"
     return str(local.resolve_file(uri, roots))
+
+
+def _prefix(uri: str, kind: str, roots: Sequence[str], splits: Mapping[str, str]) -> str:
+    place = uri.rstrip("/")
+    parts = place.removeprefix(REMOTE).split("/")
+    if {"", ".", ".."} & set(parts) or any(letter in uri for letter in "?#\0"):
+        raise InvalidRequest("uri", f"{uri[:200]!r} is not s3://BUCKET/PREFIX")
+    if not any(f"{place}/".startswith(_folder(root)) for root in roots):
+        raise ForbiddenRoot("uri", f"{uri[:200]!r} is outside where data may lie (DETCO_DATASET_ROOTS)")
+    names = [name for name in first_names(place) if name.lower().endswith(IMAGE_SUFFIXES)]
+    if not names:
+        raise InvalidRequest("uri", f"{place} has no images among its first objects")
+    # Thousands of classes come before the second split: of the layout only the first names can be looked at.
+    if kind == "labelled" and not splits and not names[0].startswith(("train/", "val/")):
+        raise InvalidRequest("uri", f"{place} needs train/CLASS/ and val/CLASS/ with images in them; it has {names[0]}")
+    return place
 
 
 def sees(roots: Sequence[str], place: str) -> bool:

@@ -17,6 +17,10 @@ LIST_SUFFIX, SHARD_SUFFIX = ".txt", ".tar"
 """A root, or a file in it, whose name ends so is a list of image files, or a shard of them."""
 ROWS_MARKERS = ("state.json", "dataset_dict.json")
 """A folder that holds one of them was written by the `save_to_disk` of Hugging Face `datasets`."""
+REMOTE = "s3://"
+"""Begins a root whose images are objects of a store."""
+OBJECT = "@"
+"""`container` of an image that is an object; its `position` is then when it was written, in Unix seconds."""
 
 
 def fits_channels(stored: int, wanted: int) -> bool:
@@ -69,6 +73,14 @@ class ChannelStatistics:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectCache:
+    """Where a host keeps copies of objects it has read, for all of its jobs."""
+
+    folder: str
+    max_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetRef:
     """A data set version as a job's process sees it."""
 
@@ -88,6 +100,8 @@ class DatasetRef:
     """Unix time at which the scan was asked for: files written to since are not what it saw. None: not scanned."""
     allowed_roots: tuple[str, ...] | None = None
     """Folders that the lines of a file list may lead into, besides the list's own; None: anywhere, as by hand."""
+    cache: ObjectCache | None = None
+    """For a root in S3; None: each read goes there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from detco_core.contract.config import RunConfig
-from detco_core.contract.datasets import DatasetKind, DatasetRef
+from detco_core.contract.datasets import DatasetKind, DatasetRef, ObjectCache
 from detco_core.contract.errors import Fault, InvalidDocument
 from detco_core.contract.evaluations import EvaluationSpec
 from detco_core.contract.manifest import EXPORT_FORMATS, ExportFormat, InputSpec, Lineage
@@ -118,6 +118,8 @@ class CheckJob:
     """Relative folder by split, where the kind's own layout does not say it; what lies in none is left out."""
     allowed_roots: tuple[str, ...] | None = None
     """Folders that the lines of a file list may lead into, besides the list's own; None: anywhere, as by hand."""
+    cache: ObjectCache | None = None
+    """For a root in S3: what was read to look at it is there for the runs."""
     run: str = "local"
 
 

@@ -15,10 +15,12 @@ from detco_core.contract.datasets import (
     SHARD_SUFFIX,
     DatasetFile,
     DatasetKind,
+    ObjectCache,
 )
 from detco_core.contract.errors import DataError
 from detco_core.data.file_table import FileTable
 from detco_core.data.folder import FileList, Folder
+from detco_core.data.objects import Objects
 from detco_core.data.rows import Rows
 from detco_core.data.shards import Shards
 from detco_core.data.sources import Source
@@ -75,6 +77,15 @@ def find_source(
     if source is None:
         raise DataError(f"{root} is not laid out as kind {kind!r}: expected {layout.expected}")
     return layout, replace(source, allowed=allowed) if isinstance(source, FileList) else source
+
+
+def find_objects(
+    kind: DatasetKind, root: str, cache: ObjectCache | None, splits: Mapping[str, str]
+) -> tuple[Layout, Source]:
+    """As `find_source`, of a root in S3."""
+    if kind not in LAYOUTS:
+        raise DataError(f"data set kind {kind!r} is not supported; supported are {', '.join(LAYOUTS)}")
+    return LAYOUTS[kind] if not splits else in_splits(kind, splits), Objects(root, cache)
 
 
 def source_of(root: Path, table: FileTable, allowed: tuple[str, ...] | None = None) -> Source:

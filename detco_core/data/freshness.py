@@ -8,6 +8,7 @@ import numpy as np
 from detco_core.contract.datasets import DatasetRef
 from detco_core.contract.events import Warned
 from detco_core.data.images import ImageFiles
+from detco_core.data.objects import is_remote
 
 SAMPLE = 1000
 """Files looked at, spread evenly over the list; all of a smaller data set."""
@@ -23,7 +24,7 @@ def changed_files(files: ImageFiles, ref: DatasetRef) -> Warned | None:
 
     Every file is held against the size that the scan saw once more when it is read.
     """
-    if ref.scanned_at is None:
+    if ref.scanned_at is None or is_remote(ref.root):  # an object's time of change is looked at when it is read
         return None
     places = np.unique(np.linspace(0, len(files) - 1, min(SAMPLE, len(files))).round().astype(np.int64))
     changed = list(_changed(files, places.tolist(), ref.scanned_at + COARSE_SECONDS))

@@ -17,9 +17,10 @@ from PIL import Image, UnidentifiedImageError
 from detco_core.contract.datasets import DatasetFile, DatasetRef
 from detco_core.contract.errors import DataError
 from detco_core.data.arrays import MAX_PIXELS, array_format, read_npy
-from detco_core.data.catalog import find_source, source_of
+from detco_core.data.catalog import find_objects, find_source, source_of
 from detco_core.data.file_table import FileTable, tabulate
 from detco_core.data.manifest import read_manifest
+from detco_core.data.objects import Objects, is_remote
 from detco_core.data.sources import Bytes, Source
 
 log = logging.getLogger(__name__)
@@ -65,10 +66,12 @@ class ImageFiles(Sequence[DatasetFile]):
         """
         root = Path(ref.root)
         if ref.manifest is None:
-            return _listed(ref, root)
+            return _listed(ref)
         table = read_manifest(Path(ref.manifest), ref.digest)
         if not len(table):
             raise DataError(f"the manifest of {ref.name} names no images: scan {root} again")
+        if is_remote(ref.root):
+            return cls(ref.name, ref.root, Objects(ref.root, ref.cache), table)
         if not root.exists():
             raise DataError(f"{root} is not there, or this machine does not see it")
         return cls(ref.name, str(root), source_of(root, table, ref.allowed_roots), table)
@@ -90,8 +93,12 @@ class ImageFiles(Sequence[DatasetFile]):
         return self.source.open(self.table.member(index))
 
 
-def _listed(ref: DatasetRef, root: Path) -> ImageFiles:
-    layout, source = find_source(ref.kind, root)
+def _listed(ref: DatasetRef) -> ImageFiles:
+    root = ref.root
+    if is_remote(root):
+        layout, source = find_objects(ref.kind, root, ref.cache, {})
+    else:
+        layout, source = find_source(ref.kind, Path(root))
     listing = source.listing()
     table = tabulate(layout.placed(listing.files))
     for file in islice(listing.unusable, NAMED_FILES):

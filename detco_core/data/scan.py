@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from detco_core.contract.datasets import BrokenFile, ChannelStatistics, DatasetFile, ScanReport
 from detco_core.contract.errors import DataError
 from detco_core.contract.jobs import CheckJob
-from detco_core.data.catalog import find_source
+from detco_core.data.catalog import find_objects, find_source
 from detco_core.data.channels import inspect
 from detco_core.data.file_table import LABEL, SPLIT, FileTable, TableBuilder, tabulate
 from detco_core.data.images import quiet
 from detco_core.data.manifest import write_manifest
+from detco_core.data.objects import is_remote
 from detco_core.data.sources import Source
 from detco_core.data.spill import BrokenFiles
 from detco_core.data.statistics import scan_statistics
@@ -60,7 +61,10 @@ def scan(job: CheckJob, on_progress: Progress = lambda done, total: None) -> Sca
         DataError: a kind that is not supported, a root that does not fit it, or no readable image in it.
     """
     root, folder = Path(job.root), Path(job.folder)
-    layout, source = find_source(job.kind, root, job.exclude, job.allowed_roots, job.splits)
+    if is_remote(job.root):
+        layout, source = find_objects(job.kind, job.root, job.cache, job.splits)
+    else:
+        layout, source = find_source(job.kind, root, job.exclude, job.allowed_roots, job.splits)
     listing = source.listing(job.exclude)
     wanted = tabulate(layout.placed(listing.files), folder)
     findings = _Findings(table=TableBuilder(folder))
@@ -70,7 +74,7 @@ def scan(job: CheckJob, on_progress: Progress = lambda done, total: None) -> Sca
         found = findings.readable(_with_progress(_probe_all(source, wanted), len(wanted), on_progress))
         first = next(found, None)
         if first is None:
-            raise DataError(_nothing_readable(root, layout.expected, findings.broken))
+            raise DataError(_nothing_readable(job.root, layout.expected, findings.broken))
         digest = write_manifest(folder / MANIFEST, chain([first], found))
     table = findings.table.table()
     measured = scan_statistics(source, table, frozenset(findings.deep))
@@ -140,7 +144,7 @@ def _with_progress(
     on_progress(total, total)
 
 
-def _nothing_readable(root: Path, expected: str, broken: BrokenFiles) -> str:
+def _nothing_readable(root: str, expected: str, broken: BrokenFiles) -> str:
     if not len(broken):
         return f"no image files in {root}: expected {expected}"
     first = next(iter(broken))

@@ -28,7 +28,8 @@ class DatasetRequest(Body):
     name: Name
     kind: DatasetKind
     uri: Uri
-    """An absolute path or `file://...` that every worker sees, inside the allowed roots; or `upload:ID`."""
+    """An absolute path or `file://...` that every worker sees, inside the allowed roots; `s3://BUCKET/PREFIX` in one;
+    or `upload:ID`."""
     splits: Splits | None = None
     """Folder by split, relative to the root (`.`: the root itself), where the kind's own layout does not say it. What
     lies in none of them is left out; of kind `labelled` the folders in them are the classes."""

@@ -335,6 +335,18 @@ def test_uploaded_weights_are_brought(house: House, tmp_path: Path) -> None:
     assert Path(read_job(ImportJob, folder / "job.json").path).read_bytes() == b"tensors"
 
 
+def test_a_root_in_s3_is_read_through_this_hosts_cache(house: House) -> None:
+    with unit_of_work(house.engine) as session:
+        session.get_one(DatasetVersion, house.photos.id).root = "s3://bucket/data/photos"
+        session.scalars(select(Worker)).one().roots = ["s3://bucket/data"]
+    house.pretraining()
+    document = read_job(PretrainJob, prepared(house)[1] / "job.json")
+    assert document.dataset.root == "s3://bucket/data/photos"
+    assert document.dataset.cache is not None
+    assert Path(document.dataset.cache.folder) == house.settings.data_dir / "cache" / "objects"
+    assert document.dataset.cache.max_bytes == house.settings.data_cache_bytes
+
+
 def test_a_root_that_leads_elsewhere_since_is_refused(house: House, tmp_path: Path) -> None:
     with unit_of_work(house.engine) as session:
         session.get_one(DatasetVersion, house.photos.id).root = str(tmp_path / "root")

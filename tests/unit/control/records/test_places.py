@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import Engine, literal, select
 
 from control.db.session import unit_of_work
-from control.errors import InvalidRequest, NotReady
+from control.errors import ForbiddenRoot, InvalidRequest, NotReady
+from control.records import places
 from control.records.places import dataset_place, file_place, is_seen, sees
 from control.records.uploads import NewUpload, add_upload, complete
 from control.storage.archives import Contents
@@ -67,3 +68,23 @@ def test_splits_must_hold_what_their_kind_asks_for(engine: Engine, photos: Path)
         ):
             with pytest.raises(InvalidRequest, match=reason):
                 dataset_place(session, str(photos), kind, [str(photos)], splits)
+
+
+def test_a_prefix_of_s3_must_lie_in_a_root_and_hold_images(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        places, "first_names", lambda place: ["train/cat/a.PNG"] if place.endswith("/in") else ["x.txt"]
+    )
+    roots = ["s3://bucket/data", "/home"]
+    with unit_of_work(engine) as session:
+        for kind in ("images", "labelled"):
+            assert dataset_place(session, "s3://bucket/data/in/", kind, roots, {}) == "s3://bucket/data/in"
+        for uri in ("s3://bucket/database/in", "s3://other/data/in", "s3://bucket", "s3://"):
+            with pytest.raises(ForbiddenRoot):
+                dataset_place(session, uri, "images", roots, {})
+        for uri in ("s3://bucket/data/../secret", "s3://bucket/data//in", "s3://bucket/data/in?x=1"):
+            with pytest.raises(InvalidRequest, match="is not s3://BUCKET/PREFIX"):
+                dataset_place(session, uri, "images", roots, {})
+        with pytest.raises(InvalidRequest, match="no images among"):
+            dataset_place(session, "s3://bucket/data/out", "images", roots, {})
+        with pytest.raises(InvalidRequest, match="absolute path"):
+            file_place(session, "s3://bucket/data/in/w.pth", roots)
