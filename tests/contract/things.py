@@ -1,5 +1,6 @@
 """One of each thing a service can have, and by which names paths and bodies may mean them."""
 
+import hashlib
 from typing import Any
 
 from PIL import Image
@@ -89,4 +90,6 @@ def _around(client: Any) -> dict[str, list[Any]]:
     token = post(client, "/v1/tokens", {"name": "one", "scopes": ["read"]})["id"]
     webhook = post(client, "/v1/webhooks", {"url": "https://example.org/", "events": ["*"]})["id"]
     delivery = post(client, f"/v1/webhooks/{webhook}/test")["id"]
-    return {"token": [token], "webhook": [webhook], "delivery": [delivery]}
+    asked = {"kind": "weights", "bytes": 7, "sha256": hashlib.sha256(b"tensors").hexdigest()}
+    upload = post(client, "/v1/uploads", asked)["id"]
+    return {"token": [token], "webhook": [webhook], "delivery": [delivery], "upload_id": [upload]}
