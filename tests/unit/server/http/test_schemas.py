@@ -1,12 +1,15 @@
 """Bodies: what is refused before anything is looked up."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from control.db.models import Attempt, AttemptNode
 from server.http.schemas.datasets import DatasetRequest
 from server.http.schemas.evaluations import EvaluationRequest
+from server.http.schemas.jobs import attempt_view
 from server.http.schemas.models import ExportRequest
 from server.http.schemas.runs import RunRequest
 
@@ -64,3 +67,14 @@ def test_everything_is_bounded() -> None:
 def test_formats_that_cannot_be_served(formats: list[str]) -> None:
     with pytest.raises(ValidationError):
         ExportRequest.model_validate({"run": "r", "formats": formats})
+
+
+def test_an_attempt_of_several_hosts_lists_them() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    made = {"id": "att_1", "run_id": "run_1", "created_at": now, "created_by": "worker:a", "worker_id": "wkr_1"}
+    attempt = Attempt(**made, number=1, fence=7, host="a", slots=["cpu:0"], state="lost", ended_at=now)
+    share = {"run_id": "run_1", "fence": 7, "lease_expires_at": now, "slots": ["cpu:0"], "state": "lost"}
+    nodes = [AttemptNode(**share, node=number, host=host) for number, host in enumerate("ab")]
+    view = attempt_view(attempt, nodes)
+    assert [(node.node, node.host, node.state) for node in view.nodes] == [(0, "a", "lost"), (1, "b", "lost")]
+    assert attempt_view(attempt).nodes == []
