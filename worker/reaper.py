@@ -22,6 +22,7 @@ from control.jobs import relay, wake
 from control.records import (
     audit,
     claims,
+    datasets,
     deliveries,
     drains,
     idempotency,
@@ -157,7 +158,7 @@ class Upkeep(threading.Thread):
             _Duty(self.sweep_outbox, _SELDOM),
             _Duty(self.seal_logs, _SELDOM),
             _Duty(self.tidy, _SELDOM),
-            _Duty(self.forget_uploads, _SELDOM),
+            _Duty(self.forget_data, _SELDOM),
         ]
         while not self._ended.wait(_TICK):
             if self._shared.is_stopping():
@@ -247,15 +248,16 @@ class Upkeep(threading.Thread):
         if self._leads:
             self._courier.tend()
 
-    def forget_uploads(self) -> None:
-        """Remove what lies unpacked here of uploads that were deleted."""
+    def forget_data(self) -> None:
+        """Remove what lies here of uploads and of data sets in S3 that were deleted."""
         unpacked = Unpacked(self._settings.data_dir / "cache", self._settings)
         here = [f"sha256:{name}" for name in unpacked.kept()]
-        if here:
-            with read_only(self._engine) as session:
-                gone = set(here) - uploads.known(session, here)
-            for digest in gone:
-                unpacked.forget(digest)
+        with read_only(self._engine) as session:
+            gone = set(here) - uploads.known(session, here) if here else set()
+            roots = datasets.remote_roots(session)
+        for digest in gone:
+            unpacked.forget(digest)
+        unpacked.forget_objects(roots)
 
     def sweep_outbox(self) -> None:
         """As the leader: repeat wake-ups nobody followed, and forget what is old."""

@@ -8,7 +8,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -47,6 +47,13 @@ class Unpacked:
     def objects(self) -> ObjectCache:
         """Where jobs of this host keep what they read from S3."""
         return ObjectCache(folder=str(self._folder.with_name("objects")), max_bytes=self._most)
+
+    def forget_objects(self, roots: Iterable[str]) -> None:
+        """Remove what lies here of roots in S3 other than these: their data sets were deleted."""
+        known = {ObjectCache.name_of(root) for root in roots}
+        for folder in Path(self.objects.folder).glob("*"):
+            if folder.is_dir() and folder.name not in known:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def bring(self, digest: str, place: Place) -> None:
         """See that an archive lies unpacked here, and that it stays as long as this object.

@@ -16,6 +16,7 @@ from control.records.paging import Listing, Page, paginate
 from control.records.places import dataset_place
 from control.records.runs import NewRun, create_run
 from control.records.uploads import SCHEME
+from detco_core.contract.datasets import REMOTE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,6 +123,12 @@ def resolve(session: Session, ref: str) -> DatasetVersion:
         if version.state != "failed":
             return version
     raise NotReady(f"data set {name} could not be scanned: {versions[0].reason}")
+
+
+def remote_roots(session: Session) -> list[str]:
+    """Roots in S3 of all data sets there are."""
+    query = select(Dataset.root).where(Dataset.root.startswith(REMOTE), Dataset.deleted_at.is_(None))
+    return list(session.scalars(query.distinct()))
 
 
 def uploads_of(session: Session, datasets: Collection[Dataset]) -> dict[str, str]:

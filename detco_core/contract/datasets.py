@@ -6,6 +6,7 @@ kind has none. An image inside a container adds `"container": "train-0.tar", "po
 the sha256 of the file, and is the data set version's digest.
 """
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -78,6 +79,11 @@ class ObjectCache:
 
     folder: str
     max_bytes: int
+
+    @staticmethod
+    def name_of(root: str) -> str:
+        """Name of the folder in it that holds the copies of one root."""
+        return hashlib.sha256(root.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+from detco_core.contract.datasets import ObjectCache
+
 _SHARE = 32
 """A process looks for room each time it has added this part of the bound."""
 _added: dict[str, int] = {}
@@ -14,11 +16,14 @@ _added: dict[str, int] = {}
 
 
 class Kept:
-    """A cache in `folder` of about `max_bytes`: each process may be a thirty-second above it before it makes room."""
+    """The copies of one root in a cache of about `max_bytes`: each process may be a thirty-second above it before it
+    makes room.
+    """
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
-        self._folder = folder
-        self._most = max_bytes
+    def __init__(self, cache: ObjectCache, root: str) -> None:
+        self._folder = Path(cache.folder)
+        self._own = self._folder / ObjectCache.name_of(root)
+        self._most = cache.max_bytes
 
     def get(self, name: str) -> bytes | None:
         """What was put under this name; None when it is not there, or damaged."""
@@ -47,7 +52,7 @@ class Kept:
 
     def _path(self, name: str) -> Path:
         key = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
-        return self._folder / key[:2] / key
+        return self._own / key[:2] / key
 
     def _make_room(self) -> None:
         with (self._folder / ".lock").open("w") as lock:
@@ -55,7 +60,9 @@ class Kept:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return  # another sees to it
-            found = sorted((s.st_mtime_ns, s.st_size, path) for path in self._folder.glob("*/*") if (s := _stat(path)))
+            found = sorted(
+                (s.st_mtime_ns, s.st_size, path) for path in self._folder.glob("*/*/*") if (s := _stat(path))
+            )
             total = sum(size for _, size, _ in found)
             for _, size, path in found:
                 if total <= self._most - self._most // _SHARE:

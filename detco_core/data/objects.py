@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 from detco_core.contract.datasets import IMAGE_SUFFIXES, OBJECT, REMOTE, DatasetFile, ObjectCache
@@ -36,8 +35,8 @@ class Objects:
     def open(self, member: Member) -> Bytes:
         if member.bytes > MAX_BYTES:
             raise DataError(f"{member.bytes} bytes, more than the limit of {MAX_BYTES}")
-        name = f"{self.root}/{member.path}\0{member.bytes}\0{member.position}"
-        kept = None if self.cache is None else Kept(Path(self.cache.folder), self.cache.max_bytes)
+        name = f"{member.path}\0{member.bytes}\0{member.position}"
+        kept = None if self.cache is None else Kept(self.cache, self.root)
         data = None if kept is None else kept.get(name)
         if data is None:
             data = self._fetch(member)

@@ -106,15 +106,15 @@ def test_a_bucket_that_is_not_there_is_named(bucket: Any, tmp_path: Path) -> Non
 
 
 def test_the_cache_is_bounded_and_a_damaged_copy_is_none(tmp_path: Path) -> None:
-    kept = Kept(tmp_path, 3200)
+    kept = Kept(ObjectCache(folder=str(tmp_path), max_bytes=3200), "s3://b/p")
     for n in range(10):
         kept.put(f"{n}", bytes(500))
-        for path in tmp_path.glob("*/*"):
+        for path in tmp_path.glob("*/*/*"):
             os.utime(path, (time.time() - 100 + n,) * 2) if path.stat().st_mtime > time.time() - 50 else None
-    assert sum(path.stat().st_size for path in tmp_path.glob("*/*")) <= 3200
+    assert sum(path.stat().st_size for path in tmp_path.glob("*/*/*")) <= 3200
     assert kept.get("0") is None
     assert kept.get("9") == bytes(500)
-    for path in tmp_path.glob("*/*"):
+    for path in tmp_path.glob("*/*/*"):
         path.write_bytes(path.read_bytes()[:-1])
     assert kept.get("9") is None
     object_cache._added.clear()

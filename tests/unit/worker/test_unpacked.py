@@ -9,6 +9,7 @@ import pytest
 from control.settings import Settings
 from control.storage.base import file_digest, key_of
 from control.storage.local import LocalStore
+from detco_core.contract.datasets import ObjectCache
 from detco_core.contract.errors import DataError
 from worker.unpacked import Unpacked
 
@@ -77,3 +78,11 @@ def test_one_that_cannot_be_read_is_the_data_sets_fault(host: Host, size: int | 
     with pytest.raises(DataError, match=r"archive sha256:.* cannot be read: .*(no artifact|more than 5000 bytes)"):
         host.reader().bring(digest, host.place)
     assert [path for path in (host.folder / "cache" / "unpacked").iterdir() if path.is_dir()] == []
+
+
+def test_copies_of_objects_go_with_their_data_set(host: Host) -> None:
+    reader = host.reader()
+    for root in ("s3://b/kept", "s3://b/gone"):
+        (Path(reader.objects.folder) / ObjectCache.name_of(root) / "ab").mkdir(parents=True)
+    reader.forget_objects(["s3://b/kept"])
+    assert [path.name for path in Path(reader.objects.folder).iterdir()] == [ObjectCache.name_of("s3://b/kept")]
