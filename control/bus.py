@@ -38,9 +38,22 @@ def run_topic(run_id: str) -> str:
     return f"run:{run_id}"
 
 
+def broker_trouble(settings: Settings) -> str | None:
+    """What a person should mend about the broker, in a sentence; waits two seconds at most."""
+    if not _is_redis(settings):
+        return None
+    from control.redis_health import redis_trouble  # as below
+
+    return redis_trouble(settings.resolved_broker_url)
+
+
+def _is_redis(settings: Settings) -> bool:
+    return settings.resolved_broker_url.startswith(("redis://", "rediss://"))
+
+
 def open_bus(settings: Settings) -> Bus:
     """Redis when the broker is Redis, else polling."""
-    if settings.resolved_broker_url.startswith(("redis://", "rediss://")):
+    if _is_redis(settings):
         # Importing redis takes a quarter of a second of CPU: of each runner, and most services have none.
         from control.redis_bus import RedisBus
 

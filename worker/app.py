@@ -22,6 +22,7 @@ from celery.exceptions import SecurityWarning
 from celery.worker import state
 from sqlalchemy import Engine
 
+from control.bus import broker_trouble
 from control.db.migrate import at_head, upgrade
 from control.db.session import open_engine
 from control.errors import SettingsError
@@ -69,6 +70,8 @@ def serve(settings: Settings, runner: Sequence[str] = RUNNER, stand_in: Sequence
     shared = Shared(settings.host_name)
     leave = _answer_signals(shared)
     threading.Thread(target=_guard, args=(settings, shared, start), name="guard", daemon=True).start()
+    if (trouble := broker_trouble(settings)) is not None:
+        _log.warning("the broker: %s", trouble)
     devices = os.environ.get("CUDA_VISIBLE_DEVICES")
     attendant = Attendant(settings, shared.identity, shared.is_stopping, runner, lambda: visible(discover(), devices))
     celery = make_app(settings, attendant)

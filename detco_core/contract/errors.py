@@ -55,6 +55,12 @@ class CheckpointError(DetcoError):
     """A checkpoint is damaged or does not fit."""
 
 
+class CheckpointNotSaved(CheckpointError):
+    """A checkpoint could not be written: the disk is full or gone, which is no fault of the run."""
+
+    kind = "internal"
+
+
 class WeightsError(DetcoError):
     """A weights file cannot be read as plain tensors, or holds another network than the one named."""
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from detco_core.contract.config import RunConfig, read_config
-from detco_core.contract.errors import CheckpointError, InvalidDocument
+from detco_core.contract.errors import CheckpointError, CheckpointNotSaved, InvalidDocument
 from detco_core.contract.reader import canonical_json
 
 FORMAT = 1
@@ -72,7 +72,7 @@ def save(path: Path, info: CheckpointInfo, state: Mapping[str, Any]) -> SavedFil
     """Write a checkpoint atomically.
 
     Raises:
-        CheckpointError: it could not be written, e.g. the disk is full; earlier checkpoints are untouched.
+        CheckpointNotSaved: it could not be written, e.g. the disk is full; earlier checkpoints are untouched.
     """
     return write_tensors(path, {"format": FORMAT, "info": _plain_info(info), "state": dict(state)})
 
@@ -89,7 +89,7 @@ def write_tensors(path: Path, content: Mapping[str, Any]) -> SavedFile:
     except (OSError, RuntimeError) as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise CheckpointError(
+        raise CheckpointNotSaved(
             f"cannot write {path}: {_reason(error)}; free disk space or mend the folder; "
             "earlier checkpoints are unharmed and the run can continue from the last of them"
         ) from error

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from control.bus import broker_trouble
 from control.db.migrate import at_head
 from control.db.models import Worker
 from control.db.session import database_time
@@ -28,7 +29,14 @@ def api_checks(services: Services) -> dict[str, Check]:
         return {"database": away, "migrations": Check(ok=False, detail="cannot be read")}
     detail = "at head" if newest else "behind: run `python -m control migrate`"
     checks = {"database": Check(ok=True, detail="answers"), "migrations": Check(ok=newest, detail=detail)}
-    return checks | artifacts
+    return checks | artifacts | _broker(services)
+
+
+def _broker(services: Services) -> dict[str, Check]:
+    """The broker is never needed, only quicker: trouble with it is told, and stops nothing."""
+    if services.settings.broker_url is None:
+        return {}
+    return {"broker": Check(ok=True, detail=broker_trouble(services.settings) or "answers, and evicts nothing")}
 
 
 def _artifacts(services: Services) -> dict[str, Check]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from detco_core.contract.config import override
-from detco_core.contract.errors import CheckpointError
+from detco_core.contract.errors import CheckpointError, CheckpointNotSaved
 from detco_core.contract.presets import preset
 from detco_core.runtime.checkpoint import (
     CheckpointInfo,
@@ -84,7 +84,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_and_says_so(tmp_path: Path, s
     state["method"]["big"] = torch.randn(100_000)
     with (
         full_disk(first.bytes + 1000),
-        pytest.raises(CheckpointError, match=r"step-00000020\.pt.*File too large.*free disk space"),
+        pytest.raises(CheckpointNotSaved, match=r"step-00000020\.pt.*File too large.*free disk space"),
     ):
         save(checkpoint_path(tmp_path, 20), INFO, state)
     assert list(first.path.parent.iterdir()) == [first.path]

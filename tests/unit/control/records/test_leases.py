@@ -1,6 +1,8 @@
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import cast
 
 import pytest
 from sqlalchemy import Engine, select, update
@@ -231,3 +233,52 @@ def test_freed_slots_wake_who_waits_for_them(engine: Engine, taken: Claim, make_
         before = len(session.scalars(select(OutboxEntry)).all())
         close(session, taken.run_id, taken.fence, Outcome(kind="completed"))
         assert len(session.scalars(select(OutboxEntry)).all()) == before + 1
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_host_whose_clock_is_wrong_holds_its_runs_like_any_other(
+    engine: Engine,
+    make_worker: Callable[..., WorkerIdentity],
+    make_run: Callable[..., str],
+    claim_run: Taking,
+    fetch_run: Callable[[str], Run],
+    monkeypatch: pytest.MonkeyPatch,
+    hours: int,
+) -> None:
+    """Clock skew: leases, back-off and who leads are told by the database; a host's clock only dates what it says."""
+    wrong = timedelta(hours=hours)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Clock":
+            return cast("Clock", datetime.now(tz) + wrong)
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("control.") and getattr(module, "datetime", None) is datetime:
+            monkeypatch.setattr(module, "datetime", Clock)
+    worker = make_worker()
+    run_id = make_run()
+    claim = claim_run(worker, lease_seconds=60)
+    assert claim is not None
+    said = Event(
+        1,
+        (datetime.now(UTC) + wrong).timestamp(),
+        CheckpointSaved(step=1, epoch=0.0, path="c", bytes=1, sha256="ab" * 32),
+    )
+    with unit_of_work(engine) as session:
+        assert start(session, run_id, claim.fence, pid=1)
+        assert renew(session, run_id, claim.fence, 60) is not None
+        assert ingest(session, run_id, claim.fence, [said], 1)
+        assert reap(session) == []
+        lease = get_run(session, run_id).lease_expires_at
+        assert lease is not None
+        assert timedelta(seconds=30) < lease - database_time(session) <= timedelta(seconds=60)
+    with unit_of_work(engine) as session:
+        assert renew(session, run_id, claim.fence, -1) is not None
+        assert reap(session) == [run_id]
+        types = [event.payload.get("state", event.type) for event in list_events(session, run_id)]
+    assert types == ["queued", "starting", "running", "checkpoint", "queued"]
+    run = fetch_run(run_id)
+    assert run.not_before is not None
+    with unit_of_work(engine) as session:
+        assert run.not_before <= database_time(session) + timedelta(seconds=10)
