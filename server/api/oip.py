@@ -199,8 +199,15 @@ def _memory(request: Request, protocol: OpenInference) -> _Memory:
 def _require_neighbour(request: Request) -> None:
     """Raise `Problem` for a client on another machine; one on a Unix socket has no address."""
     host = request.client.host if request.client else ""
-    if host and not ipaddress.ip_address(host.split("%")[0]).is_loopback:
+    if host and not _is_loopback(host):
         raise Problem("forbidden", "shared memory is for clients on this machine")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.split("%")[0]).is_loopback
+    except ValueError:  # a name that something in front has put in the address's place
+        return False
 
 
 async def _body(request: Request, services: Services) -> bytes:
