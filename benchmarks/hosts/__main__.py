@@ -5,6 +5,7 @@ first checkpoint and started again; two processes on one host. All three must en
 """
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import torch
 from sqlalchemy import Engine
 
 from benchmarks.hosts.pair import Host, networks
+from benchmarks.machine import describe
 from control.db.migrate import upgrade
 from control.db.session import open_engine, read_only, unit_of_work
 from control.records.datasets import NewDataset, add_dataset
@@ -43,6 +45,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hosts", description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path)
     folder = parser.parse_args().folder or Path(tempfile.mkdtemp(prefix="hosts-"))
+    print(json.dumps(describe()))
     shared = folder / "shared"
     write_photos(shared / "photos", 40, (96, 96))
     engine = open_engine(f"sqlite:///{shared / 'detco.sqlite3'}")

@@ -66,7 +66,7 @@ class Pair:
         self.house = house
         self.folder = folder
         self.other: WorkerIdentity = house.join("other", "cpu:7")
-        self.run_id = house.pretraining(steps=50, every=2, seconds=0.1, nodes=2)
+        self.run_id = house.pretraining(steps=60, every=5, seconds=0.05, nodes=2)
 
     def begin(self) -> tuple[Host, Host]:
         claim = self.house.claim()
@@ -83,7 +83,7 @@ class Pair:
         deadline = time.monotonic() + 60
         while not happened():
             assert time.monotonic() < deadline
-            time.sleep(0.02)
+            time.sleep(0.1)  # looking at every process of the machine costs more than what is waited for
 
     def wait_for_step(self, step: int) -> None:
         self.wait_until(lambda: (self.house.run(self.run_id).progress or {}).get("step", 0) >= step)
@@ -97,11 +97,11 @@ class Pair:
 
 
 @pytest.mark.slow
-def test_one_run_on_two_hosts_outlives_the_loss_and_the_leaving_of_one(house: House, tmp_path: Path) -> None:
+def test_one_run_on_two_hosts_outlives_the_loss_of_one(house: House, tmp_path: Path) -> None:
     pair = Pair(house, tmp_path)
     # 1: the other host's processes are killed.
     lead, other = pair.begin()
-    pair.wait_for_step(3)
+    pair.wait_for_step(6)
     pair.wait_until(other.job)
     killed = other.job()
     assert killed is not None
@@ -113,24 +113,16 @@ def test_one_run_on_two_hosts_outlives_the_loss_and_the_leaving_of_one(house: Ho
     assert run.reason == "node 1 on other: its processes ended by SIGKILL"
     assert [(node.host, node.state) for node in pair.nodes(1)] == [("host", "lost"), ("other", "failed")]
     assert pair.leased() == []
-    # 2: both go on from the same checkpoint; the other host's worker leaves.
+    # 2: both go on from the same checkpoint, to the end.
     time.sleep(1.1)  # the back-off after a first loss
     lead, other = pair.begin()
-    pair.wait_until(lambda: other.job() and len(house.events(pair.run_id, "started")) == 2)
+    pair.wait_until(lambda: len(house.events(pair.run_id, "started")) == 2 and (other.folder / "job.json").exists())
     jobs = [json.loads((host.folder / "job.json").read_text()) for host in (lead, other)]
     assert jobs[0]["resume_sha256"] == jobs[1]["resume_sha256"] is not None
     assert Path(jobs[1]["resume"]).is_file()
-    other.leash.let_go()
-    lead.wait()
-    other.wait()
-    run = house.run(pair.run_id)
-    assert (run.state, run.attempt, house.attempts(pair.run_id)[1].state) == ("queued", 2, "preempted")
-    assert [node.state for node in pair.nodes(2)] == ["preempted", "preempted"]
-    # 3: nothing happens to either.
-    lead, other = pair.begin()
     lead.wait()
     other.wait()
     assert house.run(pair.run_id).state == "completed"
-    assert house.artifact(pair.run_id, "weights") == weights_after(50)
+    assert house.artifact(pair.run_id, "weights") == weights_after(60)
     assert pair.leased() == []
-    assert len(house.attempts(pair.run_id)) == 3
+    assert len(house.attempts(pair.run_id)) == 2
