@@ -274,5 +274,5 @@ def test_the_life_of_runs(engine: Engine) -> None:
         pass
 
     Life.engine = engine
-    examples = 6 if engine.dialect.name == "sqlite" else 3
+    examples = 5 if engine.dialect.name == "sqlite" else 2
     run_state_machine_as_test(Life, settings=settings(max_examples=examples, stateful_step_count=25, deadline=None))
