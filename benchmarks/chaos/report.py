@@ -12,8 +12,9 @@ _FOREWORD = """\
 # Chaos
 
 Short runs through the whole service, from POST to their last checkpoint, while wake-ups are dropped, tripled and held
-back, and every second one process (worker, pool process, runner, job, launcher, API, Redis) gets SIGKILL or, now and
+back, and again and again one process (worker, pool process, runner, job, launcher, API, Redis) gets SIGKILL or, now and
 then, an attempt is frozen (SIGSTOP) until it has lost its lease. Every process killed is started again by a supervisor.
+The full play is 300 runs and a blow every second, on a machine that does nothing else; each section says what it was.
 
 Most runs are stand-ins: a job of a few NumPy SGD steps that speaks the same protocol, started by the same worker and
 runner; only `real runs` of them are DetCo itself. Leases and polls are shorter than the defaults (`settings`).
@@ -39,7 +40,8 @@ def told(result: Mapping[str, Any]) -> str:
         f"## {result['variant']}",
         "",
         f"{machine['cpu']}, {machine['cores']} cores, load {machine['load']:.1f} at the start, "
-        f"commit {machine['commit']}, {machine['time']}; seed {plan['seed']}, a blow every {plan['interval']} s.",
+        f"commit {machine['commit']}, {machine['time']}; {plan['runs']} stand-in and {plan['real']} real runs, "
+        f"a blow every {plan['interval']} s, seed {plan['seed']}.",
         "",
         "| check | |",
         "|---|---|",
