@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from benchmarks.machine import RESULTS, describe
 
-BENCHMARKS: Mapping[str, tuple[str, ...]] = {"views": (), "train": ("--device", "cpu")}
+BENCHMARKS: Mapping[str, tuple[str, ...]] = {"views": (), "data": (), "train": ("--device", "cpu")}
 """Arguments by name."""
 KEEPS_ITS_OWN = ("train",)
 """Those that write their results themselves; of the others what they print is kept."""
