@@ -25,7 +25,8 @@ router = APIRouter(prefix=OPEN_INFERENCE, tags=["open inference"])
 _LOAD_SECONDS = 60.0
 
 
-def _protocol(services: Shared) -> OpenInference:
+def _protocol(_: FeatureUser, services: Shared) -> OpenInference:
+    """Who may not ask learns nothing about what there is."""
     if services.protocol is None:
         raise Problem("unavailable", "this process serves the API only; ask the feature server")
     return services.protocol
