@@ -254,7 +254,7 @@ def test_rows_1_5_6_and_16_redis_redelivers_nothing_and_may_forget_and_die(
 
     def scan() -> None:
         run_id = house.submit("check", {"dataset_version_id": house.photos.id}, dataset_version_id=house.photos.id)
-        worker.wait_for(lambda: relay(house.engine, celery), seconds=20)
+        relay(house.engine, celery)  # or the worker's upkeep was faster, or is when Redis is back
         worker.wait_for_state(run_id, "completed")
 
     scan()  # Row 5: it does not wait behind the long run.
