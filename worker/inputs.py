@@ -76,6 +76,8 @@ class _Draft:
     """A job as far as the tables tell it, and the artifacts it needs."""
 
     run: Run
+    fence: int
+    """Of the attempt, which may be another's than the run's by now."""
     folder: Path
     unpacked: Unpacked
     needed: dict[Path, tuple[str, str]] = field(default_factory=dict)
@@ -102,7 +104,7 @@ def prepare(engine: Engine, place: Place, unpacked: Unpacked, mark: Mark, folder
         with read_only(engine) as session:
             run = session.get_one(Run, mark.run)
             prepared = _prepared(session, run, mark)
-            draft = _Draft(run, folder, unpacked)
+            draft = _Draft(run, mark.fence, folder, unpacked)
             job = _MAKERS[run.kind](session, draft)
             meeting = shares.meeting_of(session, mark.run, mark.fence) if mark.node else None
             saved = select(Checkpoint).where(Checkpoint.run_id == run.id, Checkpoint.state == "stored")
@@ -304,7 +306,7 @@ def _imported(session: Session, draft: _Draft, place: str) -> str:
 
 def _roots(session: Session, draft: _Draft) -> tuple[str, ...]:
     """The folders that the worker of this attempt reads data from."""
-    worker = session.get_one(Worker, get_attempt(session, draft.run.id, draft.run.fence).worker_id)
+    worker = session.get_one(Worker, get_attempt(session, draft.run.id, draft.fence).worker_id)
     return tuple(worker.roots)
 
 

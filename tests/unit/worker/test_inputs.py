@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from control.db.models import DatasetVersion, ModelVersion, Weights, Worker
+from control.db.models import DatasetVersion, ModelVersion, Run, Weights, Worker
 from control.db.session import open_engine, unit_of_work
 from control.errors import StoreError
 from control.records import history, registry, uploads
@@ -55,6 +55,15 @@ class TestPretraining:
         assert document.dataset.digest == house.photos.digest
         assert document.dataset.manifest is not None
         assert Path(document.dataset.manifest).read_bytes() == b""
+
+    def test_an_attempt_that_was_taken_back_meanwhile_ends_as_a_stale_one_not_as_a_crash(self, house: House) -> None:
+        house.pretraining()
+        claim = house.claim("gpu")
+        with unit_of_work(house.engine) as session:
+            session.get_one(Run, claim.run_id).fence += 1
+        mark = Mark(claim.run_id, claim.fence)
+        folder = open_folder(house.settings.work_dir, mark)
+        assert prepare(house.engine, house.services.place, house.services.unpacked(), mark, folder).verb == "pretrain"
 
     def test_a_later_one_continues_from_the_newest_checkpoint(self, house: House) -> None:
         run_id = house.pretraining()
