@@ -26,6 +26,7 @@ _CONTROL: Mapping[type[control.ControlError], str] = {
     control.ArtifactMissing: "gone",
     control.DigestMismatch: "gone",
     control.StoreError: "unavailable",
+    control.BadArchive: "invalid_request",
 }
 """The family of every branch of the control plane's errors; what is not here is a fault of the service."""
 

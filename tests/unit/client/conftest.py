@@ -200,8 +200,8 @@ def add_jobs(app: FastAPI, state: State) -> None:
 
     @app.post("/v1/runs/{id}/{action}")
     async def act(id: str, action: str, request: Request) -> Any:
-        body = await request.json() if action == "resume" else {}
-        if body.get("gpus"):
+        sent = await request.body()
+        if action == "resume" and sent and json.loads(sent).get("gpus"):
             return state.runs[id] | {"state": "queued"}
         if action == "resume":
             detail = "a running run cannot resume; it can pause"

@@ -147,10 +147,10 @@ def test_one_who_prints_faster_than_we_read_keeps_its_end(printer: Printer) -> N
     ship(shipper)
     printer.say(os.urandom(50_000))
     ship(shipper)
-    assert [(piece.start, piece.size) for piece in printer.pieces()][:4] == [
-        *((start, 1000) for start in (0, 1000, 2000)),
-        (48_000, 1000),
-    ]
+    # Rows may have become a piece in the store by now, or not.
+    places = [(piece.start, piece.start + piece.size) for piece in printer.pieces()]
+    assert (places[0][0], places[-1][1]) == (0, 53_000)
+    assert all(end <= 3_000 or start >= 48_000 for start, end in places)
     assert printer.kept() == printer.printed[:3_000] + printer.printed[-5_000:]
 
 

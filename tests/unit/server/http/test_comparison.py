@@ -28,6 +28,7 @@ def evaluation(identity: str, top1: float | None, **more: Any) -> EvaluationView
         "max_attempts": 3,
         "max_seconds": None,
         "idle_seconds": None,
+        "grace_seconds": None,
         "preemptible": True,
         "preempt": False,
         "waiting_detail": None,

@@ -71,7 +71,7 @@ def client(serve: Callable[[FastAPI], httpx.Client]) -> httpx.Client:
         ("stale", 412, "stale_version"),
         ("root", 422, "forbidden_root"),
         ("nobody", 401, "unauthorized"),
-        ("store", 503, "artifact_missing"),
+        ("store", 410, "artifact_missing"),
         ("bug", 500, "internal"),
         ("away", 503, "database_unavailable"),
         ("busy", 503, "database_unavailable"),
