@@ -20,7 +20,7 @@ demo: $(READY) ## the main job on real photos: pretrain, evaluate, export, serve
 
 test: $(READY) ## every test that needs no GPU
 	@$(PY) -m pytest -m "not gpu and not slow" -n 2 -q
-	@$(PY) -m pytest -m "slow and not gpu" -n 2 --dist loadfile --no-loadscope-reorder -q
+	@$(PY) -m pytest -m "slow and not gpu" -n 3 --dist loadfile --no-loadscope-reorder -q
 
 test-fast: $(READY) ## the tests that start no processes and train nothing, in under two minutes
 	@$(PY) -m pytest -m "not gpu and not slow" -n 2 -q

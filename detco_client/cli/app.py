@@ -1,8 +1,11 @@
 """The `detco` command: every verb in its place."""
 
 import sys
+from functools import cache
+from typing import Any
 
 import typer
+import typer.main
 
 from detco_client.cli import (
     config,
@@ -27,8 +30,9 @@ from detco_client.errors import ClientError
 from detco_core.contract.errors import DetcoError
 
 
+@cache
 def make_app() -> typer.Typer:
-    """The whole command, ready to be called."""
+    """The whole command; once a process, since verbs of several modules are added to one group."""
     app = typer.Typer(name="detco", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
     app.callback()(remember)
     for verb in (service.up, service.serve, service.work, service.migrate):
@@ -55,10 +59,16 @@ def make_app() -> typer.Typer:
     return app
 
 
+@cache
+def command() -> Any:
+    """The same as click's, ready to be called."""
+    return typer.main.get_command(make_app())
+
+
 def main() -> None:
     """Run the command; what goes wrong is one clear line, and the exit code 1 (2 for a wrong command line)."""
     try:
-        make_app()(prog_name="detco")
+        command()(prog_name="detco")
     except (ClientError, DetcoError) as error:
         complain(error)
         sys.exit(1)

@@ -72,6 +72,7 @@ def test_a_run_lives_from_submission_to_cancellation(client: DetcoClient, photos
         == run["id"]
     )
     assert [found["id"] for found in client.runs.list(label="a=b")] == [run["id"]]
+    follower = client.runs.submit(photos["ref"], "smoke", {"data.workers": 0}, after=[run["id"]])
     assert client.runs.cancel(run["id"])["state"] in ("cancelled", "cancelling")
     events = list(client.runs.events(run["id"]))
     assert events[-1].type == "end"
@@ -79,8 +80,10 @@ def test_a_run_lives_from_submission_to_cancellation(client: DetcoClient, photos
     assert [event.id for event in events[:-1]] == [event["id"] for event in client.runs.history(run["id"])]
     with pytest.raises(Conflict, match="resume"):
         client.runs.resume(run["id"])
+    # What waited for it is cancelled with it, and never had a checkpoint; the run itself may have saved one.
+    assert client.runs.get(follower["id"])["state"] == "cancelled"
     with pytest.raises(Conflict, match="checkpoint"):
-        client.runs.fork(run["id"], {"train.steps": 40}, carry="all")
+        client.runs.fork(follower["id"], {"train.steps": 40}, carry="all")
     assert client.runs.logs(run["id"]) == "".join(client.runs.follow_logs(run["id"]))
 
 

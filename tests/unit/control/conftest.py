@@ -66,7 +66,7 @@ def sqlite_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine.dispose()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def engine(request: pytest.FixtureRequest) -> Engine:
     """An empty migrated database; every test that takes it runs on both kinds."""
     engine: Engine = request.getfixturevalue(f"{request.param}_engine")

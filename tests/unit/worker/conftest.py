@@ -7,14 +7,14 @@ import pytest
 from sqlalchemy.orm import Session
 
 from control.bus import PollingBus
-from control.db.migrate import upgrade
 from control.db.models import Dataset, DatasetVersion
-from control.db.session import open_engine, unit_of_work
+from control.db.session import unit_of_work
 from control.records import workers
 from control.records.workers import NewSlot, NewWorker
 from control.settings import Settings
 from control.storage.base import Store, file_digest, key_of
 from control.storage.local import LocalStore
+from tests.migrated import open_migrated
 from tests.unit.worker.house import House
 from worker.attempts import all_folders
 from worker.processes import marked, sweep
@@ -36,8 +36,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def house(settings: Settings, tmp_path: Path) -> Iterator[House]:
-    engine = open_engine(settings.resolved_database_url)
-    upgrade(engine)
+    engine = open_migrated(settings.resolved_database_url)
     store = LocalStore(settings.data_dir / "artifacts")
     with unit_of_work(engine) as session:
         slots = (NewSlot(uuid="cpu:0", purpose="train"), NewSlot(uuid="light:0", purpose="light"))

@@ -12,8 +12,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from control import collector
-from control.db.migrate import upgrade
-from control.db.session import open_engine, unit_of_work
+from control.db.session import unit_of_work
 from control.records import feed, leases
 from control.records.claims import Claim, claim
 from control.records.principals import create_token
@@ -26,6 +25,7 @@ from detco_core.contract import events
 from detco_core.contract.reader import plain
 from detco_core.inference.tiny import write_tiny_bundle
 from server.app import make_app
+from tests.migrated import open_migrated
 
 
 class House:
@@ -34,8 +34,7 @@ class House:
     def __init__(self, settings: Settings, root: Path) -> None:
         self.settings = settings
         self.root = root
-        self.engine = open_engine(settings.resolved_database_url)
-        upgrade(self.engine)
+        self.engine = open_migrated(settings.resolved_database_url)
         self.store = open_store(settings)
         self.url = ""
         self._clients: list[httpx.Client] = []
