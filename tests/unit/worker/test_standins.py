@@ -12,7 +12,8 @@ from worker.standins import StandIns
 WAITS = """
 import os, sys
 from pathlib import Path
-Path("told").write_text(" ".join(sys.argv[1:4]))
+Path("saying").write_text(" ".join(sys.argv[1:4]))
+Path("saying").rename("told")
 os.read(int(sys.argv[4]), 1)
 """
 IDENTITY = WorkerIdentity(id="wkr_1", host="host")
