@@ -74,5 +74,5 @@ def test_a_job_that_is_stopped_saves_and_the_next_ends_as_if_nothing_had_been(tm
     assert told[0].body.resumed_from == reached  # type: ignore[union-attr]  # it was started
     assert told[-1].type == "finished"
     assert (tmp_path / "2" / "weights").read_bytes() == weights_after(7, reached + 5)
-    assert {event.body.values["fence"] for event in told if event.type == "metrics"} == {4.0}  # type: ignore[union-attr]
+    assert {event.body.values["fence"] for event in told if event.type == "metrics"} == {4.0}  # type: ignore[union-attr]  # they are metrics
     assert (tmp_path / "2" / "ledger").read_text().splitlines()[-1].split()[:2] == ["run_1", "4"]
