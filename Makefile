@@ -22,7 +22,7 @@ test: $(READY) ## every test that needs no GPU
 	@$(PY) -m pytest -m "not gpu and not slow" -n 2 --dist loadfile -q
 	@$(PY) -m pytest -m "slow and not gpu" -n 3 --dist loadfile --no-loadscope-reorder -q
 
-test-fast: $(READY) ## the tests that start no processes and train nothing, in under two minutes
+test-fast: $(READY) ## the tests that start no processes and no servers and train nothing, in under two minutes
 	@$(PY) -m pytest -m "not gpu and not slow" -n 2 --dist loadfile -q
 
 check: $(READY) ## ruff, mypy strict, import contracts, sizes

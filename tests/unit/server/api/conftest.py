@@ -183,3 +183,10 @@ def run(house: House, admin: httpx.Client, photos: str) -> str:
     house.say(taken, house.checkpoint(20, b"weights"), events.Finished())
     house.close(taken)
     return str(posted["id"])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test of this folder talks to a served application over a socket: none is a fast one."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.slow)
