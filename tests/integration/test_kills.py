@@ -85,7 +85,6 @@ def test_a_run_outlives_whatever_happens_to_it(house: Service, quiet: dict[str, 
     assert_completed_once(house, run)
     assert_same(weights(house, run), quiet)
     assert not leftovers(house)
-    assert house.request("POST", f"/v1/runs/{run}/pause").status_code == 409
 
 
 def wait_attempt(service: Service, run: str, attempt: int) -> None:
@@ -165,3 +164,13 @@ def assert_same(found: Any, expected: Any, path: str = "") -> None:
         assert torch.equal(found, expected), path
     else:
         assert found == expected, path
+
+
+def test_a_cancelled_run_ends_and_stays_so(house: Service) -> None:
+    run = submit(house)["id"]
+    wait_step(house, run, 1)
+    house.post(f"/v1/runs/{run}/cancel", None, expect=200)
+    house.finished(f"/v1/runs/{run}", 60, state="cancelled")
+    refused = house.request("POST", f"/v1/runs/{run}/pause")
+    assert refused.status_code == 409
+    assert not leftovers(house)

@@ -31,10 +31,11 @@ TINY = {
 
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
-    """torchvision's ResNet-18, classifier included."""
+    """torchvision's ResNet-18, classifier included, and two files that are something else."""
     folder = tmp_path_factory.mktemp("foreign")
     state: dict[str, Tensor] = torchvision.models.resnet18().state_dict()
     torch.save(state, folder / "resnet18.pth")
+    (folder / "text.pth").write_text("these are no weights")
     return state
 
 
@@ -49,14 +50,16 @@ def test_foreign_weights_are_trained_on_extended_and_exported(
     # Everything at once: each waits for what it needs.
     service.post("/v1/datasets", {"name": "photos", "kind": "images", "uri": str(photos)})
     good = bring_in(service, folder / "resnet18.pth", name="official")
-    bad = bring_in(service, folder / "resnet18.pth", architecture="resnet50")
+    bad = [bring_in(service, folder / "text.pth"), bring_in(service, folder / "resnet18.pth", architecture="resnet50")]
     body = {"dataset": "photos", "preset": "smoke", "overrides": TINY, "init": {"weights": "official"}}
     run = service.post("/v1/runs", body)
     assert run["waiting_reason"] in ("weights_checking", "dataset_scanning")
 
     service.finished(f"/v1/runs/{run['id']}")
     check_import(service.get(f"/v1/weights/{good['id']}"))
-    assert "resnet50" in service.finished(f"/v1/weights/{bad['id']}", state="failed")["reason"]
+    for asked, word in zip(bad, ("text.pth", "resnet50"), strict=True):
+        failed = service.finished(f"/v1/weights/{asked['id']}", state="failed")
+        assert word in failed["reason"]
 
     more = {"carry": "all", "overrides": {"train.steps": 5}}
     fork = service.post(f"/v1/runs/{run['id']}/fork", more)
