@@ -22,6 +22,7 @@ else
 fi
 
 echo "Installing from requirements.lock into .venv (about 6 GB on disk, most of it torch) ..."
-"$uv" pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock
+# Compiled once here: where Python may not write bytecode, each process would spend seconds compiling torch anew.
+"$uv" pip install --quiet --compile-bytecode --python .venv/bin/python --require-hashes -r requirements.lock
 "$uv" pip install --quiet --python .venv/bin/python --no-deps --editable .
 touch .venv/.ready
