@@ -1,5 +1,6 @@
 """What every feature server follows, asked once a second: which version each alias names, and which are pinned."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,14 @@ def followed(session: Session) -> Followed:
     aliases = {f"{row.model}@{row.name}": _version(row) for row in session.execute(named)}
     pinned = session.execute(ready.join(Pin, Pin.model_version_id == ModelVersion.id))
     return Followed(aliases, frozenset(map(_version, pinned)))
+
+
+def deleted(session: Session, held: Collection[str]) -> frozenset[str]:
+    """Ids of the versions, among those a server holds, that are no longer there to be served."""
+    if not held:
+        return frozenset()
+    there = select(ModelVersion.id).where(ModelVersion.id.in_(held), ModelVersion.state == READY)
+    return frozenset(held) - frozenset(session.scalars(there))
 
 
 def find_served(session: Session, model: str, number: int) -> ServedVersion | None:

@@ -1,7 +1,7 @@
 """The seam to whoever knows which versions are to be served, and a small real one for tests."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -31,13 +31,15 @@ class Wanted:
     aliases: Mapping[str, VersionRef]
     """By `name@alias`."""
     pinned: frozenset[VersionRef] = frozenset()
+    deleted: frozenset[str] = frozenset()
+    """Ids, among those it holds, of the versions that were deleted."""
 
 
 class Catalog(Protocol):
     """Knows the aliases and gives out bundles. Every method may raise anything while its source is down."""
 
-    def wanted(self) -> Wanted:
-        """The aliases and pins as they are now; asked every second."""
+    def wanted(self, held: Collection[str] = ()) -> Wanted:
+        """The aliases and pins as they are now, and which of the version ids `held` are deleted; asked every second."""
 
     def find(self, model: str, number: int) -> VersionRef | None:
         """A version that is ready, or None."""
@@ -63,9 +65,10 @@ class FolderCatalog:
         self.bundles[version] = bundle
         return version
 
-    def wanted(self) -> Wanted:
+    def wanted(self, held: Collection[str] = ()) -> Wanted:
         self._answer()
-        return Wanted(dict(self.aliases), frozenset(self.pinned))
+        deleted = frozenset(held) - {version.id for version in self.bundles}
+        return Wanted(dict(self.aliases), frozenset(self.pinned), deleted)
 
     def find(self, model: str, number: int) -> VersionRef | None:
         self._answer()

@@ -46,7 +46,7 @@ class Holdings:
         with self._lock:
             kept = {alias: version for alias, version in wanted.aliases.items() if version.model not in self._withheld}
             pinned = frozenset(version for version in wanted.pinned if version.model not in self._withheld)
-            self._wanted = Wanted(kept, pinned)
+            self._wanted = Wanted(kept, pinned, wanted.deleted)
 
     def withhold(self, model: str, *, withheld: bool) -> None:
         """Leave a model out of what is wanted from the next `want` on, or no longer."""
@@ -96,7 +96,7 @@ class Holdings:
             if selector.alias:
                 return self._wanted.aliases.get(selector.key)
             known = (*self._wanted.aliases.values(), *self._wanted.pinned, *self._loaded)
-            return next((version for version in known if selector.names(version)), None)
+            return next((version for version in known if selector.names(version) and not self._is_gone(version)), None)
 
     def loaded(self, version: VersionRef) -> Loaded | None:
         with self._lock:
@@ -123,6 +123,11 @@ class Holdings:
             for alias, version, m in pairs
         ]
 
+    def gone(self) -> set[str]:
+        """Ids of deleted versions that nothing here uses any more."""
+        with self._lock:
+            return {*self._wanted.deleted} - {version.id for version in self._loaded}
+
     def clear(self) -> list[Loaded]:
         """Forget everything; returns what was loaded."""
         with self._lock:
@@ -131,15 +136,19 @@ class Holdings:
             return loaded
 
     def _numbered(self, selector: Selector) -> Loaded | None:
-        return next((model for version, model in self._loaded.items() if selector.names(version)), None)
+        numbered = (model for version, model in self._loaded.items() if selector.names(version))
+        return next((model for model in numbered if not self._is_gone(model.version)), None)
+
+    def _is_gone(self, version: VersionRef) -> bool:
+        return version.id in self._wanted.deleted
 
     def _surplus(self) -> list[Loaded]:
-        """All that is withheld, and the least recently used over the bound; never one that is wanted or serves, nor the
-        newest of the others.
+        """All that is withheld or deleted, and the least recently used over the bound; never one that is wanted or
+        serves, nor the newest of the others.
         """
         kept = {*self._wanted.aliases.values(), *self._wanted.pinned, *(m.version for m in self._served.values())}
         free = sorted((m for v, m in self._loaded.items() if v not in kept), key=lambda model: model.last_used)
-        unloaded = [model for model in free if model.version.model in self._withheld]
+        unloaded = [m for m in free if m.version.model in self._withheld or self._is_gone(m.version)]
         free = [model for model in free if model not in unloaded]
         over = len(self._loaded) - len(unloaded) - self._max_loaded
         return [*unloaded, *free[: max(0, min(over, len(free) - 1))]]

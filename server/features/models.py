@@ -127,7 +127,8 @@ class Models:
         """Look at the catalogue now: load what is new, and serve what is loaded; raises what the catalogue raises."""
         # One at a time: an answer from before a promotion must not overwrite one from after it.
         with self._looking:
-            self._holdings.want(self.catalog.wanted())
+            held = {*self._shelf.ids(), *(loaded.version.id for loaded in self._holdings.all())}
+            self._holdings.want(self.catalog.wanted(held))
         self._follow_up()
 
     def states(self) -> list[AliasState]:
@@ -247,6 +248,7 @@ class Models:
         for loaded in retired:
             log.info("%s is let go", loaded.version)
             loaded.retire()
+        self._shelf.discard(self._holdings.gone())
 
     def _write(self, index: Index) -> None:
         try:

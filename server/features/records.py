@@ -1,5 +1,6 @@
 """The catalogue in earnest: aliases and pins from the tables, bundles from the artifact store."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -22,11 +23,12 @@ class RecordsCatalog:
         self._engine = engine
         self._store = store
 
-    def wanted(self) -> Wanted:
+    def wanted(self, held: Collection[str] = ()) -> Wanted:
         with read_only(self._engine) as session:
             found = serving.followed(session)
+            deleted = serving.deleted(session, held)
         aliases = {alias: _ref(version) for alias, version in found.aliases.items()}
-        return Wanted(aliases, frozenset(map(_ref, found.pinned)))
+        return Wanted(aliases, frozenset(map(_ref, found.pinned)), deleted)
 
     def find(self, model: str, number: int) -> VersionRef | None:
         with read_only(self._engine) as session:

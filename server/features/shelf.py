@@ -57,6 +57,16 @@ class Shelf:
             shutil.rmtree(temporary, ignore_errors=True)
         return target
 
+    def ids(self) -> list[str]:
+        """Ids of the versions whose bundles are here."""
+        folders = self._bundles.iterdir() if self._bundles.is_dir() else ()
+        return [folder.name for folder in folders if not folder.name.startswith(".")]
+
+    def discard(self, ids: Collection[str]) -> None:
+        """Remove the bundles of these versions; those that are not here are no error."""
+        for name in ids:
+            shutil.rmtree(self._bundles / name, ignore_errors=True)
+
     def prune(self, keep: Collection[VersionRef]) -> None:
         """Remove every bundle but these, and what fetches that were cut off have left."""
         names = {version.id for version in keep}

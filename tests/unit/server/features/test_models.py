@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,8 @@ def test_an_answer_from_before_a_promotion_never_overwrites_one_from_after(
 
         find, fetch = catalog.find, catalog.fetch
 
-        def wanted(self) -> Any:
-            old = answer()
+        def wanted(self, held: Collection[str] = ()) -> Any:
+            old = answer(held)
             asked.set()
             assert go_on.wait(30)
             return old
@@ -199,6 +199,44 @@ def test_pinned_versions_stay_and_others_are_let_go(
         assert len(kept) == 3
     assert old not in kept
     assert more[0] in kept
+
+
+def test_a_deleted_version_is_let_go_at_once_with_its_bundle(
+    open_models: OpenModels, catalog: FolderCatalog, versions: list[VersionRef], tmp_path: Path, until: Until
+) -> None:
+    catalog.pinned.add(versions[1])
+    models = open_models()
+    until(lambda: {loaded.version for loaded in models.loaded()} == set(versions[:2]))
+    leased(models, "tiny:3")
+
+    catalog.pinned.clear()
+    for version in versions[1:]:
+        del catalog.bundles[version]
+    until(lambda: {loaded.version for loaded in models.loaded()} == {versions[0]})
+    until(lambda: [folder.name for folder in (tmp_path / "serving" / "bundles").iterdir()] == [versions[0].id])
+    for named in ("tiny:2", "tiny:3"):
+        with pytest.raises(UnknownModel):
+            leased(models, named)
+
+
+def test_a_deleted_version_serves_its_alias_until_the_next_one_is_loaded(
+    open_models: OpenModels, catalog: FolderCatalog, versions: list[VersionRef], tmp_path: Path, until: Until
+) -> None:
+    models = open_models(poll_seconds=1000)
+    until(lambda: models.settled)
+    write_tiny_bundle(tmp_path / "bad", seed=9)
+    catalog.aliases["tiny@production"] = catalog.add("tiny", 4, tmp_path / "bad")
+    (tmp_path / "bad" / "model.onnx").write_bytes(b"damaged at its source")
+    del catalog.bundles[versions[0]]
+    models.refresh()
+    until(lambda: models.settled)
+    assert leased(models) == versions[0]
+    with pytest.raises(UnknownModel):
+        leased(models, "tiny:1")
+
+    catalog.aliases["tiny@production"] = versions[1]
+    models.refresh()
+    until(lambda: models.loaded() != [] and {loaded.version for loaded in models.loaded()} == {versions[1]})
 
 
 def test_a_model_in_use_finishes_after_it_was_let_go(

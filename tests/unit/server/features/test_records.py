@@ -69,6 +69,13 @@ def test_aliases_and_pins_are_wanted(catalog: RecordsCatalog, bundles: list[Path
     assert wanted.pinned == {ref}
 
 
+def test_what_is_deleted_is_told(catalog: RecordsCatalog, engine: Engine) -> None:
+    assert catalog.wanted(("mv_1", "mv_2", "mv_4")).deleted == {"mv_4"}
+    with unit_of_work(engine) as session:
+        session.get_one(ModelVersion, "mv_2").state = "deleted"
+    assert catalog.wanted(("mv_1", "mv_2")).deleted == {"mv_2"}
+
+
 def test_only_ready_versions_are_found(catalog: RecordsCatalog) -> None:
     assert str(catalog.find("tiny", 2)) == "tiny:2"
     assert catalog.find("tiny", 3) is None

@@ -28,6 +28,15 @@ def test_a_bundle_is_fetched_once(shelf: Shelf, catalog: FolderCatalog, version:
     assert shelf.bring(version, catalog.fetch) == folder
 
 
+def test_bundles_are_listed_and_discarded(shelf: Shelf, catalog: FolderCatalog, version: VersionRef) -> None:
+    assert shelf.ids() == []
+    shelf.bring(version, catalog.fetch)
+    (shelf.root / "bundles" / ".being-fetched").mkdir()
+    assert shelf.ids() == [version.id]
+    shelf.discard({version.id, "never-here"})
+    assert shelf.ids() == []
+
+
 def test_a_fetch_that_fails_leaves_nothing(shelf: Shelf, version: VersionRef) -> None:
     def fail(_: VersionRef, folder: Path) -> None:
         (folder / "manifest.json").write_text("half")
