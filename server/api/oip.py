@@ -1,6 +1,5 @@
 """`/v2`: the Open Inference Protocol over HTTP, as KServe's and Triton's clients speak it. Touches no table."""
 
-import ipaddress
 import json
 from typing import Annotated, Any
 
@@ -10,9 +9,11 @@ from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
 from server.features.errors import BadTensor
+from server.features.oip.neighbours import Neighbour
 from server.features.oip.replies import lay_out
-from server.features.oip.requests import LENGTH_HEADER, Region, read_request
-from server.features.oip.service import OpenInference, Target
+from server.features.oip.requests import LENGTH_HEADER, read_request
+from server.features.oip.service import OpenInference
+from server.features.oip.targets import Target
 from server.http.compression import compress, decompress, wished
 from server.http.deps import Admin, FeatureUser, Services, Shared
 from server.http.hang_up import unless_gone
@@ -64,8 +65,7 @@ def server(_: FeatureUser, protocol: Protocol) -> dict[str, Any]:
 @router.get("/models/stats", summary="Statistics of all models")
 async def all_statistics(caller: FeatureUser, protocol: Protocol) -> dict[str, Any]:
     """Of every version that the alias `production` names."""
-    names = [entry["name"] for entry in protocol.index(caller.models, ready=True)]
-    return {"model_stats": [await protocol.statistics_of(protocol.target(name), caller.models) for name in names]}
+    return {"model_stats": await protocol.all_statistics(caller.models)}
 
 
 @router.get("/models/{name}", summary="Inputs and outputs of a model")
@@ -79,7 +79,7 @@ async def metadata(target: Named, caller: FeatureUser, protocol: Protocol) -> di
 @router.get("/models/{name}/versions/{version}/ready", summary="Whether a version answers")
 def model_ready(target: Named, caller: FeatureUser, protocol: Protocol) -> dict[str, Any]:
     """503 while it does not."""
-    if not protocol.is_ready(target, caller.models):
+    if not protocol.repository.is_ready(target, caller.models):
         raise Problem("unavailable", f"the model {target.name[:100]} is not ready")
     return {"name": target.name, "ready": True}
 
@@ -105,7 +105,7 @@ async def infer(
 ) -> TensorResponse:
     """Tensors as JSON or as binary data, both ways; `Inference-Header-Content-Length` measures the JSON."""
     body = await _body(request, services)
-    memory = _memory(request, protocol)
+    memory = _neighbour(request, protocol)
     header = request.headers.get(LENGTH_HEADER)
     asked = await run_in_threadpool(read_request, body, header, memory.read)
     del body
@@ -125,7 +125,7 @@ async def infer(
 async def index(request: Request, caller: FeatureUser, protocol: Protocol) -> JSONResponse:
     """`{"ready": true}` leaves out those that do not answer."""
     document = await _document(request)
-    return JSONResponse(protocol.index(caller.models, ready=document.get("ready") is True))
+    return JSONResponse(protocol.repository.index(caller.models, ready=document.get("ready") is True))
 
 
 @router.post("/repository/models/{name}/load", summary="Load a model", response_class=Response)
@@ -133,7 +133,7 @@ async def load(target: Named, request: Request, caller: Admin, protocol: Protoco
     """Has what its alias `production` names loaded and warm. Configurations and files are not taken."""
     if await _parameters(request) & {"config"}:
         raise Problem("not_implemented", "a model's configuration is its bundle's: export a version instead")
-    await run_in_threadpool(protocol.load, target, _LOAD_SECONDS)
+    await run_in_threadpool(protocol.repository.load, target, _LOAD_SECONDS)
     return Response()
 
 
@@ -141,7 +141,7 @@ async def load(target: Named, request: Request, caller: Admin, protocol: Protoco
 async def unload(target: Named, request: Request, caller: Admin, protocol: Protocol) -> Response:
     """On this server, until it is loaded or promoted again."""
     await _parameters(request)
-    await run_in_threadpool(protocol.unload, target)
+    await run_in_threadpool(protocol.repository.unload, target)
     return Response()
 
 
@@ -149,16 +149,15 @@ async def unload(target: Named, request: Request, caller: Admin, protocol: Proto
 @router.get("/systemsharedmemory/region/{region}/status", summary="A region of shared memory")
 def region_status(caller: FeatureUser, request: Request, protocol: Protocol, region: str | None = None) -> JSONResponse:
     """All that are registered, or one."""
-    _require_neighbour(request)
-    return JSONResponse(protocol.regions.status(region))
+    return JSONResponse(_neighbour(request, protocol).regions.status(region))
 
 
 @router.post("/systemsharedmemory/region/{region}/register", summary="Register a region", response_class=Response)
 async def register(region: str, caller: FeatureUser, request: Request, protocol: Protocol) -> Response:
     """`{"key", "offset", "byte_size"}` of a POSIX shared memory object the client made."""
-    _require_neighbour(request)
+    regions = _neighbour(request, protocol).regions
     document = await _document(request)
-    protocol.regions.register(region, document.get("key"), document.get("offset", 0), document.get("byte_size"))
+    regions.register(region, document.get("key"), document.get("offset", 0), document.get("byte_size"))
     return Response()
 
 
@@ -166,8 +165,7 @@ async def register(region: str, caller: FeatureUser, request: Request, protocol:
 @router.post("/systemsharedmemory/region/{region}/unregister", summary="Forget a region", response_class=Response)
 def unregister(caller: FeatureUser, request: Request, protocol: Protocol, region: str | None = None) -> Response:
     """One that is not registered is no error."""
-    _require_neighbour(request)
-    protocol.regions.unregister(region)
+    _neighbour(request, protocol).regions.unregister(region)
     return Response()
 
 
@@ -177,38 +175,8 @@ def unknown(rest: str) -> Response:
     raise Problem("not_found", f"there is no {OPEN_INFERENCE}/{rest[:200]} here")
 
 
-class _Memory:
-    """Shared memory for one request: only of clients on this machine."""
-
-    def __init__(self, request: Request, protocol: OpenInference) -> None:
-        self._request = request
-        self._protocol = protocol
-
-    def read(self, region: Region) -> memoryview:
-        _require_neighbour(self._request)
-        return self._protocol.regions.read(region)
-
-    def write(self, region: Region, data: memoryview) -> None:
-        _require_neighbour(self._request)
-        self._protocol.regions.write(region, data)
-
-
-def _memory(request: Request, protocol: OpenInference) -> _Memory:
-    return _Memory(request, protocol)
-
-
-def _require_neighbour(request: Request) -> None:
-    """Raise `Problem` for a client on another machine; one on a Unix socket has no address."""
-    host = request.client.host if request.client else ""
-    if host and not _is_loopback(host):
-        raise Problem("forbidden", "shared memory is for clients on this machine")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.split("%")[0]).is_loopback
-    except ValueError:  # a name that something in front has put in the address's place
-        return False
+def _neighbour(request: Request, protocol: OpenInference) -> Neighbour:
+    return protocol.neighbour(request.client.host if request.client else "")
 
 
 async def _body(request: Request, services: Services) -> bytes:

@@ -1,7 +1,7 @@
 """Lays out the answer to an inference: JSON, then the raw data of the outputs that come as binary data."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from server.features.encode import Encoded
 from server.features.errors import BadTensor
 from server.features.oip.requests import LENGTH_HEADER, InferRequest, OutputWish, Region
 from server.features.oip.tensors import BYTES, NAMES, WireTensor, to_bytes, to_json
+from server.features.schemas import FeatureReply
 
 JSON_VALUES = 2**19
 """The most values an answer gives as JSON: about 6 MB of text, and half a second."""
@@ -31,22 +32,59 @@ class Inferred:
     """Parameters of the answer."""
 
 
+def stack(reply: FeatureReply) -> dict[str, NDArray[Any]]:
+    """Each output of all pictures as one array; raises `BadTensor` for pictures that cannot be in one."""
+    for image in reply.images:
+        if image.error is not None:
+            raise BadTensor(f"picture {image.index}: {image.error}")
+    stacked = {}
+    for name in dict.fromkeys(tensor.level for tensor in reply.tensors):
+        arrays = [tensor.array for tensor in reply.tensors if tensor.level == name]
+        if len({array.shape for array in arrays}) > 1:
+            sizes = ", ".join(str(list(array.shape[2:])) for array in arrays[:5])
+            raise BadTensor(
+                f"the pictures give {name} of different sizes ({sizes}, ...): send them one by one, bring them to one "
+                'size with the parameter resize, such as {"height": 480, "width": 640}, or ask for pooled alone'
+            )
+        stacked[name] = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    return stacked
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output as it leaves the server."""
+
+    tensor: WireTensor
+    binary: bool
+    """Wanted as raw data, not as JSON values."""
+    placed: Mapping[str, Any] | None = None
+    """Where it is in shared memory, as parameters; None: it comes in the answer."""
+
+
+def outputs_for(request: InferRequest, inferred: Inferred, write_region: WriteRegion) -> list[Output]:
+    """Every output asked for; those of shared memory are put there. Raises `BadTensor` for a region too small."""
+    wishes = request.outputs or tuple(OutputWish(name) for name in inferred.arrays)
+    outputs = []
+    for wish in wishes:
+        tensor = _tensor(wish, inferred.arrays[wish.name])
+        placed = None if wish.region is None else _place(tensor, wish.region, write_region)
+        outputs.append(Output(tensor, request.binary if wish.binary is None else wish.binary, placed))
+    return outputs
+
+
 def lay_out(request: InferRequest, inferred: Inferred, write_region: WriteRegion) -> Encoded:
-    """The answer's bytes.
+    """The answer's bytes, for HTTP.
 
     Raises:
         BadTensor: too many values for JSON, a type or a value that has no JSON form, or a region that is too small.
     """
-    wishes = request.outputs or tuple(OutputWish(name) for name in inferred.arrays)
     outputs, pieces = [], []
-    for wish in wishes:
-        tensor = _tensor(wish, inferred.arrays[wish.name])
+    for output in outputs_for(request, inferred, write_region):
+        tensor = output.tensor
         described: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
-        if wish.region is not None:
-            data = to_bytes(tensor)
-            write_region(wish.region, data)
-            described["parameters"] = _placed(wish.region, len(data))
-        elif request.binary if wish.binary is None else wish.binary:
+        if output.placed is not None:
+            described["parameters"] = output.placed
+        elif output.binary:
             data = to_bytes(tensor)
             pieces.append(data)
             described["parameters"] = {"binary_data_size": len(data)}
@@ -97,6 +135,8 @@ def _as_json(tensor: WireTensor) -> list[Any]:
     return to_json(tensor)
 
 
-def _placed(region: Region, size: int) -> dict[str, Any]:
-    where = {"shared_memory_region": region.name, "shared_memory_byte_size": size}
+def _place(tensor: WireTensor, region: Region, write_region: WriteRegion) -> Mapping[str, Any]:
+    data = to_bytes(tensor)
+    write_region(region, data)
+    where = {"shared_memory_region": region.name, "shared_memory_byte_size": len(data)}
     return where | ({"shared_memory_offset": region.offset} if region.offset else {})

@@ -22,6 +22,8 @@ class Region:
 
 
 ReadRegion = Callable[[Region], memoryview]
+TakeData = Callable[[str, object], memoryview]
+"""The data that comes next, for a tensor's name and the size it says; raises `BadTensor` when it is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,19 @@ def read_request(body: bytes, header_length: str | None, read_region: ReadRegion
     if header_length is not None and length == 0:
         return InferRequest((), raw=body, binary=True)
     document = _document(body[:length])
-    data = _Data(memoryview(body)[length:], read_region)
-    inputs = tuple(_input(item, data) for item in _tensors(document, "inputs"))
+    data = _Rest(memoryview(body)[length:])
+    request = read_document(document, data.take, read_region)
     data.check_used_up()
+    return request
+
+
+def read_document(document: Mapping[str, Any], take: TakeData, read_region: ReadRegion) -> InferRequest:
+    """Read a request that is parsed already; `take` gives the data of the tensors that have a `binary_data_size`.
+
+    Raises:
+        BadTensor: naming what does not fit.
+    """
+    inputs = tuple(_input(item, take, read_region) for item in _tensors(document, "inputs"))
     wishes = None if document.get("outputs") is None else tuple(map(_wish, _tensors(document, "outputs")))
     parameters = _parameters(document, "the request")
     identity = document.get("id")
@@ -77,12 +89,11 @@ def read_request(body: bytes, header_length: str | None, read_region: ReadRegion
     )
 
 
-class _Data:
+class _Rest:
     """What follows the JSON, handed out from the front."""
 
-    def __init__(self, rest: memoryview, read_region: ReadRegion) -> None:
+    def __init__(self, rest: memoryview) -> None:
         self._rest = rest
-        self.read_region = read_region
 
     def take(self, name: str, size: object) -> memoryview:
         if type(size) is not int or size < 0:
@@ -127,7 +138,7 @@ def _tensors(document: Mapping[str, Any], key: str) -> Sequence[dict[str, Any]]:
     return items
 
 
-def _input(item: dict[str, Any], data: _Data) -> WireTensor:
+def _input(item: dict[str, Any], take: TakeData, read_region: ReadRegion) -> WireTensor:
     name, datatype, shape = item["name"][:200], str(item.get("datatype")), item.get("shape")
     parameters = _parameters(item, name)
     region = _region(name, parameters)
@@ -135,9 +146,9 @@ def _input(item: dict[str, Any], data: _Data) -> WireTensor:
     if len(given) + (region is not None) != 1:
         raise BadTensor(f"{name}: give its values once: as data, binary_data_size or a shared_memory_region")
     if region is not None:
-        return from_bytes(name, datatype, _shape(shape), data.read_region(region))
+        return from_bytes(name, datatype, _shape(shape), read_region(region))
     if given == ["binary_data_size"]:
-        return from_bytes(name, datatype, _shape(shape), data.take(name, parameters["binary_data_size"]))
+        return from_bytes(name, datatype, _shape(shape), take(name, parameters["binary_data_size"]))
     is_base64 = parameters.get("content_type") == "base64"
     return from_json(name, datatype, _shape(shape), item["data"], is_base64=is_base64)
 

@@ -1,0 +1,59 @@
+"""The models this server has under the protocol's names: which answer, and having them loaded or let go of."""
+
+from collections.abc import Collection
+
+from server.features.errors import UnknownModel
+from server.features.models import Models
+from server.features.oip.targets import TENSOR_SUFFIX, Target
+from server.features.selector import DEFAULT_ALIAS
+
+
+class Repository:
+    """Every model with the alias `production`."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+
+    def served(self) -> dict[str, int]:
+        """By model, the version that its alias `production` is served by."""
+        states = (state for state in self._models.states() if state.served is not None)
+        pairs = ((state.alias.partition("@"), state.served) for state in states)
+        return {model: version.number for (model, _, alias), version in pairs if alias == DEFAULT_ALIAS and version}
+
+    def is_ready(self, target: Target, only: Collection[str] | None) -> bool:
+        """Whether the model answers now, without loading anything."""
+        if only is not None and target.model not in only:
+            return False
+        if target.number is None:
+            return target.model in self.served()
+        versions = (loaded.version for loaded in self._models.loaded())
+        return (target.model, target.number) in {(version.model, version.number) for version in versions}
+
+    def index(self, only: Collection[str] | None, *, ready: bool) -> list[dict[str, str]]:
+        """Every model with the alias `production`, under both names, and how it is."""
+        entries = []
+        for state in self._models.states():
+            model, _, alias = state.alias.partition("@")
+            if alias != DEFAULT_ALIAS or (only is not None and model not in only):
+                continue
+            word = "READY" if state.served is not None else "UNAVAILABLE" if state.failure else "LOADING"
+            if not ready or word == "READY":
+                version = str((state.served or state.wanted).number)
+                entry = {"version": version, "state": word, "reason": state.failure or ""}
+                entries += [{"name": name, **entry} for name in (model, model + TENSOR_SUFFIX)]
+        return entries
+
+    def load(self, target: Target, seconds: float) -> None:
+        """Have the model loaded and warm, also after `unload`; blocks. Raises as `Models.ensure`."""
+        models = self._models
+        models.withhold(target.model, withheld=False)
+        wanted = next((s.wanted for s in models.states() if s.alias == f"{target.model}@{DEFAULT_ALIAS}"), None)
+        if wanted is None:
+            raise UnknownModel(f"there is no model {target.name[:100]}: its alias {DEFAULT_ALIAS} names no version")
+        models.ensure(wanted.model, wanted.number, seconds)
+
+    def unload(self, target: Target) -> None:
+        """Let go of the model on this server until it is loaded or promoted again; blocks."""
+        if target.model not in self.served():
+            raise UnknownModel(f"there is no model {target.name[:100]} loaded here")
+        self._models.withhold(target.model, withheld=True)
