@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from detco_core.contract.errors import ImageError
+from detco_core.contract.features import DType, Normalize, Orientation, Pool, Resize, RoiLevels
 from detco_core.contract.manifest import Manifest
-from detco_core.inference.images import DecodedImage, Limits, Orientation, Size, decode, from_array
-from detco_core.inference.numbers import DType
-from detco_core.inference.outputs import Normalize, Pool, Selection, finish, needed
-from detco_core.inference.preprocess import Geometry, Resize, prepare
+from detco_core.inference.images import DecodedImage, Limits, Size, decode, from_array
+from detco_core.inference.outputs import Selection, finish, needed
+from detco_core.inference.preprocess import Geometry, prepare
 from detco_core.inference.remote import fetch_bundle
-from detco_core.inference.roi import Box, RoiLevels, place
+from detco_core.inference.roi import Box, place
 from detco_core.inference.session import Execution, Session
 
 Picture = bytes | Path | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]

@@ -7,7 +7,7 @@ The header is read first; bytes and pixels over the limits are refused without d
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
@@ -16,8 +16,7 @@ from PIL import Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlug
 
 from detco_core.contract.config.views import MAX_CHANNELS
 from detco_core.contract.errors import ImageError
-
-Orientation = Literal["exif", "ignore"]
+from detco_core.contract.features import Orientation
 
 FORMATS = ("JPEG", "PNG", "WebP", "TIFF")
 Planes = tuple[Image.Image, ...]

@@ -1,11 +1,11 @@
 """Features as smaller numbers: half precision, or bytes with a scale."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-DType = Literal["float32", "float16", "int8"]
+from detco_core.contract.features import DType
 
 _STEPS = 127
 """Of int8 on each side of zero; -128 is not used, so that the scale is one number for both."""

@@ -5,21 +5,19 @@ Shapes: N images, C channels, h x w cells of a level's map, K boxes, S the side 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detco_core.contract.errors import BundleError
+from detco_core.contract.features import DEFAULT_ROI_SIZE, MAX_ROI_SIZE, DType, Normalize, Pool, RoiLevels
 from detco_core.contract.manifest import Level, Manifest
 from detco_core.contract.reader import require
-from detco_core.inference.numbers import Cast, DType, cast
+from detco_core.inference.numbers import Cast, cast
 from detco_core.inference.preprocess import Geometry
-from detco_core.inference.roi import DEFAULT_SIZE, MAX_SIZE, Regions, RoiLevels, assign, roi_align
+from detco_core.inference.roi import Regions, assign, roi_align
 from detco_core.inference.session import POOLED
-
-Pool = Literal["none", "avg"]
-Normalize = Literal["none", "l2"]
 
 ASSIGNED = "assigned"
 """Name of the tensor of regions that come from several levels."""
@@ -41,7 +39,7 @@ class Selection:
     dtype: DType = "float32"
     pooled: bool = False
     """Beside the levels the last one's mean, as the output `pooled`; not for regions."""
-    roi_size: int = DEFAULT_SIZE
+    roi_size: int = DEFAULT_ROI_SIZE
     """Side of a region's grid."""
     roi_levels: RoiLevels = "each"
     """`assign`: every region from the one level its size asks for, as in an FPN; `each`: from all of them."""
@@ -51,7 +49,7 @@ class Selection:
         require(some, "levels", "must name at least one level")
         unique = self.levels is None or len(set(self.levels)) == len(self.levels)
         require(unique, "levels", "names a level twice")
-        require(1 <= self.roi_size <= MAX_SIZE, "roi_size", f"must be 1..{MAX_SIZE}")
+        require(1 <= self.roi_size <= MAX_ROI_SIZE, "roi_size", f"must be 1..{MAX_ROI_SIZE}")
 
     def levels_of(self, manifest: Manifest) -> tuple[Level, ...]:
         """The levels asked for.

@@ -4,49 +4,20 @@ Shapes: C channels, H x W the network's input in pixels, padding included.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from detco_core.contract.errors import ImageError
+from detco_core.contract.features import Resize, ResizeShortSide
+from detco_core.contract.features import resized as to_size
 from detco_core.contract.manifest import InputSpec
-from detco_core.contract.reader import require
 from detco_core.inference.images import DecodedImage, Planes, Size
 
 MAX_NETWORK_PIXELS = 4096 * 2048
 """Default bound on H x W: the maps of a ResNet-50 at this size are 1 GB."""
-
-MAX_SIDE = 65536
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ResizeShortSide:
-    """Short side to this many pixels, aspect kept; the long side at most `max_side`."""
-
-    short_side: int
-    max_side: int | None = None
-
-    def __post_init__(self) -> None:
-        require(0 < self.short_side <= MAX_SIDE, "short_side", f"must be 1..{MAX_SIDE}")
-        fits = self.max_side is None or self.short_side <= self.max_side <= MAX_SIDE
-        require(fits, "max_side", f"must be short_side..{MAX_SIDE}")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ResizeExact:
-    """To exactly this size, aspect not kept."""
-
-    height: int
-    width: int
-
-    def __post_init__(self) -> None:
-        require(0 < self.height <= MAX_SIDE, "height", f"must be 1..{MAX_SIDE}")
-        require(0 < self.width <= MAX_SIDE, "width", f"must be 1..{MAX_SIDE}")
-
-
-Resize = ResizeShortSide | ResizeExact | Literal["none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +102,7 @@ def plan(decoded: DecodedImage, spec: InputSpec, resize: Resize | None = None) -
         resize = (
             "none" if spec.short_side is None else ResizeShortSide(short_side=spec.short_side, max_side=spec.max_side)
         )
-    resized = _target(decoded.size, resize)
+    resized = Size(*to_size(*decoded.size, resize))
     return Geometry(decoded.stored, decoded.size, resized, _padded(resized, spec))
 
 
@@ -201,18 +172,6 @@ def _check_depth(decoded: DecodedImage, spec: InputSpec) -> None:
         f"the image has {decoded.bits} bits per channel and the model takes {spec.bit_depth}: which part of the range "
         f"matters is yours to say; convert it to {spec.bit_depth} bits before sending, as the training images were",
     )
-
-
-def _target(size: Size, resize: Resize) -> Size:
-    """Rounded half up, as detectron2's ResizeShortestEdge."""
-    if isinstance(resize, ResizeExact):
-        return Size(resize.width, resize.height)
-    if isinstance(resize, ResizeShortSide):
-        scale = resize.short_side / min(size)
-        if resize.max_side is not None:
-            scale = min(scale, resize.max_side / max(size))
-        return Size(max(1, int(size.width * scale + 0.5)), max(1, int(size.height * scale + 0.5)))
-    return size
 
 
 def _resized(picture: Image.Image | Planes, size: Size) -> list[NDArray[np.generic]]:

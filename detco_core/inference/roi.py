@@ -9,7 +9,6 @@ Shapes: K boxes, C channels, h x w cells of a level's map, S the side of the gri
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +19,9 @@ from detco_core.inference.preprocess import Geometry
 
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels of the oriented image; pixel (0, 0) spans 0..1 on both sides."""
-RoiLevels = Literal["each", "assign"]
 
 SAMPLES = 2
 """Bilinear samples a grid cell takes along each side, as detectors are trained with."""
-DEFAULT_SIZE = 7
-MAX_SIZE = 64
 
 _CANONICAL_SIDE, _CANONICAL_LEVEL = 224, 4
 """FPN (Lin et al. 2017, equation 1): a box of this side, in network pixels, belongs to the level of stride 2^4."""

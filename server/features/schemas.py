@@ -8,12 +8,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from detco_core.contract.errors import Fault, InvalidDocument
+from detco_core.contract.features import DEFAULT_ROI_SIZE, DType, Normalize, Orientation, Pool, Resize, RoiLevels
 from detco_core.contract.reader import read, require
-from detco_core.inference.images import Orientation
-from detco_core.inference.numbers import Cast, DType
-from detco_core.inference.outputs import Normalize, Pool, Selection
-from detco_core.inference.preprocess import Geometry, Resize
-from detco_core.inference.roi import DEFAULT_SIZE, Box, Regions, RoiLevels
+from detco_core.inference.numbers import Cast
+from detco_core.inference.outputs import Selection
+from detco_core.inference.preprocess import Geometry
+from detco_core.inference.roi import Box, Regions
 
 MAX_TIMEOUT_MS = 600_000
 
@@ -60,7 +60,7 @@ class FeatureOptions:
             pool=self.pool,
             dtype=self.dtype,
             normalize=self.normalize,
-            roi_size=self.roi_size or DEFAULT_SIZE,
+            roi_size=self.roi_size or DEFAULT_ROI_SIZE,
             roi_levels=self.roi_levels or "each",
         )
 

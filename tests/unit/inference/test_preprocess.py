@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from detco_core.contract.errors import ImageError, InvalidDocument
+from detco_core.contract.features import Resize, ResizeExact, ResizeShortSide
 from detco_core.contract.manifest import InputSpec
 from detco_core.contract.reader import FieldError, read
 from detco_core.inference.images import DecodedImage, Size, decode
-from detco_core.inference.preprocess import Resize, ResizeExact, ResizeShortSide, plan, prepare
+from detco_core.inference.preprocess import plan, prepare
 
 Photo = Callable[..., Image.Image]
 Encoded = Callable[..., bytes]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from detco_core.contract.errors import ImageError
+from detco_core.contract.features import ResizeExact
 from detco_core.inference import Backbone
 from detco_core.inference.images import Limits
-from detco_core.inference.preprocess import ResizeExact
 from server.features.catalog import FolderCatalog
 from server.features.engine import FeatureEngine
 from server.features.errors import (

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from detco_core.contract.errors import InvalidDocument
-from detco_core.inference.preprocess import ResizeExact, ResizeShortSide
+from detco_core.contract.features import ResizeExact, ResizeShortSide
 from server.features.schemas import FeatureOptions, query_document, read_options
 
 

@@ -1,0 +1,56 @@
+"""What may be asked of a model's features: the same words in `/features`, in an extraction and in a script."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from detco_core.contract.reader import require
+
+Pool = Literal["none", "avg"]
+Normalize = Literal["none", "l2"]
+DType = Literal["float32", "float16", "int8"]
+Orientation = Literal["exif", "ignore"]
+RoiLevels = Literal["each", "assign"]
+
+DEFAULT_ROI_SIZE = 7
+MAX_ROI_SIZE = 64
+MAX_SIDE = 65536
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResizeShortSide:
+    """Short side to this many pixels, aspect kept; the long side at most `max_side`."""
+
+    short_side: int
+    max_side: int | None = None
+
+    def __post_init__(self) -> None:
+        require(0 < self.short_side <= MAX_SIDE, "short_side", f"must be 1..{MAX_SIDE}")
+        fits = self.max_side is None or self.short_side <= self.max_side <= MAX_SIDE
+        require(fits, "max_side", f"must be short_side..{MAX_SIDE}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResizeExact:
+    """To exactly this size, aspect not kept."""
+
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        require(0 < self.height <= MAX_SIDE, "height", f"must be 1..{MAX_SIDE}")
+        require(0 < self.width <= MAX_SIDE, "width", f"must be 1..{MAX_SIDE}")
+
+
+Resize = ResizeShortSide | ResizeExact | Literal["none"]
+
+
+def resized(width: int, height: int, resize: Resize) -> tuple[int, int]:
+    """Width and height after it; rounded half up, as detectron2's ResizeShortestEdge."""
+    if isinstance(resize, ResizeExact):
+        return resize.width, resize.height
+    if isinstance(resize, ResizeShortSide):
+        scale = resize.short_side / min(width, height)
+        if resize.max_side is not None:
+            scale = min(scale, resize.max_side / max(width, height))
+        return max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5))
+    return width, height
