@@ -16,7 +16,8 @@ from sqlalchemy import Engine
 
 from control.db.session import read_only, unit_of_work
 from control.errors import StoreError
-from control.records import checkpoints, objects, purges
+from control.records.runs import checkpoints, purges
+from control.records.store import objects
 from control.retention import Policy
 from control.storage.base import Entry, Store, key_of
 

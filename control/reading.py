@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from control.db.session import unit_of_work
 from control.errors import ArtifactMissing, DigestMismatch
-from control.records import objects
+from control.records.store import objects
 from control.storage.base import CHUNK, Store, key_of, verify
 from control.storage.cache import Cache
 from control.storage.local import LocalStore

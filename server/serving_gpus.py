@@ -15,8 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from control.db.session import open_engine, unit_of_work
 from control.errors import SettingsError
 from control.gpus import Gpu, discover, find
-from control.records import serving_slots
-from control.records.workers import NewSlot
+from control.records.scheduling import serving_slots
+from control.records.scheduling.workers import NewSlot
 from control.settings import Settings
 
 log = logging.getLogger(__name__)

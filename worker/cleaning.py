@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from control import collector
 from control.db.session import unit_of_work
 from control.errors import StoreError
-from control.records import checkpoints
+from control.records.runs import checkpoints
 from control.settings import Settings
 from control.storage.base import Store
 from worker.background import in_background

@@ -25,9 +25,9 @@ from control.db.models import Delivery, Webhook
 from control.db.session import database_time, read_only, unit_of_work
 from control.errors import InvalidRequest, NotReady
 from control.outbound import ForbiddenAddress, Network, read_url, resolve
-from control.records import deliveries
-from control.records.deliveries import Receipt
-from control.records.webhooks import OVERLAP
+from control.records.webhooks import deliveries
+from control.records.webhooks.deliveries import Receipt
+from control.records.webhooks.webhooks import OVERLAP
 from control.settings import Settings
 from control.signing import check_of, secret_of, signature_headers, signing_key
 from detco_core import __version__

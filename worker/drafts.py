@@ -9,11 +9,11 @@ from typing import Any, cast
 from sqlalchemy.orm import Session
 
 from control.db.models import Checkpoint, DatasetVersion, ModelVersion, Run, Upload, Weights, Worker
-from control.records.history import get_attempt
-from control.records.lineage import inherited, lineage_of
-from control.records.places import sees
-from control.records.sources import TENSOR_FORMATS
-from control.records.uploads import SCHEME
+from control.records.journal.history import get_attempt
+from control.records.models.lineage import inherited, lineage_of
+from control.records.models.sources import TENSOR_FORMATS
+from control.records.store.places import sees
+from control.records.store.uploads import SCHEME
 from detco_core.contract.config import read_config
 from detco_core.contract.datasets import REMOTE, ChannelStatistics, DatasetKind, DatasetRef
 from detco_core.contract.errors import DataError

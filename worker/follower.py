@@ -13,9 +13,9 @@ from pathlib import Path
 
 from control.db.session import read_only, unit_of_work
 from control.errors import StoreError
-from control.records import shares
-from control.records.leases import Outcome
-from control.records.shares import Meeting
+from control.records.life import shares
+from control.records.life.leases import Outcome
+from control.records.life.shares import Meeting
 from detco_core.contract.errors import DetcoError
 from worker.addresses import interface_environment, own_address
 from worker.attempts import discard

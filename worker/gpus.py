@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from control.gpus import Gpu, find
-from control.records.workers import NewSlot
+from control.records.scheduling.workers import NewSlot
 from control.settings import Settings
 
 

@@ -4,8 +4,8 @@ from typing import Protocol
 
 from sqlalchemy.orm import Session
 
-from control.records import leases, shares
-from control.records.leases import Directive, Outcome
+from control.records.life import leases, shares
+from control.records.life.leases import Directive, Outcome
 from worker.processes import Mark
 
 

@@ -19,9 +19,10 @@ from control.db.models import Attempt, AttemptNode, Checkpoint, Run
 from control.db.session import read_only
 from control.errors import ArtifactMissing, DigestMismatch
 from control.reading import watched
-from control.records import shares, workers
-from control.records.history import NEWEST, get_attempt
-from control.records.shares import Meeting
+from control.records.journal.history import NEWEST, get_attempt
+from control.records.life import shares
+from control.records.life.shares import Meeting
+from control.records.scheduling import workers
 from control.storage.base import key_of
 from detco_core.contract.errors import DataError
 from detco_core.contract.jobs import PretrainJob

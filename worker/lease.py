@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from control.db.session import read_only, unit_of_work
-from control.records.gangs import Trouble
-from control.records.leases import Directive
+from control.records.life.leases import Directive
+from control.records.scheduling.gangs import Trouble
 from control.settings import Settings
 from control.states import DesiredState
 from worker.holds import hold_of

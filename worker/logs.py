@@ -20,8 +20,8 @@ from sqlalchemy import Engine
 
 from control.db.session import read_only, unit_of_work
 from control.errors import ArtifactMissing, StoreError
-from control.records import logs
-from control.records.logs import Piece, Stretch
+from control.records.journal import logs
+from control.records.journal.logs import Piece, Stretch
 from control.storage.base import Store
 from worker.background import in_background
 from worker.launch import LOG_FILE

@@ -19,26 +19,17 @@ from sqlalchemy.orm import Session
 from control.db.session import read_only, unit_of_work
 from control.gpus import Gpu, discover, visible
 from control.jobs import relay, wake
-from control.records import (
-    audit,
-    claims,
-    datasets,
-    deliveries,
-    drains,
-    idempotency,
-    leaders,
-    leases,
-    outbox,
-    preemption,
-    serving_slots,
-    shares,
-    sweeps,
-    uploads,
-    workers,
-)
-from control.records.leases import Outcome
-from control.records.runs import Queue, is_deleted
-from control.records.workers import NewWorker
+from control.records import leaders, outbox
+from control.records.access import audit, idempotency
+from control.records.datasets import datasets
+from control.records.life import leases, shares
+from control.records.life.leases import Outcome
+from control.records.runs.runs import Queue, is_deleted
+from control.records.scheduling import claims, drains, preemption, serving_slots, workers
+from control.records.scheduling.workers import NewWorker
+from control.records.store import uploads
+from control.records.sweeps import sweeps
+from control.records.webhooks import deliveries
 from control.settings import Settings
 from control.storage.open import open_store
 from detco_core import __version__

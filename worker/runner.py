@@ -17,9 +17,9 @@ from control.bus import run_topic
 from control.db.session import unit_of_work
 from control.errors import StoreError
 from control.log import configure
-from control.records import shares
-from control.records.leases import Outcome
-from control.records.shares import Meeting
+from control.records.life import shares
+from control.records.life.leases import Outcome
+from control.records.life.shares import Meeting
 from control.settings import load_settings
 from detco_core.contract.errors import DetcoError
 from detco_core.contract.jobs import EVENTS_FILE

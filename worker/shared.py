@@ -5,7 +5,7 @@ Nothing to be locked or cleaned up: a process that is killed at any moment leave
 
 import mmap
 
-from control.records.workers import WorkerIdentity
+from control.records.scheduling.workers import WorkerIdentity
 
 _SIZE = 128
 _STOPPING = 0

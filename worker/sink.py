@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from control.bus import Bus, run_topic
 from control.db.session import unit_of_work
 from control.errors import ArtifactMissing, BeingRemoved, DigestMismatch, StoreError, StoreFull
-from control.records import feed
+from control.records.life import feed
 from control.storage.base import Store, key_of
 from detco_core.contract.events import ArtifactSaved, CheckpointSaved, Event, Failed, Finished, Stopped
 from detco_core.contract.jobs import EVENTS_FILE

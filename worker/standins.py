@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from control.records.runs import Queue
-from control.records.workers import WorkerIdentity
+from control.records.runs.runs import Queue
+from control.records.scheduling.workers import WorkerIdentity
 from worker.launch import package_environment
 from worker.processes import Leash, start
 

@@ -19,11 +19,12 @@ from sqlalchemy import Engine
 from control.db.session import open_engine, unit_of_work
 from control.gpus import Gpu, discover, visible
 from control.log import configure
-from control.records import claims, shares, workers
-from control.records.claims import Claim
-from control.records.leases import Outcome
-from control.records.runs import Queue
-from control.records.workers import WorkerIdentity
+from control.records.life import shares
+from control.records.life.leases import Outcome
+from control.records.runs.runs import Queue
+from control.records.scheduling import claims, workers
+from control.records.scheduling.claims import Claim
+from control.records.scheduling.workers import WorkerIdentity
 from control.settings import Settings, load_settings
 from worker.attempts import attempt_folder, occupy, open_folder, trim
 from worker.gpus import offered

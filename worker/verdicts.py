@@ -4,8 +4,8 @@ import signal
 from dataclasses import dataclass, replace
 from functools import partial
 
-from control.records.gangs import Trouble
-from control.records.leases import Outcome
+from control.records.life.leases import Outcome
+from control.records.scheduling.gangs import Trouble
 from control.states import Cause
 from detco_core.contract.events import Failed, Finished, Stopped
 from worker.orders import Orders

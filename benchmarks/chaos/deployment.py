@@ -28,7 +28,7 @@ from benchmarks.postgresql import postgresql
 from control.db.migrate import upgrade
 from control.db.session import open_engine
 from control.jobs import QUEUES
-from control.records.principals import bootstrap_secret
+from control.records.access.principals import bootstrap_secret
 from worker.processes import dying_with_parent
 
 HOUSE = "CHAOS_HOUSE"

@@ -13,8 +13,8 @@ from benchmarks.chaos.child import UNWATCHED
 
 def fence() -> None:
     """Who was given up may go on writing: nobody asks whether the fence is still the run's."""
-    from control.records import feed, leases
-    from control.records.moves import lock
+    from control.records.life import feed, leases
+    from control.records.runs.moves import lock
     from control.states import HELD
 
     def held_by_anybody(session: Any, run_id: str, fence: int) -> Any:
@@ -27,7 +27,7 @@ def fence() -> None:
 
 def slots() -> None:
     """Of ten attempts that end, one keeps its slots."""
-    from control.records import leases
+    from control.records.life import leases
 
     free = leases._free
 

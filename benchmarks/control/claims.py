@@ -12,9 +12,9 @@ from sqlalchemy.exc import OperationalError
 
 from control.db.models import Attempt
 from control.db.session import open_engine, read_only, unit_of_work
-from control.records.claims import claim
-from control.records.runs import NewRun, create_run
-from control.records.workers import NewSlot, NewWorker, register
+from control.records.runs.runs import NewRun, create_run
+from control.records.scheduling.claims import claim
+from control.records.scheduling.workers import NewSlot, NewWorker, register
 
 CLAIMERS = 8
 

@@ -17,8 +17,8 @@ from sqlalchemy import insert as insert_into
 from control.db.ids import new_id
 from control.db.models import Attempt, Metric, MetricLatest, Run, RunEvent, RunLabel
 from control.db.session import unit_of_work
-from control.records import workers
-from control.records.workers import NewSlot, NewWorker
+from control.records.scheduling import workers
+from control.records.scheduling.workers import NewSlot, NewWorker
 from detco_core.contract.config import override
 from detco_core.contract.presets import smoke
 from detco_core.contract.reader import plain

@@ -19,13 +19,13 @@ from benchmarks.hosts.pair import Host, networks
 from benchmarks.machine import describe
 from control.db.migrate import upgrade
 from control.db.session import open_engine, read_only, unit_of_work
-from control.records.datasets import NewDataset, add_dataset
-from control.records.gangs import nodes_of
-from control.records.history import list_attempts, newest_checkpoint
-from control.records.plans import plan
-from control.records.runs import NewRun, create_run, get_run
-from control.records.waiting import why
-from control.records.workers import list_slots
+from control.records.datasets.datasets import NewDataset, add_dataset
+from control.records.journal.history import list_attempts, newest_checkpoint
+from control.records.planning.plans import plan
+from control.records.runs.runs import NewRun, create_run, get_run
+from control.records.scheduling.gangs import nodes_of
+from control.records.scheduling.waiting import why
+from control.records.scheduling.workers import list_slots
 from control.states import TERMINAL
 from detco_core.data.synthetic import write_photos
 

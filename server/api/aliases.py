@@ -3,8 +3,9 @@
 from fastapi import APIRouter, Request, Response
 
 from control.db.models import Alias
-from control.records import aliases, audit, registry
-from control.records.principals import Principal
+from control.records.access import audit
+from control.records.access.principals import Principal
+from control.records.models import aliases, registry
 from server.http.deps import Named, Number, Reader, Services, Shared, Submitter, WantedPage
 from server.http.etags import IfMatch, etag, expected_version
 from server.http.problems import request_id

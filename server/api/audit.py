@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
 
-from control.records import audit
+from control.records.access import audit
 from server.http.deps import Admin, Shared, WantedPage
 from server.http.schemas.base import Page
 from server.http.schemas.service import AuditView, audit_view

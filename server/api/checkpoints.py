@@ -6,10 +6,11 @@ from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.orm import Session
 
 from control.db.models import Checkpoint, Run
-from control.records import audit, checkpoints
-from control.records.history import get_checkpoint, list_checkpoints
-from control.records.principals import Principal
-from control.records.runs import get_run
+from control.records.access import audit
+from control.records.access.principals import Principal
+from control.records.journal.history import get_checkpoint, list_checkpoints
+from control.records.runs import checkpoints
+from control.records.runs.runs import get_run
 from server.http.deletion import DryRun
 from server.http.deps import JobId, Named, Reader, Services, Shared, Submitter, WantedPage
 from server.http.files import BINARY, StoredFile, send_file

@@ -5,10 +5,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 from sqlalchemy.orm import Session
 
-from control.records import audit, dataset_usage, datasets
-from control.records.datasets import NewDataset, Scan
-from control.records.deleting_datasets import delete_dataset, delete_version
-from control.records.principals import Principal
+from control.records.access import audit
+from control.records.access.principals import Principal
+from control.records.datasets import dataset_usage, datasets
+from control.records.datasets.datasets import NewDataset, Scan
+from control.records.datasets.deleting_datasets import delete_dataset, delete_version
 from server.http.creation import Created, IdempotencyKey, create
 from server.http.deletion import DryRun, note_deletion
 from server.http.deps import Named, Number, Reader, Shared, Submitter, WantedPage

@@ -6,9 +6,10 @@ needs the thing.
 
 from fastapi import APIRouter, Request
 
-from control.records import aliases, audit
-from control.records.deleting import delete_run
-from control.records.deleting_models import delete_model, delete_version
+from control.records.access import audit
+from control.records.models import aliases
+from control.records.models.deleting_models import delete_model, delete_version
+from control.records.runs.deleting import delete_run
 from server.http.deletion import DryRun, note_deletion
 from server.http.deps import JobId, Named, Number, Shared, Submitter
 from server.http.etags import IfMatch, expected_version

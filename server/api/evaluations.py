@@ -5,10 +5,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from control.records import audit
-from control.records.evaluations import NewEvaluation, evaluation_run
-from control.records.principals import Principal
-from control.records.runs import NewRun, create_run, get_run, list_runs
+from control.records.access import audit
+from control.records.access.principals import Principal
+from control.records.planning.evaluations import NewEvaluation, evaluation_run
+from control.records.runs.runs import NewRun, create_run, get_run, list_runs
 from control.states import State
 from detco_core.contract.errors import InvalidDocument
 from server.http.comparison import GroupBy, compare

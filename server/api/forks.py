@@ -5,9 +5,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from sqlalchemy.orm import Session
 
-from control.records.forks import NewFork, plan_fork
-from control.records.plans import Plan
-from control.records.runs import get_run
+from control.records.planning.forks import NewFork, plan_fork
+from control.records.planning.plans import Plan
+from control.records.runs.runs import get_run
 from server.http.creation import IdempotencyKey
 from server.http.deps import JobId, Shared, Submitter
 from server.http.schemas.runs import ForkRequest, PlanView, RunView

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from control.records.roots import ACCEPTED_KINDS
+from control.records.store.roots import ACCEPTED_KINDS
 from detco_core import __version__
 from detco_core.contract.evaluations import TASKS
 from detco_core.contract.manifest import EXPORT_FORMATS

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, BackgroundTasks, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from control.records.gangs import nodes_of
-from control.records.history import get_artifact, list_artifacts, list_attempts, list_events
+from control.records.journal.history import get_artifact, list_artifacts, list_attempts, list_events
+from control.records.scheduling.gangs import nodes_of
 from control.states import Action
 from server.http.deps import Reader, Shared, Submitter
 from server.http.etags import IfMatch, expected_version

@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from control.errors import InvalidRequest
-from control.records import metrics
-from control.records.curves import MAX_POINTS, Wanted, curves
-from control.records.runs import get_run
+from control.records.journal import metrics
+from control.records.journal.curves import MAX_POINTS, Wanted, curves
+from control.records.runs.runs import get_run
 from server.http.deps import JobId, Reader, Shared
 from server.http.schemas.base import Page
 from server.http.schemas.metrics import CurveView, MetricSummary, MetricView, curve_view, metric_views, summary_view

@@ -7,12 +7,13 @@ from sqlalchemy.orm import Session
 
 from control.db.models import Checkpoint, Weights
 from control.errors import NotFound
-from control.records import audit, registry
-from control.records.aliases import list_aliases
-from control.records.history import usable_checkpoint
-from control.records.registry import NewVersion
-from control.records.runs import get_run
-from control.records.weights import usable_weights
+from control.records.access import audit
+from control.records.journal.history import usable_checkpoint
+from control.records.models import registry
+from control.records.models.aliases import list_aliases
+from control.records.models.registry import NewVersion
+from control.records.models.weights import usable_weights
+from control.records.runs.runs import get_run
 from server.http.creation import Created, IdempotencyKey, create
 from server.http.deps import Named, Number, Reader, Shared, Submitter, WantedPage
 from server.http.files import BINARY, StoredFile, send_file

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from control.records.plans import Plan, plan
-from control.records.runs import get_run, list_runs
+from control.records.planning.plans import Plan, plan
+from control.records.runs.runs import get_run, list_runs
 from control.states import State
 from server.http.creation import IdempotencyKey
 from server.http.deps import JobId, Reader, Shared, Submitter, WantedPage

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
 
 from control.errors import ControlError
-from control.records import audit, steering
-from control.records.principals import Principal
-from control.records.runs import get_run
-from control.records.steering import Resumption
+from control.records.access import audit
+from control.records.access.principals import Principal
+from control.records.life import steering
+from control.records.life.steering import Resumption
+from control.records.runs.runs import get_run
 from control.states import Action
 from server.http.deps import JobId, Services, Shared, Submitter
 from server.http.etags import IfMatch, etag, expected_version

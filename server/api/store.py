@@ -5,7 +5,8 @@ from datetime import timedelta
 from fastapi import APIRouter, Request
 
 from control import collector
-from control.records import audit, objects
+from control.records.access import audit
+from control.records.store import objects
 from server.http.deletion import DryRun
 from server.http.deps import Admin, Shared
 from server.http.problems import request_id

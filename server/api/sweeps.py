@@ -5,10 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, BackgroundTasks, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from control.records import audit, sweeps
-from control.records.layouts import Layout
-from control.records.principals import Principal
-from control.records.sweep_plans import NewSweep, SweepEvaluation, SweepPlan, plan_sweep
+from control.records.access import audit
+from control.records.access.principals import Principal
+from control.records.planning.layouts import Layout
+from control.records.sweeps import sweeps
+from control.records.sweeps.sweep_plans import NewSweep, SweepEvaluation, SweepPlan, plan_sweep
 from detco_core.contract.errors import InvalidDocument
 from server.http.creation import Created, IdempotencyKey, create
 from server.http.deps import JobId, Reader, Services, Shared, Submitter, WantedPage

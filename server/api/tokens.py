@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from fastapi import APIRouter, Request, Response
 
-from control.records import audit, principals
-from control.records.quotas import Quota, set_quota
+from control.records.access import audit, principals
+from control.records.access.quotas import Quota, set_quota
 from server.http.deps import Admin, Named, Shared, WantedPage
 from server.http.problems import request_id
 from server.http.schemas.base import Page

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from sqlalchemy.orm import Session
 
-from control.records import audit, uploads
-from control.records.uploads import NewUpload
+from control.records.access import audit
+from control.records.store import uploads
+from control.records.store.uploads import NewUpload
 from server.http.creation import Created, IdempotencyKey, create
 from server.http.deletion import DryRun, note_deletion
 from server.http.deps import Named, Reader, Shared, Submitter, WantedPage

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
 
-from control.records import usage
-from control.records.usage import UsageBy
+from control.records.runs import usage
+from control.records.runs.usage import UsageBy
 from server.http.deps import Reader, Shared, WantedPage
 from server.http.schemas.usage import UsagePage, usage_page
 

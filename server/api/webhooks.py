@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Query, Request, Response
 
 from control.outbound import check_url
-from control.records import audit, deliveries, notices, webhooks
+from control.records.access import audit
+from control.records.webhooks import deliveries, notices, webhooks
 from control.signing import signing_key
 from server.http.deps import Admin, Named, Shared, WantedPage
 from server.http.problems import request_id

@@ -5,8 +5,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 from sqlalchemy.orm import Session
 
-from control.records import audit, weights
-from control.records.weights import NewWeights
+from control.records.access import audit
+from control.records.models import weights
+from control.records.models.weights import NewWeights
 from server.http.creation import Created, IdempotencyKey, create
 from server.http.deletion import DryRun, note_deletion
 from server.http.deps import Named, Reader, Shared, Submitter, WantedPage

@@ -7,8 +7,9 @@ from sqlalchemy.orm import Session
 
 from control.db.models import Worker
 from control.db.session import database_time
-from control.records import audit, drains
-from control.records.workers import get_worker, list_slots, list_workers
+from control.records.access import audit
+from control.records.scheduling import drains
+from control.records.scheduling.workers import get_worker, list_slots, list_workers
 from server.http.deps import Admin, Named, Reader, Shared
 from server.http.problems import request_id
 from server.http.schemas.base import Page

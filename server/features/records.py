@@ -7,8 +7,8 @@ from sqlalchemy import Engine
 
 from control.db.session import read_only
 from control.reading import watched
-from control.records import serving
-from control.records.serving import ServedVersion
+from control.records.models import serving
+from control.records.models.serving import ServedVersion
 from control.storage.base import Store
 from detco_core.contract.errors import BundleError
 from server.features.catalog import VersionRef, Wanted

@@ -18,8 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from control.db.session import read_only, unit_of_work
 from control.errors import Unauthorized
-from control.records import principals
-from control.records.principals import Principal
+from control.records.access import principals
+from control.records.access.principals import Principal
 from server.http.known_tokens import KnownTokens
 from server.http.problems import Problem
 from server.telemetry import Telemetry

@@ -11,8 +11,8 @@ from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse
 
 from control import jobs
-from control.records.idempotency import Answer, Slip, recall, remember
-from control.records.principals import Principal
+from control.records.access.idempotency import Answer, Slip, recall, remember
+from control.records.access.principals import Principal
 from detco_core.contract.reader import digest
 from server.http.deps import Services
 from server.http.middleware import route_template

@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import Query, Request
 from sqlalchemy.orm import Session
 
-from control.records import audit
-from control.records.principals import Principal
-from control.records.removals import Removed
+from control.records.access import audit
+from control.records.access.principals import Principal
+from control.records.store.removals import Removed
 from server.http.problems import request_id
 
 DryRun = Annotated[bool, Query(description="Say what would be done; do nothing.")]

@@ -18,9 +18,9 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from control.bus import Watch, run_topic
 from control.db.models import Run
-from control.records.history import list_events
-from control.records.principals import Principal
-from control.records.runs import get_run
+from control.records.access.principals import Principal
+from control.records.journal.history import list_events
+from control.records.runs.runs import get_run
 from control.states import TERMINAL
 from server.http.deps import Services
 

@@ -1,8 +1,8 @@
 """The kinds of job the interface has, and how each is found and shown."""
 
 from control.errors import NotFound
-from control.records import registry
-from control.records.runs import get_run
+from control.records.models import registry
+from control.records.runs.runs import get_run
 from control.states import Action
 from server.http.deps import JobId, Named, Number, Shared
 from server.http.jobs import JobKind

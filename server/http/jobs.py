@@ -12,10 +12,11 @@ from control import jobs
 from control.bus import run_topic
 from control.db.models import ModelVersion, Run
 from control.errors import IllegalMove, StaleVersion
-from control.records import audit, steering
-from control.records.principals import Principal
-from control.records.runs import get_run
-from control.records.steering import Resumption
+from control.records.access import audit
+from control.records.access.principals import Principal
+from control.records.life import steering
+from control.records.life.steering import Resumption
+from control.records.runs.runs import get_run
 from control.states import ACTIONS, Action
 from server.http.deps import Services
 from server.http.problems import request_id

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from control.records.principals import Principal
+from control.records.access.principals import Principal
 
 log = logging.getLogger(__name__)
 

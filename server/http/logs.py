@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from control.db.models import Attempt, Run
 from control.errors import NotFound
-from control.records import logs
-from control.records.history import list_artifacts, list_attempts
-from control.records.runs import get_run
+from control.records.journal import logs
+from control.records.journal.history import list_artifacts, list_attempts
+from control.records.runs.runs import get_run
 from control.states import TERMINAL
 from server.http.deps import Services
 from server.http.files import Opener, StoredFile

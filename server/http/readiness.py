@@ -8,8 +8,8 @@ from control.bus import broker_trouble
 from control.db.migrate import at_head
 from control.db.models import Worker
 from control.db.session import database_time
-from control.records.objects import count_damaged
-from control.records.workers import list_workers
+from control.records.scheduling.workers import list_workers
+from control.records.store.objects import count_damaged
 from server.http.deps import Services
 from server.http.schemas.service import Check
 

@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from control.records.counts import job_counts, slot_counts
-from control.records.objects import count_damaged
+from control.records.runs.counts import job_counts, slot_counts
+from control.records.store.objects import count_damaged
 from server.features.engine import FeatureEngine
 from server.http.deps import Services
 from server.telemetry import Readings

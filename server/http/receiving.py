@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from control.db.models import Upload
 from control.errors import BadArchive, DigestMismatch, InvalidRequest
-from control.records import uploads
+from control.records.store import uploads
 from control.storage.archives import Contents, survey
 from control.storage.base import place_verified
 from server.http.deps import Services, services_of

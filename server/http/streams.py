@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from control.records.principals import Principal
+from control.records.access.principals import Principal
 from server.http.problems import Problem
 
 MAX_STREAMS = 32

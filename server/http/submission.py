@@ -6,10 +6,10 @@ from typing import Any
 from fastapi import Request, Response
 from sqlalchemy.orm import Session
 
-from control.records import audit
-from control.records.plans import Plan
-from control.records.principals import Principal
-from control.records.runs import NewRun, create_run
+from control.records.access import audit
+from control.records.access.principals import Principal
+from control.records.planning.plans import Plan
+from control.records.runs.runs import NewRun, create_run
 from detco_core.contract.errors import InvalidDocument
 from detco_core.contract.reader import digest
 from server.http.creation import Created, create

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from sqlalchemy.orm import Session
 
 from control.db.models import Sweep
-from control.records.sweep_plans import SweepPlan
-from control.records.sweep_results import Line, lines, standings
+from control.records.sweeps.sweep_plans import SweepPlan
+from control.records.sweeps.sweep_results import Line, lines, standings
 from detco_core.contract.reader import digest
 from server.http.comparison import compare
 from server.http.schemas.evaluations import evaluation_view

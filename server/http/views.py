@@ -6,14 +6,15 @@ from dataclasses import asdict
 from sqlalchemy.orm import Session
 
 from control.db.models import Dataset, DatasetVersion, ModelVersion, Run
-from control.records import datasets, metrics
-from control.records.aliases import list_aliases
-from control.records.estimates import Estimator
-from control.records.history import newest_warnings, newest_warnings_of
-from control.records.plans import Plan
-from control.records.runs import NewRun, get_run, is_saved, saved_among
-from control.records.surroundings import Surroundings
-from control.records.waiting import queue_position, why
+from control.records.datasets import datasets
+from control.records.journal import metrics
+from control.records.journal.history import newest_warnings, newest_warnings_of
+from control.records.models.aliases import list_aliases
+from control.records.planning.estimates import Estimator
+from control.records.planning.plans import Plan
+from control.records.runs.runs import NewRun, get_run, is_saved, saved_among
+from control.records.scheduling.surroundings import Surroundings
+from control.records.scheduling.waiting import queue_position, why
 from detco_core.contract.reader import digest
 from server.http.schemas.datasets import DatasetView, dataset_view
 from server.http.schemas.evaluations import EvaluationPlanView, EvaluationView, evaluation_view

@@ -25,7 +25,7 @@ from benchmarks.servers import HASTY, Postgres, postgres
 from control.db.migrate import upgrade
 from control.db.models import DatasetVersion
 from control.db.session import open_engine, unit_of_work
-from control.records.principals import create_token
+from control.records.access.principals import create_token
 from tests.unit.worker.house import CHILDREN, weights_after
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -108,7 +108,7 @@ class Run(Made, Base):
 
 
 class RunLabel(Base):
-    """A label of a run once more, to find runs by (`control.records.labels`)."""
+    """A label of a run once more, to find runs by (`control.records.runs.labels`)."""
 
     __tablename__ = "run_labels"
     __table_args__ = (

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 
 from control.db.models import Dataset, DatasetVersion
-from control.records.dataset_usage import Usage
+from control.records.datasets.dataset_usage import Usage
 from detco_core.contract.datasets import DatasetKind
 from server.http.schemas.base import Body, Name, Resource, Text, View
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from control.db.models import Artifact, Attempt, AttemptNode, Run, RunEvent
-from control.records.bounds import HIGHEST, LOWEST
+from control.records.runs.bounds import HIGHEST, LOWEST
 from control.states import Action, Cause, DesiredState, State, available_actions
 from server.http.schemas.base import Body, Json, Labels, Resource, Text, View
 

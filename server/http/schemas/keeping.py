@@ -6,8 +6,8 @@ from datetime import datetime
 from pydantic import Field
 
 from control.db.models import Checkpoint, StoredObject
-from control.records.checkpoints import Judged
-from control.records.removals import Removed
+from control.records.runs.checkpoints import Judged
+from control.records.store.removals import Removed
 from control.retention import Policy
 from server.http.schemas.base import Body, Resource, View
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from control.db.models import MetricLatest
-from control.records.curves import Curve
+from control.records.journal.curves import Curve
 from server.http.schemas.base import View
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from control.records.quotas import Quota, Usage
+from control.records.access.quotas import Quota, Usage
 from server.http.schemas.base import Body, View
 
 Bound = Annotated[int | None, Field(ge=0, lt=2**31)]

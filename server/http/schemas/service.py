@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from control.db.models import AuditEntry, Token
-from control.records.quotas import quota_of
+from control.records.access.quotas import quota_of
 from server.http.schemas.base import Body, Json, Name, Resource, Text, View
 from server.http.schemas.quotas import QuotaBody
 

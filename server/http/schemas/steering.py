@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from control.records.bounds import HIGHEST, LOWEST
+from control.records.runs.bounds import HIGHEST, LOWEST
 from control.states import Action, DesiredState, State
 from server.http.schemas.base import Body, Labels, ProblemView, Text, View
 from server.http.schemas.jobs import Grace, Seconds

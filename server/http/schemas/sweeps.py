@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from control.db.models import Sweep
-from control.records.sweep_results import Line, Ranking, Standing, SweepState
+from control.records.sweeps.sweep_results import Line, Ranking, Standing, SweepState
 from control.states import State
 from server.http.schemas.base import Body, Grid, Json, Options, Resource, Text, View
 from server.http.schemas.evaluations import Comparison

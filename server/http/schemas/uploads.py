@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from control.db.models import Upload
-from control.records.uploads import SCHEME, UploadKind
+from control.records.store.uploads import SCHEME, UploadKind
 from server.http.schemas.base import Body, Resource, Text, View
 
 

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from datetime import datetime
 
 from control.records.paging import Listing
-from control.records.usage import Usage, UsageBy, Window
+from control.records.runs.usage import Usage, UsageBy, Window
 from server.http.schemas.base import Page, View
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from control.db.models import Delivery, Webhook
-from control.records.webhooks import NewSecret
+from control.records.webhooks.webhooks import NewSecret
 from server.http.schemas.base import Body, Json, Resource, Text, View
 
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2000)]

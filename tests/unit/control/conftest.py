@@ -15,10 +15,10 @@ from control.db.base import Base
 from control.db.migrate import upgrade
 from control.db.models import DatasetVersion, Run
 from control.db.session import open_engine, unit_of_work
-from control.records.claims import Claim, claim
-from control.records.datasets import NewDataset, Scan, add_dataset
-from control.records.runs import NewRun, Queue, create_run
-from control.records.workers import NewSlot, NewWorker, WorkerIdentity, register
+from control.records.datasets.datasets import NewDataset, Scan, add_dataset
+from control.records.runs.runs import NewRun, Queue, create_run
+from control.records.scheduling.claims import Claim, claim
+from control.records.scheduling.workers import NewSlot, NewWorker, WorkerIdentity, register
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,10 @@ from control import collector
 from control.db.models import Checkpoint, Deletion, StoredObject
 from control.db.session import unit_of_work
 from control.errors import BeingRemoved, StoreError
-from control.records import checkpoints, objects
-from control.records.deleting import delete_run
-from control.records.runs import get_run, request_action
+from control.records.runs import checkpoints
+from control.records.runs.deleting import delete_run
+from control.records.runs.runs import get_run, request_action
+from control.records.store import objects
 from control.retention import Policy
 from control.storage.base import key_of
 from control.storage.local import LocalStore

@@ -11,7 +11,7 @@ from control.db.models import StoredObject
 from control.db.session import open_engine, unit_of_work
 from control.errors import ArtifactMissing, DigestMismatch
 from control.reading import ReadingRoom
-from control.records import objects
+from control.records.store import objects
 from control.storage.base import key_of
 from control.storage.cache import Cache
 from control.storage.local import LocalStore

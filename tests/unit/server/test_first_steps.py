@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from control.db.migrate import at_head
 from control.db.session import open_engine, read_only
 from control.errors import SettingsError, Unauthorized
-from control.records.principals import authenticate
+from control.records.access.principals import authenticate
 from control.settings import Settings, load_settings
 from server.first_steps import prepare
 

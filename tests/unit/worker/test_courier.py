@@ -18,7 +18,7 @@ from sqlalchemy import Engine, update
 from control.db.migrate import upgrade
 from control.db.models import Delivery, Webhook
 from control.db.session import database_time, open_engine, unit_of_work
-from control.records import notices, webhooks
+from control.records.webhooks import notices, webhooks
 from control.settings import Settings, load_settings
 from control.signing import signing_key
 from detco_client import verify_webhook

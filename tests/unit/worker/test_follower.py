@@ -13,10 +13,11 @@ import pytest
 
 from control.db.models import AttemptNode
 from control.db.session import unit_of_work
-from control.records import shares, workers
-from control.records.claims import Claim
-from control.records.gangs import nodes_of
-from control.records.workers import WorkerIdentity
+from control.records.life import shares
+from control.records.scheduling import workers
+from control.records.scheduling.claims import Claim
+from control.records.scheduling.gangs import nodes_of
+from control.records.scheduling.workers import WorkerIdentity
 from tests.unit.worker.house import House, weights_after
 from worker.attempts import occupy, open_folder
 from worker.launch import package_environment

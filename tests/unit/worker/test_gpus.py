@@ -3,7 +3,7 @@
 import pytest
 
 from control.gpus import Gpu
-from control.records.workers import NewSlot
+from control.records.scheduling.workers import NewSlot
 from control.settings import Settings
 from worker.gpus import offered
 

@@ -11,10 +11,12 @@ from sqlalchemy.exc import OperationalError
 from control.db.models import DatasetVersion, ModelVersion, Run, Weights, Worker
 from control.db.session import open_engine, unit_of_work
 from control.errors import StoreError
-from control.records import history, registry, uploads
-from control.records.datasets import NewDataset, add_dataset
-from control.records.registry import NewVersion
-from control.records.weights import NewWeights, add_weights
+from control.records.datasets.datasets import NewDataset, add_dataset
+from control.records.journal import history
+from control.records.models import registry
+from control.records.models.registry import NewVersion
+from control.records.models.weights import NewWeights, add_weights
+from control.records.store import uploads
 from control.settings import Settings
 from control.storage.archives import survey
 from control.storage.base import file_digest, key_of

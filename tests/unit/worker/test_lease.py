@@ -11,8 +11,9 @@ from datetime import datetime
 import pytest
 
 from control.db.session import unit_of_work
-from control.records import leases, runs
-from control.records.claims import Claim
+from control.records.life import leases
+from control.records.runs import runs
+from control.records.scheduling.claims import Claim
 from control.settings import Settings
 from tests.unit.worker.house import House
 from worker.lease import Lease

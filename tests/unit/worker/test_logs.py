@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from control.errors import StoreError
-from control.records import logs
-from control.records.logs import Piece
+from control.records.journal import logs
+from control.records.journal.logs import Piece
 from control.storage.local import LocalStore
 from tests.unit.worker.house import House
 from worker import logs as module

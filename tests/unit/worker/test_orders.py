@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from control.records.gangs import Trouble
+from control.records.scheduling.gangs import Trouble
 from control.states import DesiredState
 from tests.unit.worker.house import House
 from worker.lease import Lease

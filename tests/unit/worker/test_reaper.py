@@ -14,13 +14,17 @@ from sqlalchemy.exc import OperationalError
 from control.db.models import Attempt, Checkpoint, DatasetVersion, Delivery, OutboxEntry, Run, Slot, Worker
 from control.db.session import database_time, open_engine, unit_of_work
 from control.jobs import make_celery
-from control.records import claims, leaders, leases, logs, notices, shares, webhooks
-from control.records import workers as worker_rows
-from control.records.gangs import nodes_of
-from control.records.runs import Queue
-from control.records.sweep_plans import NewSweep, SweepEvaluation, plan_sweep
-from control.records.sweeps import create_sweep
-from control.records.workers import WorkerIdentity
+from control.records import leaders
+from control.records.journal import logs
+from control.records.life import leases, shares
+from control.records.runs.runs import Queue
+from control.records.scheduling import claims
+from control.records.scheduling import workers as worker_rows
+from control.records.scheduling.gangs import nodes_of
+from control.records.scheduling.workers import WorkerIdentity
+from control.records.sweeps.sweep_plans import NewSweep, SweepEvaluation, plan_sweep
+from control.records.sweeps.sweeps import create_sweep
+from control.records.webhooks import notices, webhooks
 from control.settings import Settings
 from control.signing import signing_key
 from tests.unit.worker.house import House

@@ -17,9 +17,12 @@ from sqlalchemy import update
 from control.db.models import Attempt as Attempts
 from control.db.models import DatasetVersion
 from control.db.session import database_time, unit_of_work
-from control.records import history, leases, preemption, runs, workers
-from control.records.leases import Outcome
-from control.records.workers import NewSlot
+from control.records.journal import history
+from control.records.life import leases
+from control.records.life.leases import Outcome
+from control.records.runs import runs
+from control.records.scheduling import preemption, workers
+from control.records.scheduling.workers import NewSlot
 from control.states import Action
 from detco_core.contract.config import override
 from detco_core.contract.presets import smoke

@@ -2,7 +2,7 @@
 
 import os
 
-from control.records.workers import WorkerIdentity
+from control.records.scheduling.workers import WorkerIdentity
 from worker.shared import Shared
 
 

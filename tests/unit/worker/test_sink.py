@@ -12,8 +12,9 @@ from sqlalchemy.exc import OperationalError
 
 from control.db.session import open_engine, unit_of_work
 from control.errors import StoreError, StoreFull
-from control.records import history, logs, objects
-from control.records.logs import Piece
+from control.records.journal import history, logs
+from control.records.journal.logs import Piece
+from control.records.store import objects
 from control.storage.base import file_digest, key_of
 from control.storage.local import LocalStore
 from detco_core.contract.events import (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from control.records.workers import WorkerIdentity
+from control.records.scheduling.workers import WorkerIdentity
 from worker.standins import StandIns
 
 WAITS = """

@@ -15,7 +15,7 @@ from sqlalchemy import update
 from control.db.models import Run
 from control.db.session import unit_of_work
 from control.gpus import Gpu
-from control.records.workers import list_slots
+from control.records.scheduling.workers import list_slots
 from control.states import MAX_LOSSES
 from tests.unit.worker.house import House
 from worker.attempts import attempt_folder, is_occupied
@@ -40,7 +40,7 @@ BODY
 POOL_PROCESS = """
 import json, sys
 from pathlib import Path
-from control.records.workers import WorkerIdentity
+from control.records.scheduling.workers import WorkerIdentity
 from control.settings import Settings
 from worker.processes import become_subreaper
 from worker.tasks import Attendant

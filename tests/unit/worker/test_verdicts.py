@@ -7,7 +7,7 @@ import pytest
 
 from control.bus import PollingBus
 from control.db.session import open_engine
-from control.records.gangs import Trouble
+from control.records.scheduling.gangs import Trouble
 from control.settings import Settings
 from control.storage.local import LocalStore
 from detco_core.contract.events import Failed, Finished, Stopped

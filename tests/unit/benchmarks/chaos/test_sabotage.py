@@ -13,11 +13,11 @@ from benchmarks.chaos.sabotage import sabotage
 from control.db.migrate import upgrade
 from control.db.models import Run
 from control.db.session import database_time, open_engine, unit_of_work
-from control.records import feed, leases
-from control.records.claims import claim
-from control.records.leases import Outcome
-from control.records.runs import NewRun, create_run
-from control.records.workers import NewSlot, NewWorker, register
+from control.records.life import feed, leases
+from control.records.life.leases import Outcome
+from control.records.runs.runs import NewRun, create_run
+from control.records.scheduling.claims import claim
+from control.records.scheduling.workers import NewSlot, NewWorker, register
 from detco_core.contract.events import Event, Metrics
 
 ONE_WRITER = "one writer: no row under another's fence"

@@ -8,11 +8,11 @@ from sqlalchemy import Engine, update
 
 from control.db.models import DatasetVersion
 from control.db.session import unit_of_work
-from control.records.claims import Claim
-from control.records.datasets import Scan
-from control.records.sweep_plans import NewSweep, plan_sweep
-from control.records.sweeps import create_sweep
-from control.records.workers import WorkerIdentity
+from control.records.datasets.datasets import Scan
+from control.records.scheduling.claims import Claim
+from control.records.scheduling.workers import WorkerIdentity
+from control.records.sweeps.sweep_plans import NewSweep, plan_sweep
+from control.records.sweeps.sweeps import create_sweep
 from tests.unit.control.records.hands import Hands
 from tests.unit.control.records.watched import Watched
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from control.db.session import unit_of_work
-from control.records import feed, leases
-from control.records.claims import Claim
-from control.records.leases import Outcome
-from control.records.runs import Queue
-from control.records.workers import WorkerIdentity
+from control.records.life import feed, leases
+from control.records.life.leases import Outcome
+from control.records.runs.runs import Queue
+from control.records.scheduling.claims import Claim
+from control.records.scheduling.workers import WorkerIdentity
 from control.states import Ending
 from detco_core.contract.events import CheckpointSaved, Event, Finished, Metrics, Reported
 

@@ -7,7 +7,8 @@ from sqlalchemy import Engine
 
 from control.db.models import Checkpoint, Run
 from control.db.session import unit_of_work
-from control.records import checkpoints, objects
+from control.records.runs import checkpoints
+from control.records.store import objects
 from control.storage.base import key_of
 
 

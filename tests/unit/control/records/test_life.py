@@ -24,17 +24,17 @@ from control.db.base import Base
 from control.db.models import Attempt, Run, RunDependency, RunEvent, Slot
 from control.db.session import database_time, read_only, unit_of_work
 from control.errors import ControlError, IllegalMove
-from control.records.claims import Claim, claim
-from control.records.feed import ingest
-from control.records.history import list_attempts, newest_checkpoint
-from control.records.leases import Outcome, close, reap, start
-from control.records.preemption import arrange
-from control.records.principals import create_token
-from control.records.quotas import Quota, set_quota, usage
-from control.records.runs import NewRun, create_run, get_run, is_saved
-from control.records.steering import Resumption, steer
-from control.records.waiting import why
-from control.records.workers import NewSlot, NewWorker, WorkerIdentity, register
+from control.records.access.principals import create_token
+from control.records.access.quotas import Quota, set_quota, usage
+from control.records.journal.history import list_attempts, newest_checkpoint
+from control.records.life.feed import ingest
+from control.records.life.leases import Outcome, close, reap, start
+from control.records.life.steering import Resumption, steer
+from control.records.runs.runs import NewRun, create_run, get_run, is_saved
+from control.records.scheduling.claims import Claim, claim
+from control.records.scheduling.preemption import arrange
+from control.records.scheduling.waiting import why
+from control.records.scheduling.workers import NewSlot, NewWorker, WorkerIdentity, register
 from control.states import ACTIONS, HELD, MAX_LOSSES, TERMINAL, Action, available_actions
 from detco_core.contract.events import CheckpointSaved, Event
 

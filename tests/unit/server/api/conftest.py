@@ -13,11 +13,11 @@ from PIL import Image
 
 from control import collector
 from control.db.session import unit_of_work
-from control.records import feed, leases
-from control.records.claims import Claim, claim
-from control.records.principals import create_token
-from control.records.runs import Queue
-from control.records.workers import NewSlot, NewWorker, WorkerIdentity, register
+from control.records.access.principals import create_token
+from control.records.life import feed, leases
+from control.records.runs.runs import Queue
+from control.records.scheduling.claims import Claim, claim
+from control.records.scheduling.workers import NewSlot, NewWorker, WorkerIdentity, register
 from control.settings import Settings, load_settings
 from control.storage.base import file_digest
 from control.storage.open import open_store

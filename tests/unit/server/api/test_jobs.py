@@ -13,7 +13,7 @@ import pytest
 from httpx_sse import ServerSentEvent, connect_sse
 
 from control.db.session import unit_of_work
-from control.records import logs
+from control.records.journal import logs
 from control.storage.base import file_digest
 from detco_core.contract import events
 from server.http.streams import MAX_STREAMS

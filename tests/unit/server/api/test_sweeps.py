@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from control.db.session import unit_of_work
-from control.records.sweeps import evaluate_completed
+from control.records.sweeps.sweeps import evaluate_completed
 from detco_core.contract import events
 
 GRID = {"optim.lr": [0.01, 0.03], "seed": [1, 2]}

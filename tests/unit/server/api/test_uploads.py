@@ -16,7 +16,7 @@ from sqlalchemy import update
 from control.collector import collect
 from control.db.models import Upload
 from control.db.session import database_time, unit_of_work
-from control.records import uploads
+from control.records.store import uploads
 from control.storage.base import key_of
 
 

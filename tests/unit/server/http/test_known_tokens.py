@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from control.records.principals import Principal
+from control.records.access.principals import Principal
 from server.http import known_tokens
 from server.http.known_tokens import KnownTokens
 

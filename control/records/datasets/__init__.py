@@ -1,0 +1,1 @@
+"""Data sets and their versions, what uses them, and deleting them with what was derived."""

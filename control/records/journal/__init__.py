@@ -1,0 +1,1 @@
+"""What was written down while a run was worked on: events, values, curves, logs."""

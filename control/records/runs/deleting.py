@@ -1,0 +1,67 @@
+"""Deleting runs and evaluations: who holds them, what came from them, what becomes of their checkpoints."""
+
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from control.db.models import Checkpoint, ModelVersion, Run, RunDependency
+from control.records.names import NOUNS, job_name
+from control.records.runs import checkpoints
+from control.records.runs.moves import lock
+from control.records.runs.runs import Kind
+from control.records.store.removals import Removal, Removed, recorded, remove, require_ended, users
+from control.states import TERMINAL
+
+
+def delete_run(session: Session, run_id: str, kind: Kind, actor: str, *, dry_run: bool = False) -> Removed:
+    """Delete a run or an evaluation that has ended, with its checkpoints, files, metrics and events.
+
+    Asking again gives the answer again. What was made from it stays.
+
+    Raises:
+        NotFound: there never was one.
+        IllegalMove: it has not ended; names what ends it.
+        InUse: a pinned checkpoint, jobs that have not ended and need one, or are to come after it.
+    """
+    run = lock(session, run_id)
+    if run is None or run.kind != kind or run.deleted_at is not None:
+        return recorded(session, NOUNS[kind], run_id)
+    require_ended(run)
+    query = select(Checkpoint).where(Checkpoint.run_id == run.id, Checkpoint.state == "stored")
+    stored = session.scalars(query.order_by(Checkpoint.id)).all()
+    held = checkpoints.hold(session, stored)
+    going, derived = users(session, [one.id for one in stored])
+    plan = Removal(
+        kind=NOUNS[kind],
+        target=run.id,
+        holders=(*_pins(stored, held), *going, *_dependants(session, run)),
+        derived=(*derived, *_versions(session, run)),
+        runs=(run,),
+        keys=frozenset(one.key for one in stored),
+    )
+
+    def let_go() -> None:
+        checkpoints.mark(session, run, stored)
+        session.execute(delete(RunDependency).where(RunDependency.after_id == run.id))
+
+    return remove(session, plan, let_go, actor, dry_run=dry_run)
+
+
+def _pins(stored: Sequence[Checkpoint], held: set[str]) -> Iterator[str]:
+    for one in stored:
+        if one.id not in held:
+            yield f"a request that begins to use checkpoint {one.id}"
+        elif one.pinned_at is not None:
+            yield f"the pin of checkpoint {one.id} by {one.pinned_by}"
+
+
+def _dependants(session: Session, run: Run) -> list[str]:
+    after = select(RunDependency.run_id).where(RunDependency.after_id == run.id)
+    waiting = select(Run).where(Run.id.in_(after), Run.state.not_in(TERMINAL)).order_by(Run.id)
+    return [job_name(one.kind, one.id) for one in session.scalars(waiting)]
+
+
+def _versions(session: Session, run: Run) -> list[str]:
+    query = select(ModelVersion).where(ModelVersion.source_run_id == run.id, ModelVersion.state == "ready")
+    return [f"model version {version.ref}" for version in session.scalars(query.order_by(ModelVersion.id))]
