@@ -12,7 +12,7 @@ from detco_client.datasets import Datasets
 from detco_client.evaluations import Evaluations
 from detco_client.features import Features
 from detco_client.models import Models
-from detco_client.resources import Info, UsageRow
+from detco_client.resources.service import Info, UsageRow
 from detco_client.runs import Runs
 from detco_client.store import ArtifactStore
 from detco_client.sweeps import Sweeps

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 from urllib.parse import quote
 
-from detco_client.sources import Dataset, DatasetVersion
+from detco_client.resources.sources import Dataset, DatasetVersion
 from detco_client.transport import Transport
 from detco_client.waiting import wait
 

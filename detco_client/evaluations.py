@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from detco_client.jobs import Jobs
-from detco_client.resources import Evaluation
+from detco_client.resources.evaluations import Evaluation
 
 
 class Evaluations(Jobs[Evaluation]):

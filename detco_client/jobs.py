@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar, cast
 from urllib.parse import quote
 
-from detco_client.resources import ENDED, Attempt, Job, RecordedEvent
+from detco_client.resources.jobs import ENDED, Attempt, Job, RecordedEvent
 from detco_client.stream import StreamEvent, follow
 from detco_client.transport import Transport
 from detco_client.waiting import wait

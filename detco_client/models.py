@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from detco_client.download import OnBytes, download
 from detco_client.errors import ClientError
-from detco_client.resources import Alias, Model, ModelVersion
+from detco_client.resources.models import Alias, Model, ModelVersion
 from detco_client.transport import Transport
 from detco_client.waiting import wait
 

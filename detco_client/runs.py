@@ -7,7 +7,9 @@ from typing import Any, Literal, cast
 from detco_client.download import OnBytes, download
 from detco_client.errors import ClientError
 from detco_client.jobs import Jobs
-from detco_client.resources import ActionResults, Checkpoint, Curve, MetricPoint, MetricSummary, Plan, Run
+from detco_client.resources.jobs import ActionResults
+from detco_client.resources.metrics import Curve, MetricPoint, MetricSummary
+from detco_client.resources.runs import Checkpoint, Plan, Run
 
 
 class Runs(Jobs[Run]):

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import quote
 
-from detco_client.resources import ENDED, Sweep, SweepDetail, SweepPlan
+from detco_client.resources.jobs import ENDED
+from detco_client.resources.sweeps import Sweep, SweepDetail, SweepPlan
 from detco_client.transport import Transport
 from detco_client.waiting import wait
 

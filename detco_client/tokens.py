@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 from urllib.parse import quote
 
-from detco_client.access import NewToken, Quota, Token
+from detco_client.resources.access import NewToken, Quota, Token
 from detco_client.transport import Transport
 
 

@@ -9,7 +9,7 @@ import httpx
 
 from detco_client.errors import Conflict
 from detco_client.packing import Parcel, pack
-from detco_client.sources import Upload
+from detco_client.resources.sources import Upload
 from detco_client.transport import Transport, body_of
 
 PART = 8 << 20

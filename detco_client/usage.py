@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Literal
 
-from detco_client.resources import UsageRow
+from detco_client.resources.service import UsageRow
 from detco_client.transport import Transport
 
 UsageBy = Literal["token", "label", "group", "kind"]

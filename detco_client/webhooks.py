@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 from urllib.parse import quote
 
-from detco_client.access import Delivery, NewWebhook, Webhook
 from detco_client.errors import ClientError
+from detco_client.resources.access import Delivery, NewWebhook, Webhook
 from detco_client.transport import Transport
 
 TOLERANCE_SECONDS = 300.0

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast
 from urllib.parse import quote
 
-from detco_client.sources import Weights
+from detco_client.resources.sources import Weights
 from detco_client.transport import Transport
 from detco_client.waiting import wait
 

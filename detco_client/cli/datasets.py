@@ -7,7 +7,7 @@ import typer
 
 from detco_client.cli.output import Json, age, console, show_fields, show_json, show_list, size, table
 from detco_client.cli.session import connect
-from detco_client.sources import Dataset
+from detco_client.resources.sources import Dataset
 
 app = typer.Typer(help="Register folders of images and see what is in them.", no_args_is_help=True)
 

@@ -12,7 +12,7 @@ from detco_client.cli.session import connect
 from detco_client.cli.values import pairs
 from detco_client.cli.watch import losses, progress_text, warning_text, watch_run
 from detco_client.client import DetcoClient
-from detco_client.resources import Run
+from detco_client.resources.runs import Run
 
 app = typer.Typer(help="Pretraining runs.", no_args_is_help=True)
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]

@@ -8,7 +8,7 @@ import typer
 from detco_client.cli.output import Json, console, duration, show_json, show_list
 from detco_client.cli.session import connect
 from detco_client.cli.values import pairs
-from detco_client.resources import ActionResults
+from detco_client.resources.jobs import ActionResults
 
 Runs = Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Ids of runs.", show_default=False)]
 Group = Annotated[str | None, typer.Option(help="All of this group that have not ended, evaluations too.")]

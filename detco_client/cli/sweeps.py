@@ -7,7 +7,7 @@ import typer
 from detco_client.cli.output import Json, age, console, duration, show_fields, show_json, show_list, size, table
 from detco_client.cli.session import connect
 from detco_client.cli.values import grid_of, pairs
-from detco_client.resources import SweepDetail
+from detco_client.resources.sweeps import SweepDetail
 
 app = typer.Typer(help="Runs that differ in a few keys, as one.", no_args_is_help=True)
 SweepId = Annotated[str, typer.Argument(metavar="SWEEP", help="The sweep's id.")]

@@ -13,7 +13,7 @@ from rich.text import Text
 from detco_client.cli.output import STATE_COLORS, age, duration, text
 from detco_client.client import DetcoClient
 from detco_client.errors import JobFailed
-from detco_client.resources import Run
+from detco_client.resources.runs import Run
 
 STAGES = ("res2", "res3", "res4", "res5")
 TERMS = ("g2g", "l2l", "l2g")

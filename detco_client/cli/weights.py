@@ -8,7 +8,7 @@ import typer
 from detco_client.cli.output import Json, age, show_fields, show_json, show_list
 from detco_client.cli.removal import DryRun, show_removal
 from detco_client.cli.session import connect
-from detco_client.sources import Weights
+from detco_client.resources.sources import Weights
 
 app = typer.Typer(help="Weights trained elsewhere, as a source of runs, evaluations and models.", no_args_is_help=True)
 WeightsId = Annotated[str, typer.Argument(metavar="WEIGHTS", help="Their id, or name.")]

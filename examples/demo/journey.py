@@ -9,7 +9,9 @@ from rich.console import Console
 from detco_client import DetcoClient, JobFailed
 from detco_client.cli.watch import watch_run
 from detco_client.features import ImageFeatures
-from detco_client.resources import Evaluation, ModelVersion, Run
+from detco_client.resources.evaluations import Evaluation
+from detco_client.resources.models import ModelVersion
+from detco_client.resources.runs import Run
 from examples.demo import recipe
 
 MODEL = "demo"

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from detco_client.resources import Evaluation, ModelVersion, Run
+from detco_client.resources.evaluations import Evaluation
+from detco_client.resources.models import ModelVersion
+from detco_client.resources.runs import Run
 from examples.demo import recipe
 from examples.demo.charts import TERMS
 from examples.demo.journey import MODEL, Curves, Runs, Scores

@@ -1,8 +1,8 @@
-"""What jobs work on, as the service returns it: data sets, imported weights, uploads."""
+"""What jobs work on: data sets, imported weights, uploads."""
 
 from typing import Any, Literal
 
-from detco_client.resources import Resource
+from detco_client.resources.base import Resource
 
 
 class DatasetVersion(Resource):

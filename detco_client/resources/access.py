@@ -1,8 +1,8 @@
-"""What the service returns about who may do what and who is told, as `resources` has it for everything else."""
+"""Who may do what, and who is told: tokens, quotas, webhooks and their deliveries."""
 
 from typing import Any, Literal, TypedDict
 
-from detco_client.resources import Resource
+from detco_client.resources.base import Resource
 
 
 class Token(Resource):
