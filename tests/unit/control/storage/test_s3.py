@@ -1,10 +1,14 @@
 import hashlib
 from pathlib import Path
+from uuid import uuid4
 
+import boto3
 import pytest
+from botocore.config import Config
 
 from control.errors import SettingsError, StoreError
-from control.storage.s3 import open_s3
+from control.storage.base import file_digest, key_of
+from control.storage.s3 import S3Store, open_s3
 
 SHA = hashlib.sha256(b"abc").hexdigest()
 
@@ -37,3 +41,75 @@ def test_a_bucket_that_is_missing_or_away_is_a_store_error(s3_endpoint: str, tmp
         open_s3(f"s3://no-such-bucket?endpoint_url={s3_endpoint}").put(file, SHA)
     with pytest.raises(StoreError, match="cannot be reached"):
         open_s3("s3://b?endpoint_url=http://127.0.0.1:9").put(file, SHA)
+
+
+@pytest.fixture
+def bucket(s3_endpoint: str) -> S3Store:
+    """A store whose files of 5 MiB and more (the smallest part that S3 takes) are uploaded in parts."""
+    name = f"b{uuid4().hex}"
+    client = boto3.client("s3", endpoint_url=s3_endpoint)
+    client.create_bucket(Bucket=name)
+    return S3Store(client, name, "some/", part_bytes=5 * 2**20)
+
+
+@pytest.fixture(params=[1000, pytest.param(6 * 2**20, marks=pytest.mark.slow)], ids=["in one piece", "in parts"])
+def file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    path = tmp_path / "file"
+    path.write_bytes(b"weights!" * (request.param // 8))
+    return path
+
+
+def stored(bucket: S3Store, key: str) -> bytes:
+    return bytes(bucket.client.get_object(Bucket=bucket.bucket, Key=f"some/{key}")["Body"].read())
+
+
+def writes(bucket: S3Store) -> list[str]:
+    """The names of the calls that write, from here on."""
+    seen: list[str] = []
+    for name in ("PutObject", "CompleteMultipartUpload"):
+        bucket.client.meta.events.register(f"before-call.s3.{name}", lambda model, **_: seen.append(model.name))
+    return seen
+
+
+def test_what_is_whole_is_not_sent_again(bucket: S3Store, file: Path) -> None:
+    made = writes(bucket)
+    key = bucket.put(file, file_digest(file))
+    assert bucket.put(file, file_digest(file)) == key
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("checked", [{}, {"ChecksumAlgorithm": "SHA256"}, {"Metadata": {"sha256": "as it says"}}])
+def test_an_object_of_the_right_size_and_other_bytes_is_replaced(
+    bucket: S3Store, file: Path, checked: dict[str, str]
+) -> None:
+    """Truncated, and padded to its size, by whoever: the service knows no checksum of it, or another one."""
+    content = file.read_bytes()
+    key = key_of(file_digest(file))
+    padded = content[: len(content) // 2].ljust(len(content), b"\0")
+    bucket.client.put_object(Bucket=bucket.bucket, Key=f"some/{key}", Body=padded, **checked)
+    assert bucket.put(file, file_digest(file)) == key
+    assert stored(bucket, key) == content
+
+
+def test_without_a_checksum_beside_it_even_a_whole_object_is_sent_again(bucket: S3Store, file: Path) -> None:
+    key = key_of(file_digest(file))
+    bucket.client.put_object(Bucket=bucket.bucket, Key=f"some/{key}", Body=file.read_bytes())
+    made = writes(bucket)
+    bucket.put(file, file_digest(file))
+    bucket.put(file, file_digest(file))
+    assert len(made) == 1
+
+
+@pytest.mark.slow
+def test_a_service_without_checksums_is_not_asked_for_them_and_never_trusted(s3_endpoint: str, tmp_path: Path) -> None:
+    name = f"b{uuid4().hex}"
+    client = boto3.client("s3", endpoint_url=s3_endpoint, config=Config(request_checksum_calculation="when_required"))
+    client.create_bucket(Bucket=name)
+    bucket = S3Store(client, name, "some/", part_bytes=5 * 2**20)
+    file = tmp_path / "file"
+    file.write_bytes(b"weights!" * (6 * 2**17))
+    made = writes(bucket)
+    for _ in range(2):
+        key = bucket.put(file, file_digest(file))
+    assert len(made) == 2
+    assert stored(bucket, key) == file.read_bytes()
