@@ -28,8 +28,8 @@ PART_BYTES = 64 * 2**20
 class S3Store:
     """A `Store` in one bucket, under a prefix that is empty or ends with a slash.
 
-    The service checks what arrives by SHA-256 and keeps that checksum beside the object: it alone tells whether one that
-    is there already is whole (docs/decisions/171).
+    The service checks what arrives by SHA-256 and keeps that checksum beside the object: it alone tells whether one
+    that is there already is whole (docs/decisions/171).
     """
 
     def __init__(self, client: Any, bucket: str, prefix: str, part_bytes: int = PART_BYTES) -> None:
