@@ -1,4 +1,4 @@
-"""Pages of a list, newest first, by an opaque token: never an offset, which shifts under inserts."""
+"""Pages of a list by an opaque token: never an offset, which shifts under inserts."""
 
 import base64
 import binascii
@@ -39,16 +39,19 @@ def paginate(
     query: Select[T],
     column: InstrumentedAttribute[Any],
     page: Page,
+    *,
+    ascending: bool = False,
 ) -> Listing[T]:
-    """One page of `query`, newest first by `column`, which must be unique and not null.
+    """One page of `query` by `column`, which must be unique and not null: the greatest (newest) first, or the least.
 
     Raises:
         InvalidRequest: when the token or the size is not one of ours.
     """
     check_size(page)
     if page.token is not None:
-        query = query.where(column < _read(page.token, column))
-    query = query.order_by(column.desc()).limit(page.size + 1)
+        last = _read(page.token, column)
+        query = query.where(column > last if ascending else column < last)
+    query = query.order_by(column.asc() if ascending else column.desc()).limit(page.size + 1)
     rows = list(session.scalars(query))
     more = len(rows) > page.size
     items = rows[: page.size]

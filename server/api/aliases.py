@@ -19,11 +19,11 @@ LOAD_SECONDS = 120.0
 
 
 @router.get("/aliases", summary="List the aliases of a model")
-def list_all(name: Named, _: Reader, services: Shared) -> Page[AliasView]:
-    """Each with the version it points at."""
+def list_all(name: Named, _: Reader, services: Shared, page: WantedPage) -> Page[AliasView]:
+    """Each with the version it points at, by name."""
     with services.look() as session:
-        registry.get_model(session, name)
-        return Page(items=[alias_view(row) for row in aliases.list_aliases(session, name)])
+        found = aliases.page_aliases(session, name, page)
+        return Page(items=[alias_view(row) for row in found.items], next_page_token=found.next_page_token)
 
 
 @router.get("/aliases/{alias}", summary="Show where an alias points")
@@ -72,11 +72,13 @@ def history(name: Named, alias: Named, _: Reader, services: Shared, page: Wanted
 
 
 @router.get("/versions/{number}/pins", summary="Who needs a version to stay")
-def pins(name: Named, number: Number, _: Reader, services: Shared) -> Page[PinView]:
+def pins(name: Named, number: Number, _: Reader, services: Shared, page: WantedPage) -> Page[PinView]:
     """A pinned version stays warm and cannot be deleted."""
     with services.look() as session:
         version = registry.get_version(session, name, number)
-        return Page(items=[pin_view(row, version) for row in registry.list_pins(session, version)])
+        found = registry.list_pins(session, version, page)
+        items = [pin_view(row, version) for row in found.items]
+    return Page(items=items, next_page_token=found.next_page_token)
 
 
 @router.put("/versions/{number}/pins/{consumer}", summary="Pin a version for a consumer")

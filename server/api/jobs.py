@@ -5,10 +5,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, BackgroundTasks, Depends, Header, Path, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from control.records.journal.history import get_artifact, list_artifacts, list_attempts, list_events
+from control.records.journal.history import get_artifact, list_events, page_artifacts, page_attempts
 from control.records.scheduling.gangs import nodes_of
 from control.states import Action
-from server.http.deps import Reader, Shared, Submitter
+from server.http.deps import Reader, Shared, Submitter, WantedPage
 from server.http.etags import IfMatch, expected_version
 from server.http.files import BINARY, StoredFile, send_file
 from server.http.follow import LastEventId, follow, look_at_events
@@ -103,15 +103,21 @@ def _add_events(router: APIRouter, kind: JobKind) -> None:
 
 
 def _add_attempts(router: APIRouter, kind: JobKind) -> None:
-    def attempts(_: Reader, job: Annotated[str, Depends(kind.find)], services: Shared) -> Page[AttemptView]:
+    def attempts(
+        _: Reader, job: Annotated[str, Depends(kind.find)], services: Shared, page: WantedPage
+    ) -> Page[AttemptView]:
         with services.look() as session:
-            rows = list_attempts(session, job)
-            nodes = nodes_of(session, job, [row.fence for row in rows])
-            return Page(items=[attempt_view(row, nodes.get(row.fence, ())) for row in rows])
+            found = page_attempts(session, job, page)
+            nodes = nodes_of(session, job, [row.fence for row in found.items])
+            items = [attempt_view(row, nodes.get(row.fence, ())) for row in found.items]
+        return Page(items=items, next_page_token=found.next_page_token)
 
-    def artifacts(_: Reader, job: Annotated[str, Depends(kind.find)], services: Shared) -> Page[ArtifactView]:
+    def artifacts(
+        _: Reader, job: Annotated[str, Depends(kind.find)], services: Shared, page: WantedPage
+    ) -> Page[ArtifactView]:
         with services.look() as session:
-            return Page(items=[artifact_view(row) for row in list_artifacts(session, job)])
+            found = page_artifacts(session, job, page)
+            return Page(items=[artifact_view(row) for row in found.items], next_page_token=found.next_page_token)
 
     def artifact(
         who: Reader,

@@ -9,8 +9,8 @@ from control.db.models import Worker
 from control.db.session import database_time
 from control.records.access import audit
 from control.records.scheduling import drains
-from control.records.scheduling.workers import get_worker, list_slots, list_workers
-from server.http.deps import Admin, Named, Reader, Shared
+from control.records.scheduling.workers import get_worker, list_slots, page_workers
+from server.http.deps import Admin, Named, Reader, Shared, WantedPage
 from server.http.problems import request_id
 from server.http.schemas.base import Page
 from server.http.schemas.workers import DrainRequest, WorkerView, worker_view
@@ -24,11 +24,13 @@ _GENTLY = DrainRequest()
 def list_all(
     _: Reader,
     services: Shared,
+    page: WantedPage,
     all_: Annotated[bool, Query(alias="all", description="Those that are gone, too.")] = False,
 ) -> Page[WorkerView]:
     """Those heard of lately, with what their hosts can be given and who has it."""
     with services.look() as session:
-        return Page(items=[_shown(session, row) for row in list_workers(session, alive_only=not all_)])
+        found = page_workers(session, page, alive_only=not all_)
+        return Page(items=[_shown(session, row) for row in found.items], next_page_token=found.next_page_token)
 
 
 @router.get("/{worker}", summary="Show a worker")

@@ -47,6 +47,11 @@ def list_attempts(session: Session, run_id: str) -> list[Attempt]:
     return list(session.scalars(select(Attempt).where(Attempt.run_id == run_id).order_by(Attempt.number)))
 
 
+def page_attempts(session: Session, run_id: str, page: Page) -> Listing[Attempt]:
+    """A page of them, first to last."""
+    return paginate(session, select(Attempt).where(Attempt.run_id == run_id), Attempt.number, page, ascending=True)
+
+
 def get_attempt(session: Session, run_id: str, fence: int) -> Attempt:
     """The attempt that was claimed with this fence."""
     attempt = session.scalar(select(Attempt).where(Attempt.run_id == run_id, Attempt.fence == fence))
@@ -129,6 +134,11 @@ def get_artifact(session: Session, run_id: str, name: str) -> Artifact:
 def list_artifacts(session: Session, run_id: str) -> list[Artifact]:
     """All files other than checkpoints, by name."""
     return list(session.scalars(select(Artifact).where(Artifact.run_id == run_id).order_by(Artifact.name)))
+
+
+def page_artifacts(session: Session, run_id: str, page: Page) -> Listing[Artifact]:
+    """A page of them, by name."""
+    return paginate(session, select(Artifact).where(Artifact.run_id == run_id), Artifact.name, page, ascending=True)
 
 
 def _stored(run_id: str) -> Select[Checkpoint]:

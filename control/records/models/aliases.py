@@ -31,6 +31,12 @@ def list_aliases(session: Session, model: str | None = None) -> list[Alias]:
     return list(session.scalars(query if model is None else query.where(Alias.model == model)))
 
 
+def page_aliases(session: Session, model: str, page: Page) -> Listing[Alias]:
+    """A page of a model's aliases, by name; raises `NotFound`."""
+    get_model(session, model)
+    return paginate(session, select(Alias).where(Alias.model == model), Alias.name, page, ascending=True)
+
+
 def set_alias(session: Session, model: str, name: str, number: int, actor: str, expected: int | None = None) -> Alias:
     """Let an alias name a version; `expected` is the ETag the caller saw, 0 for an alias that must not exist yet.
 

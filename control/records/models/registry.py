@@ -106,9 +106,10 @@ def hold_version(session: Session, version: ModelVersion) -> ModelVersion:
     return held
 
 
-def list_pins(session: Session, version: ModelVersion) -> list[Pin]:
-    """Consumers that need this version to stay."""
-    return list(session.scalars(select(Pin).where(Pin.model_version_id == version.id).order_by(Pin.consumer)))
+def list_pins(session: Session, version: ModelVersion, page: Page | None = None) -> Listing[Pin]:
+    """Consumers that need this version to stay, by name."""
+    query = select(Pin).where(Pin.model_version_id == version.id)
+    return paginate(session, query, Pin.consumer, page or Page(), ascending=True)
 
 
 def pin(session: Session, version: ModelVersion, consumer: str, actor: str) -> Pin:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Select, delete, select, update
 from sqlalchemy.orm import Session
 
 from control.db.models import Slot, Worker
 from control.db.session import database_time
 from control.errors import NotFound
+from control.records.paging import Listing, Page, paginate
 
 ALIVE_SECONDS = 60.0
 """A worker not heard of for this long is taken for dead."""
@@ -103,19 +104,25 @@ def retire(session: Session, worker_id: str) -> None:
     session.execute(update(Worker).where(Worker.id == worker_id).values(state="gone"))
 
 
-def list_workers(session: Session, *, alive_only: bool = True) -> list[Worker]:
-    """Workers, newest first; by default those heard of lately."""
-    query = select(Worker).order_by(Worker.id.desc())
-    if alive_only:
-        since = database_time(session) - timedelta(seconds=ALIVE_SECONDS)
-        query = query.where(Worker.state != "gone", Worker.seen_at > since)
-    return list(session.scalars(query))
+def list_workers(session: Session) -> list[Worker]:
+    """Every worker heard of lately, newest first."""
+    return list(session.scalars(_alive(session).order_by(Worker.id.desc())))
+
+
+def page_workers(session: Session, page: Page, *, alive_only: bool = True) -> Listing[Worker]:
+    """A page of workers, newest first; by default of those heard of lately."""
+    return paginate(session, _alive(session) if alive_only else select(Worker), Worker.id, page)
 
 
 def list_slots(session: Session, host: str | None = None) -> list[Slot]:
     """Slots by host and UUID."""
     query = select(Slot).order_by(Slot.host, Slot.uuid)
     return list(session.scalars(query if host is None else query.where(Slot.host == host)))
+
+
+def _alive(session: Session) -> Select[Worker]:
+    since = database_time(session) - timedelta(seconds=ALIVE_SECONDS)
+    return select(Worker).where(Worker.state != "gone", Worker.seen_at > since)
 
 
 def _replace_slots(session: Session, host: str, new: Sequence[NewSlot]) -> None:

@@ -88,8 +88,8 @@ def test_what_the_interface_promises_is_there(document: Any) -> None:
     assert {operation.strip() for operation in promised.split("·")} <= there
 
 
-SHORT = {"artifacts", "attempts", "aliases", "pins", "workers", "metrics", "summary"}
-"""Lists that come whole: bounded by what they belong to, or by a parameter of their own."""
+SHORT = {"metrics", "summary"}
+"""Lists that come whole: bounded by a parameter of their own, and by how many metrics a run may have."""
 NO_JOB = {"POST /v1/webhooks/{webhook}/test", "POST /v1/webhooks/{webhook}/deliveries/{delivery}/redeliver"}
 
 

@@ -39,6 +39,15 @@ def test_pages_are_the_list_cut_up(entries: Engine, size: int) -> None:
         assert seen == sorted(session.scalars(select(AuditEntry.id)), reverse=True)
 
 
+def test_pages_upwards(entries: Engine) -> None:
+    with Session(entries) as session:
+        first = paginate(session, select(AuditEntry), AuditEntry.id, Page(20), ascending=True)
+        rest = paginate(session, select(AuditEntry), AuditEntry.id, Page(20, first.next_page_token), ascending=True)
+        assert rest.next_page_token is None
+        ids = [entry.id for entry in (*first.items, *rest.items)]
+        assert ids == sorted(session.scalars(select(AuditEntry.id)))
+
+
 def test_what_is_added_meanwhile_shifts_nothing(entries: Engine) -> None:
     with Session(entries) as session:
         first = paginate(session, select(AuditEntry), AuditEntry.id, Page(5))

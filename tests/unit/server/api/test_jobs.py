@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import httpx
 import pytest
 from httpx_sse import ServerSentEvent, connect_sse
 
+from control.db.models import Attempt
 from control.db.session import unit_of_work
 from control.records.journal import logs
 from control.storage.base import file_digest
 from detco_core.contract import events
 from server.http.streams import MAX_STREAMS
+from tests.unit.server.api.pages import walk
 
 SSE = {"Accept": "text/event-stream"}
 
@@ -138,6 +141,13 @@ class TestAttempts:
         assert attempt["host"] == "here"
         admin.post(f"/v1/runs/{run.run_id}/kill")
 
+    def test_they_have_pages_oldest_first(self, admin: httpx.Client, house: Any, run: Any) -> None:
+        with unit_of_work(house.engine) as session:
+            tried: dict[str, Any] = {"worker_id": "w", "host": "here", "slots": [], "state": "lost", "created_by": "t"}
+            session.add_all(Attempt(run_id=run.run_id, number=n, fence=90 + n, **tried) for n in (2, 3))
+        shown = walk(admin, f"/v1/runs/{run.run_id}/attempts", 2)
+        assert [attempt["number"] for attempt in shown] == [1, 2, 3]
+
 
 class TestOutputs:
     def test_checkpoints_and_their_files(self, admin: httpx.Client, house: Any, run: Any) -> None:
@@ -175,6 +185,9 @@ class TestOutputs:
         house.say(run, house.keep(path, "notes.txt"))
         (artifact,) = admin.get(f"/v1/runs/{run.run_id}/artifacts").json()["items"]
         assert (artifact["name"], artifact["bytes"]) == ("notes.txt", 5)
+        house.say(run, *(replace(house.keep(path, "notes.txt"), name=name) for name in ("z", "a/b", "m")), first=2)
+        names = [found["name"] for found in walk(admin, f"/v1/runs/{run.run_id}/artifacts", 2)]
+        assert names == ["a/b", "m", "notes.txt", "z"]
 
 
 def prints(house: Any, run: Any, text: str) -> None:

@@ -7,6 +7,8 @@ import httpx
 import pytest
 from PIL import Image
 
+from tests.unit.server.api.pages import walk
+
 
 def export(client: httpx.Client, name: str, run: str, **more: Any) -> Any:
     answer = client.post(f"/v1/models/{name}/versions", json={"run": run, **more})
@@ -177,6 +179,9 @@ class TestPins:
             answer = admin.put(f"{path}/line-3")
             assert (answer.status_code, answer.json()["consumer"]) == (200, "line-3")
         assert [pin["consumer"] for pin in admin.get(path).json()["items"]] == ["line-3"]
+        admin.put(f"{path}/line-2")
+        assert [pin["consumer"] for pin in walk(admin, path)] == ["line-2", "line-3"]
+        assert admin.delete(f"{path}/line-2").status_code == 204
         assert admin.delete(f"{path}/line-3").status_code == 204
         assert admin.delete(f"{path}/line-3").status_code == 404
         assert admin.put(f"/v1/models/{detector}/versions/99/pins/line-3").status_code == 404
@@ -184,6 +189,11 @@ class TestPins:
 
 def test_lists(admin: httpx.Client, detector: str) -> None:
     assert detector in [model["name"] for model in admin.get("/v1/models").json()["items"]]
+    for alias in ("second", "first", "third"):
+        assert promote(admin, detector, 1, alias).status_code == 200
+    aliases = [alias["alias"] for alias in walk(admin, f"/v1/models/{detector}/aliases", 2)]
+    assert aliases == sorted(aliases)
+    assert {"first", "second", "third"} <= set(aliases)
     versions = admin.get(f"/v1/models/{detector}/versions").json()["items"]
     assert [version["version"] for version in versions] == [2, 1]
     for path in (

@@ -4,6 +4,10 @@ from typing import Any
 
 import httpx
 
+from control.db.session import unit_of_work
+from control.records.scheduling.workers import NewWorker, register, retire
+from tests.unit.server.api.pages import walk
+
 
 def test_they_show_their_slots_and_who_has_them(house: Any, admin: httpx.Client, photos: str) -> None:
     run = admin.post("/v1/runs", json={"dataset": photos, "preset": "smoke"}).json()["id"]
@@ -37,3 +41,18 @@ def test_one_is_drained_and_let_again(house: Any, admin: httpx.Client, photos: s
         "worker.undrain",
     }
     house.close(taken)
+
+
+def test_the_list_has_pages(house: Any, admin: httpx.Client) -> None:
+    house.worker()
+    with unit_of_work(house.engine) as session:
+        more = [register(session, NewWorker(host=f"h{n}", pid=1, software="0", roots=(), slots=())) for n in range(4)]
+        retire(session, more[0].id)
+    alive = [worker["id"] for worker in walk(admin, "/v1/workers", 2)]
+    assert alive == sorted(alive, reverse=True)
+    assert {worker.id for worker in more[1:]} < set(alive)
+    everyone = [worker["id"] for worker in walk(admin, "/v1/workers", 3, all=True)]
+    assert set(everyone) - set(alive) == {more[0].id}
+    with unit_of_work(house.engine) as session:
+        for worker in more:
+            retire(session, worker.id)

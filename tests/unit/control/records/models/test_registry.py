@@ -91,7 +91,7 @@ def test_pins(engine: Engine, export: Exporting) -> None:
         with unit_of_work(engine) as session:
             pin(session, version, "detector", "tester")
     with unit_of_work(engine) as session:
-        assert [held.consumer for held in list_pins(session, version)] == ["detector"]
+        assert [held.consumer for held in list_pins(session, version).items] == ["detector"]
         unpin(session, version, "detector")
     with unit_of_work(engine) as session, pytest.raises(NotFound, match="net:1 for detector"):
         unpin(session, version, "detector")

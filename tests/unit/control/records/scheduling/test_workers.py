@@ -5,6 +5,7 @@ from sqlalchemy import Engine, update
 
 from control.db.models import Worker
 from control.db.session import database_time, unit_of_work
+from control.records.paging import Page
 from control.records.scheduling.claims import Claim
 from control.records.scheduling.drains import drain
 from control.records.scheduling.workers import (
@@ -14,6 +15,7 @@ from control.records.scheduling.workers import (
     list_slots,
     list_workers,
     offer_slots,
+    page_workers,
     retire,
 )
 
@@ -37,7 +39,8 @@ def test_a_workers_life(engine: Engine, make_worker: Register) -> None:
         retire(session, worker.id)
         assert heartbeat(session, worker.id) is None
         assert list_workers(session) == []
-        assert len(list_workers(session, alive_only=False)) == 1
+        assert page_workers(session, Page()).items == []
+        assert len(page_workers(session, Page(), alive_only=False).items) == 1
         assert heartbeat(session, "wkr_none") is None
 
 
