@@ -114,6 +114,12 @@ class Settings(BaseSettings):
     """Boxes in one request to `/features`."""
     max_images_under_way: int = Field(default=64, gt=0)
     """Images in the feature server at once; more are refused with 429."""
+    max_bulk_images_under_way: int | None = Field(default=None, gt=0)
+    """Images in the feature server up to which bulk requests are let in; unset: half of the former."""
+    token_images_under_way: int | None = Field(default=None, gt=0)
+    """Images of one token in the feature server at once, where its quota says nothing; unset: any number."""
+    token_pixels_per_second: int | None = Field(default=None, gt=0)
+    """Pixels of the images one token sends, where its quota says nothing; unset: any number."""
     max_loaded_models: int = Field(default=4, gt=0)
     """Model versions held at once; those an alias names or a consumer pinned are always held, and count."""
     serve_device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -29,7 +29,8 @@ class Tokens:
             scopes: of `read`, `features`, `submit`, `admin`.
             models: limits it to these models; None: all.
             expires_in_seconds: ends it by itself; None: never.
-            quota: the most it may have at once: jobs `running`, training `slots` they hold, jobs `queued`.
+            quota: the most it may have at once: jobs `running`, training `slots` they hold, jobs `queued`; of each
+                feature server `images` under way and `pixels_per_second`.
         """
         body: dict[str, object] = {"name": name, "scopes": list(scopes)}
         body |= {"models": list(models)} if models else {}
@@ -42,10 +43,18 @@ class Tokens:
         return cast(Quota, self._transport.get(f"{_path(id)}/quota"))
 
     def set_quota(
-        self, id: str, *, running: int | None = None, slots: int | None = None, queued: int | None = None
+        self,
+        id: str,
+        *,
+        running: int | None = None,
+        slots: int | None = None,
+        queued: int | None = None,
+        images: int | None = None,
+        pixels_per_second: int | None = None,
     ) -> Quota:
-        """Change what a token may have at once; None: any number."""
+        """Change what a token may have at once; None: any number, or as a feature server is set."""
         body = {"running": running, "slots": slots, "queued": queued}
+        body |= {"images": images, "pixels_per_second": pixels_per_second}
         return cast(Quota, self._transport.put(f"{_path(id)}/quota", body))
 
     def rotate(self, id: str, grace_seconds: int = 3600) -> NewToken:

@@ -11,6 +11,8 @@ app = typer.Typer(help="Access tokens (needs the scope admin).", no_args_is_help
 Running = Annotated[int | None, typer.Option(help="Jobs it may have at work at once.", min=0)]
 Slots = Annotated[int | None, typer.Option(help="Training slots these may hold.", min=0)]
 Queued = Annotated[int | None, typer.Option(help="Jobs it may have waiting.", min=0)]
+Images = Annotated[int | None, typer.Option(help="Images a feature server may have of it at once.", min=1)]
+Pixels = Annotated[int | None, typer.Option(help="Pixels a second it may send to a feature server.", min=1)]
 TokenId = Annotated[str, typer.Argument(metavar="TOKEN", help="The token's id, not its secret.")]
 
 
@@ -23,10 +25,13 @@ def create(
     running: Running = None,
     slots: Slots = None,
     queued: Queued = None,
+    images: Images = None,
+    pixels_per_second: Pixels = None,
     as_json: Json = False,
 ) -> None:
     """Make a token; its secret is shown this once."""
     quota = {"running": running, "slots": slots, "queued": queued}
+    quota |= {"images": images, "pixels_per_second": pixels_per_second}
     seconds = None if days is None else round(days * 86400)
     with connect() as client:
         bounds = {word: bound for word, bound in quota.items() if bound is not None}
@@ -39,20 +44,23 @@ def quota(
     running: Running = None,
     slots: Slots = None,
     queued: Queued = None,
+    images: Images = None,
+    pixels_per_second: Pixels = None,
     none: Annotated[bool, typer.Option("--none", help="Take all bounds away.")] = False,
     as_json: Json = False,
 ) -> None:
     """What a token may have at once, and what it has; with options, what it may have from now on."""
+    bounds = {"running": running, "slots": slots, "queued": queued}
+    bounds |= {"images": images, "pixels_per_second": pixels_per_second}
     with connect() as client:
-        if none or not running == slots == queued is None:
-            found = client.tokens.set_quota(token, running=running, slots=slots, queued=queued)
+        if none or any(bound is not None for bound in bounds.values()):
+            found = client.tokens.set_quota(token, **bounds)
         else:
             found = client.tokens.quota(token)
     if as_json:
         show_json(found)
         return
-    bounds = {word: "any number" if bound is None else bound for word, bound in found["quota"].items()}
-    show_fields({word: f"{found['used'][word]} of {bound}" for word, bound in bounds.items()})
+    show_fields({word: _share(found["used"].get(word), bound) for word, bound in found["quota"].items()})
 
 
 @app.command("list")
@@ -88,6 +96,13 @@ def rotate(
     """Make a new token with the same rights; the old one ends after the grace."""
     with connect() as client:
         _show(client.tokens.rotate(token, grace), as_json)
+
+
+def _share(used: int | None, bound: int | None) -> str:
+    """What is used of a bound; feature servers do not tell, and have bounds of their own."""
+    if used is None:
+        return "as the server is set" if bound is None else str(bound)
+    return f"{used} of {'any number' if bound is None else bound}"
 
 
 def _state(token: Any) -> str:

@@ -114,6 +114,19 @@ def decode(data: bytes, limits: Limits | None = None, orientation: Orientation =
     return DecodedImage(picture, str(image.format), stored, found, bits, animated)
 
 
+def stored_pixels(data: bytes) -> int:
+    """Width x height that the header of a file gives; 0 when `decode` would not take it."""
+    try:
+        if data.startswith(npy.MAGIC_PREFIX):
+            shape = _npy_header(io.BytesIO(data))[0]
+            return int(shape[0] * shape[1])
+        with _reader(data)(io.BytesIO(data)) as image:
+            return image.width * image.height
+    # As in `decode`: anything may be raised for hostile headers, and it says what is wrong.
+    except Exception:  # noqa: BLE001 - the reason is above
+        return 0
+
+
 def from_array(pixels: NDArray[Any], format: str = "array") -> DecodedImage:
     """Pixels `[H, W]` or `[H, W, C]`, uint8 or uint16, as they are.
 
@@ -137,9 +150,7 @@ def from_array(pixels: NDArray[Any], format: str = "array") -> DecodedImage:
 def _from_npy(data: bytes, limits: Limits) -> DecodedImage:
     file = io.BytesIO(data)
     try:
-        version = npy.read_magic(file)
-        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, dtype = read_header(file)
+        shape, dtype = _npy_header(file)
         _check_array(shape, dtype)
         if shape[0] * shape[1] > limits.pixels:
             raise ImageError(
@@ -152,6 +163,13 @@ def _from_npy(data: bytes, limits: Limits) -> DecodedImage:
     # NumPy's parser raises nearly anything (SyntaxError, tokenize's, UnicodeDecodeError, ...) for hostile headers.
     except Exception as error:
         raise _unreadable(error) from error
+
+
+def _npy_header(file: io.BytesIO) -> tuple[tuple[int, ...], "np.dtype[Any]"]:
+    version = npy.read_magic(file)
+    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read_header(file)
+    return shape, dtype
 
 
 def _check_array(shape: tuple[int, ...], dtype: "np.dtype[Any]") -> None:

@@ -11,7 +11,7 @@ from detco_core.contract.errors import Fault, ImageError, InvalidDocument
 from server.features.encode import JSON_VALUES, MEDIA_TYPES, MediaType, encode
 from server.features.errors import ComputeFailed
 from server.features.schemas import FeatureReply, FeatureRequest, query_document, read_options
-from server.http.deps import FeatureUser, Shared
+from server.http.deps import FeatureUser, Shared, caller_of
 from server.http.hang_up import unless_gone
 from server.http.negotiation import choose
 from server.http.openapi_features import FEATURES
@@ -37,14 +37,14 @@ async def features(request: Request, services: Shared, caller: FeatureUser) -> R
     media = _media_type(request)
     kind = check_content_type(request)
     query = query_document(request.query_params.multi_items())
-    read_options(query)
-    engine.admission.check()
+    engine.check(who := caller_of(caller), read_options(query).priority)
     upload = await read_upload(request, kind, engine.limits.images)
     asked = FeatureRequest(
         images=upload.images,
         options=read_options(_merged(query, upload.options)),
         max_values=JSON_VALUES if media == "application/json" else None,
         only_models=caller.models,
+        caller=who,
     )
     reply = await unless_gone(request, engine.infer(asked))
     return await _respond(request, reply, media)

@@ -15,7 +15,7 @@ from server.features.oip.requests import LENGTH_HEADER, read_request
 from server.features.oip.service import OpenInference
 from server.features.oip.targets import Target
 from server.http.compression import compress, decompress, wished
-from server.http.deps import Admin, FeatureUser, Services, Shared
+from server.http.deps import Admin, FeatureUser, Services, Shared, caller_of
 from server.http.hang_up import unless_gone
 from server.http.problems import OPEN_INFERENCE, Problem
 from server.http.readiness import feature_checks
@@ -104,12 +104,13 @@ async def infer(
     target: Named, request: Request, caller: FeatureUser, services: Shared, protocol: Protocol
 ) -> TensorResponse:
     """Tensors as JSON or as binary data, both ways; `Inference-Header-Content-Length` measures the JSON."""
+    protocol.check(who := caller_of(caller))
     body = await _body(request, services)
     memory = _neighbour(request, protocol)
     header = request.headers.get(LENGTH_HEADER)
     asked = await run_in_threadpool(read_request, body, header, memory.read)
     del body
-    inferred, reply = await unless_gone(request, protocol.infer(target, asked, caller.models))
+    inferred, reply = await unless_gone(request, protocol.infer(target, asked, caller.models, who))
     try:
         encoded = await run_in_threadpool(lay_out, asked, inferred, memory.write)
         coding = wished(request.headers.get("accept-encoding"))

@@ -4,18 +4,23 @@ Runs on one event loop; what takes time runs in threads. `job` has the way of on
 """
 
 import asyncio
+import math
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Protocol
 
 from detco_core.contract.errors import BundleError, Fault, InvalidDocument
-from server.features.admission import Admission, ReplyBytes, Reservation
+from detco_core.inference.images import stored_pixels
+from server.features.admission import Admission, ReplyBytes, Reservation, Ticket
+from server.features.allowances import Allowances, Caller
 from server.features.batcher import Computed
-from server.features.errors import DeadlineExceeded, OtherWeights, UnknownLevel
+from server.features.errors import DeadlineExceeded, OtherWeights, Shed, UnknownLevel
 from server.features.job import EngineLimits, Job
 from server.features.loaded import Loaded
 from server.features.models import Models
-from server.features.schemas import FeatureReply, FeatureRequest
+from server.features.schemas import FeatureReply, FeatureRequest, ImageReply, Priority
 
 _HANGING = 60.0
 """Seconds one image may take before its model counts as hanging."""
@@ -36,7 +41,8 @@ class FeatureEngine:
         self.models = models
         self._listener = listener
         self.limits = limits
-        self.admission = Admission(limits.under_way)
+        self.admission = Admission(limits.under_way, limits.bulk)
+        self.allowances = Allowances(limits.images_per_token, limits.pixels_per_token)
         self.memory = ReplyBytes(limits.held_bytes)
         self._threads = ThreadPoolExecutor(limits.decoders, "decode")
 
@@ -49,11 +55,20 @@ class FeatureEngine:
         self._threads.shutdown()
         self.models.close()
 
+    def check(self, caller: Caller | None = None, priority: Priority = "interactive") -> None:
+        """Raise `Overloaded` when not a single image would be let in: before a body is even read."""
+        try:
+            self.allowances.check(caller)
+            self.admission.check(bulk=priority == "bulk")
+        except Exception as error:
+            self._tell(error)
+            raise
+
     async def infer(self, request: FeatureRequest) -> FeatureReply:
         """Answer one request; cancel it to leave. Call `release` of the reply once it is sent.
 
         Raises:
-            InvalidDocument: boxes that do not go with the images, or too many.
+            InvalidDocument: boxes that do not go with the images, or too many of either.
             FeatureError: see `server.features.errors`.
             ImageError: the request's only image cannot be turned into features.
             control.errors.Forbidden: the token is not for this model.
@@ -61,8 +76,7 @@ class FeatureEngine:
         try:
             reply = await self._in_time(request)
         except Exception as error:
-            if self._listener is not None:
-                self._listener.not_answered(error)
+            self._tell(error)
             raise
         if self._listener is not None:
             self._listener.answered(reply)
@@ -76,27 +90,54 @@ class FeatureEngine:
             await asyncio.wait(checks.values(), timeout=seconds)
         return [f"{m.version} {wrong}" for m, check in checks.items() if (wrong := _wrong(m, check)) is not None]
 
+    def _tell(self, error: Exception) -> None:
+        if self._listener is not None:
+            self._listener.not_answered(error)
+
     async def _in_time(self, request: FeatureRequest) -> FeatureReply:
         check_boxes(request, self.limits.boxes)
-        arrived = time.monotonic()
-        seconds = request.options.timeout_ms / 1000
-        try:
-            with self.admission.enter(len(request.images)):
-                async with asyncio.timeout(seconds):
-                    return await self._answer(request, arrived, arrived + seconds)
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"no answer within timeout_ms={request.options.timeout_ms}") from error
+        count, bulk, caller = len(request.images), request.options.priority == "bulk", request.caller
+        check_count(count, self.allowances.most_images(caller))
+        with self.allowances.enter(caller, count), self.admission.enter(count, bulk=bulk) as ticket:
+            try:
+                async with asyncio.timeout(request.options.timeout_ms / 1000) as limit:
+                    ticket.end = partial(_expire, limit)
+                    return await self._answer(request, ticket)
+            except TimeoutError as error:
+                if ticket.is_shed:
+                    message = "this bulk request gave its place to interactive ones"
+                    raise Shed(message, self.admission.retry_after()) from error
+                raise DeadlineExceeded(f"no answer within timeout_ms={request.options.timeout_ms}") from error
 
-    async def _answer(self, request: FeatureRequest, arrived: float, deadline: float) -> FeatureReply:
+    async def _answer(self, request: FeatureRequest, ticket: Ticket) -> FeatureReply:
+        arrived = time.monotonic()
+        await self._charge(request)
         async with self.models.lease(request.options.model, request.only_models) as loaded:
             _check(loaded, request)
             memory = Reservation(self.memory)
+            deadline = arrived + request.options.timeout_ms / 1000
+            job = Job(loaded, request, self.limits, memory, self._threads, deadline, ticket)
             try:
-                images = await Job(loaded, request, self.limits, memory, self._threads, deadline).run()
+                images = await job.run()
             except BaseException:
                 memory.release()
                 raise
+            self.allowances.charge(request.caller, _enlarged(images))
             return FeatureReply(loaded.identity, images, time.monotonic() - arrived, memory.release)
+
+    async def _charge(self, request: FeatureRequest) -> None:
+        """Note the request's pixels where its caller's are bounded; raises `OverLimit` when they are used up by now."""
+        if self.allowances.measures(request.caller):
+            pixels = await asyncio.get_running_loop().run_in_executor(self._threads, _pixels, request)
+            self.allowances.check(request.caller, 0)
+            self.allowances.charge(request.caller, pixels)
+
+
+def check_count(images: int, most: int | None) -> None:
+    """Raise `InvalidDocument` for a request that its token's bound would never let in."""
+    if most is not None and images > most:
+        why = f"the request has {images} images, and its token may have {most} under way at once: send several"
+        raise InvalidDocument("request", (Fault("images", why),))
 
 
 def check_boxes(request: FeatureRequest, most: int) -> None:
@@ -122,6 +163,28 @@ def _check(loaded: Loaded, request: FeatureRequest) -> None:
         request.selection.levels_of(loaded.manifest)
     except BundleError as error:
         raise UnknownLevel(str(error)) from error
+
+
+def _expire(limit: asyncio.Timeout) -> bool:
+    """Have the time of a request end now; False when it has already."""
+    if limit.expired():
+        return False
+    limit.reschedule(asyncio.get_running_loop().time())
+    return True
+
+
+def _pixels(request: FeatureRequest) -> int:
+    """Of all images, as stored."""
+    return sum(
+        stored_pixels(part.data) if isinstance(part.data, bytes) else part.data.shape[1] * part.data.shape[2]
+        for part in request.images
+    )
+
+
+def _enlarged(images: Iterable[ImageReply]) -> int:
+    """Pixels that the network was given beyond those stored."""
+    geometries = [image.facts.geometry for image in images if image.facts is not None]
+    return sum(max(0, math.prod(geometry.network) - math.prod(geometry.stored)) for geometry in geometries)
 
 
 def _wrong(loaded: Loaded, check: "asyncio.Future[Computed]") -> str | None:

@@ -9,6 +9,8 @@
     ├── UnknownLevel        the model has no such level
     ├── OtherWeights        `expect_digest` names other weights than those that would answer
     ├── Overloaded          too much is under way; come back in `retry_after` seconds
+    │   ├── OverLimit       of this token; `limit` names the bound
+    │   └── Shed            a bulk request was let in, and has given its place to interactive ones
     ├── DeadlineExceeded    `timeout_ms` passed before there was an answer
     ├── ReplyTooLarge       the answer would be larger than this format, or this server, gives
     ├── BadTensor           a request of the Open Inference Protocol does not fit itself, or the model
@@ -53,6 +55,18 @@ class Overloaded(FeatureError):
     def __init__(self, message: str, retry_after: int) -> None:
         self.retry_after = retry_after
         super().__init__(f"{message}; try again in {retry_after} s")
+
+
+class OverLimit(Overloaded):
+    """The token has taken what it may; `limit` is the quota's name: `images` or `pixels_per_second`."""
+
+    def __init__(self, message: str, retry_after: int, limit: str) -> None:
+        self.limit = limit
+        super().__init__(message, retry_after)
+
+
+class Shed(Overloaded):
+    """A bulk request that waited was given up for interactive ones."""
 
 
 class DeadlineExceeded(FeatureError):

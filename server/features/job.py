@@ -18,7 +18,7 @@ from detco_core.inference.images import Limits, decode
 from detco_core.inference.outputs import finish, needed
 from detco_core.inference.preprocess import MAX_NETWORK_PIXELS, Prepared, prepare, prepare_pixels
 from detco_core.inference.roi import place
-from server.features.admission import Reservation
+from server.features.admission import Reservation, Ticket
 from server.features.batcher import Computed
 from server.features.errors import ComputeFailed, FeatureError, NoneReadable, ReplyTooLarge
 from server.features.loaded import Loaded
@@ -42,6 +42,12 @@ class EngineLimits:
     """In one request."""
     under_way: int = 64
     """Images in the house, over all requests; more are refused."""
+    bulk: int | None = None
+    """Images in the house up to which bulk requests are let in; None: half of `under_way`."""
+    images_per_token: int | None = None
+    """Under way at once of one token that has no bound of its own; None: any number."""
+    pixels_per_token: int | None = None
+    """A second, the same."""
     reply_bytes: int = 512 * 2**20
     """Of one answer."""
     held_bytes: int = 2**30
@@ -61,6 +67,7 @@ class Job:
         memory: Reservation,
         threads: Executor,
         deadline: float,
+        ticket: Ticket,
     ) -> None:
         self._loaded = loaded
         self._request = request
@@ -68,6 +75,7 @@ class Job:
         self._memory = memory
         self._threads = threads
         self._deadline = deadline
+        self._ticket = ticket
 
     async def run(self) -> tuple[ImageReply, ...]:
         """Every image's answer.
@@ -95,7 +103,8 @@ class Job:
 
     async def _features(self, index: int, part: ImagePart, timings: Timings) -> tuple[ImageFacts, tuple[Tensor, ...]]:
         arrived = time.monotonic()
-        async with self._loaded.ahead:
+        async with self._loaded.ahead.turn(bulk=self._ticket.bulk):
+            self._ticket.begun += 1
             facts, prepared = await self._in_thread(self._prepare, index, part, timings)
             self._reserve(facts)
             selection, manifest = self._request.selection, self._loaded.manifest

@@ -1,6 +1,5 @@
 """One opened model, warm, in use by those who hold it and closed when the last one lets go."""
 
-import asyncio
 import itertools
 import threading
 import time
@@ -16,6 +15,7 @@ from detco_core.inference.session import CPU, POOLED, Execution, Session, availa
 from server.features.batcher import Batching, Computed, ComputeOwner
 from server.features.catalog import VersionRef
 from server.features.schemas import ModelIdentity
+from server.features.turns import Turns
 
 _WARM_SIDE = 224
 
@@ -27,7 +27,7 @@ class Loaded:
         self.version = version
         self.session = session
         self.owner = owner
-        self.ahead = asyncio.Semaphore(ahead)
+        self.ahead = Turns(ahead)
         """Held from decode to the end of compute: bounds the decoded images that wait for this model."""
         self.last_used = time.monotonic()
         self._users = 0

@@ -38,6 +38,9 @@ def open_features(settings: Settings, engine: Engine, store: Store, listener: Li
         images=settings.max_images,
         boxes=settings.max_boxes,
         under_way=max(settings.max_images_under_way, settings.max_images),
+        bulk=settings.max_bulk_images_under_way,
+        images_per_token=settings.token_images_under_way,
+        pixels_per_token=settings.token_pixels_per_second,
         decoders=decoders,
     )
     return FeatureEngine(Models(RecordsCatalog(engine, store), options), limits, listener)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
@@ -14,8 +14,12 @@ from detco_core.inference.numbers import Cast
 from detco_core.inference.outputs import Selection
 from detco_core.inference.preprocess import Geometry
 from detco_core.inference.roi import Box, Regions
+from server.features.allowances import Caller
 
 MAX_TIMEOUT_MS = 600_000
+
+Priority = Literal["interactive", "bulk"]
+"""Bulk is let in only when there is room to spare, and gives way first."""
 
 BoxLists = tuple[tuple[Box, ...], ...]
 """The boxes of every image, in the order of the images."""
@@ -43,6 +47,7 @@ class FeatureOptions:
     """None: as the manifest says."""
     orientation: Orientation = "exif"
     timeout_ms: int = 30_000
+    priority: Priority = "interactive"
 
     def __post_init__(self) -> None:
         require(1 <= self.timeout_ms <= MAX_TIMEOUT_MS, "timeout_ms", f"must be 1..{MAX_TIMEOUT_MS}")
@@ -148,6 +153,8 @@ class FeatureRequest:
     """Bound on the values of the whole answer, where the format has one."""
     only_models: Collection[str] | None = None
     """Names the caller's token is limited to; None: all."""
+    caller: Caller | None = None
+    """Whose bounds it counts against; None: nobody's."""
     pooled: bool = False
     """Also the last level's mean, as the output `pooled`."""
     maps: bool = True

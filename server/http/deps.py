@@ -18,6 +18,7 @@ from control.records.access.principals import Principal, Scope
 from control.records.paging import MAX_PAGE_SIZE, Page
 from control.settings import Settings
 from control.storage.base import Store
+from server.features import allowances as features
 from server.features.engine import FeatureEngine
 from server.features.oip.service import OpenInference
 from server.http.auth import Doorman
@@ -82,6 +83,16 @@ def _caller(scope: Scope | None) -> Callable[..., Awaitable[Principal]]:
         return principal
 
     return admit
+
+
+def caller_of(principal: Principal) -> features.Caller:
+    """Whose bounds a request for features counts against."""
+    return features.Caller(
+        token=principal.token_id,
+        name=principal.name,
+        images=principal.images,
+        pixels_per_second=principal.pixels_per_second,
+    )
 
 
 Caller = Annotated[Principal, Depends(_caller(None))]

@@ -88,6 +88,8 @@ def _plain(principal: Principal) -> dict[str, Any]:
         "scopes": sorted(principal.scopes),
         "models": None if principal.models is None else sorted(principal.models),
         "expires_at": None if principal.expires_at is None else principal.expires_at.isoformat(),
+        "images": principal.images,
+        "pixels_per_second": principal.pixels_per_second,
     }
 
 
@@ -98,4 +100,7 @@ def _principal(entry: dict[str, Any]) -> Principal:
         scopes=frozenset(entry["scopes"]),
         models=None if entry["models"] is None else frozenset(entry["models"]),
         expires_at=None if entry["expires_at"] is None else datetime.fromisoformat(entry["expires_at"]),
+        # Files of earlier versions have no bounds.
+        images=entry.get("images"),
+        pixels_per_second=entry.get("pixels_per_second"),
     )

@@ -31,6 +31,10 @@ _PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "orientation": ({"enum": ["exif", "ignore"], "default": "exif"}, "Whether the EXIF orientation applies"),
     "timeout_ms": ({"type": "integer", "default": 30000}, "Milliseconds until 504, from when the body is read"),
+    "priority": (
+        {"enum": ["interactive", "bulk"], "default": "interactive"},
+        "`bulk` is let in only when there is room to spare, and gives its place to interactive requests (429)",
+    ),
 }
 _FORM = {
     "type": "object",

@@ -36,6 +36,8 @@ _FEATURES: Mapping[type[features.FeatureError], tuple[str, str]] = {
     features.ModelUnavailable: ("unavailable", "model_unavailable"),
     features.UnknownLevel: ("invalid_request", "unknown_level"),
     features.OtherWeights: ("precondition_failed", "other_weights"),
+    features.OverLimit: ("too_many_requests", "token_limit"),
+    features.Shed: ("too_many_requests", "shed"),
     features.Overloaded: ("too_many_requests", "overloaded"),
     features.DeadlineExceeded: ("deadline_exceeded", "deadline_exceeded"),
     features.ReplyTooLarge: ("invalid_request", "reply_too_large"),
@@ -108,8 +110,9 @@ def from_feature(error: features.FeatureError) -> Problem:
     if isinstance(error, features.ReplyTooLarge) and error.format_only:
         family = "not_acceptable"
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, features.Overloaded) else {}
+    extra = {"limit": error.limit} if isinstance(error, features.OverLimit) else {}
     wrong = [Wrong(("images", str(n)), str(one)) for n, one in enumerate(getattr(error, "errors", ()))]
-    return Problem(family, str(error), code=code, errors=wrong, headers=headers)
+    return Problem(family, str(error), code=code, errors=wrong, headers=headers, **extra)
 
 
 def from_image(error: ImageError) -> Problem:

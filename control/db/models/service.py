@@ -122,6 +122,10 @@ class Token(Made, Base):
     """Training slots they may hold at once."""
     max_queued: Mapped[int | None]
     """Jobs of it that may wait at once."""
+    max_images: Mapped[int | None]
+    """Images of it that a feature server may have under way; None: as that is set."""
+    max_pixels_per_second: Mapped[int | None] = mapped_column(BigInteger)
+    """Of images it sends to a feature server; None: as that is set."""
 
 
 class AuditEntry(Base):

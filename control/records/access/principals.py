@@ -40,6 +40,10 @@ class Principal:
     models: frozenset[str] | None
     """Names of models it may use; None: all."""
     expires_at: datetime | None
+    images: int | None = None
+    """Under way at once in a feature server; None: as that is set."""
+    pixels_per_second: int | None = None
+    """Of images sent to a feature server; None: as that is set."""
 
     def require(self, scope: Scope) -> None:
         """Raise `Forbidden` unless the token has the scope; `admin` has them all."""
@@ -235,7 +239,15 @@ def _principal(token: Token, now: datetime) -> Principal:
     if token.expires_at is not None and token.expires_at <= now:
         raise Unauthorized(f"token {token.name!r} expired at {token.expires_at.isoformat()}")
     models = frozenset(token.models) if token.models is not None else None
-    return Principal(token.id, token.name, frozenset(token.scopes), models, token.expires_at)
+    return Principal(
+        token_id=token.id,
+        name=token.name,
+        scopes=frozenset(token.scopes),
+        models=models,
+        expires_at=token.expires_at,
+        images=token.max_images,
+        pixels_per_second=token.max_pixels_per_second,
+    )
 
 
 def _hash(secret: str) -> str:

@@ -1,4 +1,5 @@
-"""What one token may have at once: jobs that workers hold, training slots they hold, jobs that wait.
+"""What one token may have at once: jobs that workers hold, training slots they hold, jobs that wait; and what it may
+take of a feature server, which counts that by itself.
 
 A run over the first two waits, and holds up nobody; one over the third is refused. Runs, evaluations and exports count
 that the token asked for; slots are those of training. Scans and imports do not: what waits for them does.
@@ -25,11 +26,15 @@ class Quota:
     """Training slots these hold."""
     queued: int | None = None
     """Jobs that wait."""
+    images: int | None = None
+    """Under way at once in a feature server; None: as that is set."""
+    pixels_per_second: int | None = None
+    """Of images sent to a feature server; None: as that is set."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Usage:
-    """What a token has now, in the terms of its quota."""
+    """What a token has now, in the terms of its quota; of feature servers nothing, which tell nobody."""
 
     running: int
     slots: int
@@ -37,7 +42,13 @@ class Usage:
 
 
 def quota_of(token: Token) -> Quota:
-    return Quota(running=token.max_running, slots=token.max_slots, queued=token.max_queued)
+    return Quota(
+        running=token.max_running,
+        slots=token.max_slots,
+        queued=token.max_queued,
+        images=token.max_images,
+        pixels_per_second=token.max_pixels_per_second,
+    )
 
 
 def set_quota(session: Session, token_id: str, quota: Quota) -> Token:
@@ -53,7 +64,7 @@ def set_quota(session: Session, token_id: str, quota: Quota) -> Token:
     token = session.get(Token, token_id, with_for_update=True, populate_existing=True)
     if token is None:
         raise NotFound("token", token_id)
-    token.max_running, token.max_slots, token.max_queued = quota.running, quota.slots, quota.queued
+    _write(token, quota)
     for queue in session.scalars(select(Run.queue).where(Run.token_id == token_id, Run.state == "queued").distinct()):
         outbox.owe(session, queue)
     session.flush()
@@ -62,10 +73,15 @@ def set_quota(session: Session, token_id: str, quota: Quota) -> Token:
 
 def carry_over(session: Session, old: Token, new: Token) -> None:
     """Give the token that takes another's place its quota, and let what is not over yet count against that."""
-    new.max_running, new.max_slots, new.max_queued = old.max_running, old.max_slots, old.max_queued
+    _write(new, quota_of(old))
     session.flush()
     unfinished = update(Run).where(Run.token_id == old.id, Run.state.not_in(TERMINAL))
     session.execute(unfinished.values(token_id=new.id))
+
+
+def _write(token: Token, quota: Quota) -> None:
+    token.max_running, token.max_slots, token.max_queued = quota.running, quota.slots, quota.queued
+    token.max_images, token.max_pixels_per_second = quota.images, quota.pixels_per_second
 
 
 def usage(session: Session, token_id: str) -> Usage:

@@ -33,6 +33,7 @@ def asked_of(target: Target, request: InferRequest, loaded: Loaded, only: Collec
     options: dict[str, Any] = {key: request.parameters[key] for key in _OPTIONS if key in request.parameters}
     if isinstance(options.get("resize"), str) and options["resize"] != "none":
         options["resize"] = _resize(options["resize"])
+    options |= {"priority": "bulk"} if _is_bulk(request.parameters.get("priority")) else {}
     timeout = request.parameters.get("timeout")
     if type(timeout) is int and timeout > 0:
         options["timeout_ms"] = max(1, timeout // 1000)
@@ -46,6 +47,13 @@ def asked_of(target: Target, request: InferRequest, loaded: Loaded, only: Collec
         pooled=POOLED in names,
         maps=bool(levels),
     )
+
+
+def _is_bulk(priority: object) -> bool:
+    """By name as at `/features`, or by Triton's numbers: 1 is the highest, 0 the default."""
+    if priority not in (None, "interactive", "bulk") and type(priority) is not int:
+        raise BadTensor('the parameter priority must be "interactive", "bulk" or a number')
+    return priority == "bulk" or (type(priority) is int and priority > 1)
 
 
 def _pictures(request: InferRequest) -> Sequence[bytes]:

@@ -3,10 +3,12 @@
 import asyncio
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from detco_core import __version__
 from detco_core.contract.errors import ImageError
+from server.features.allowances import Caller
 from server.features.engine import FeatureEngine
 from server.features.errors import FeatureError
 from server.features.oip import description
@@ -73,8 +75,12 @@ class OpenInference:
         names = [entry["name"] for entry in self.repository.index(only, ready=True)]
         return [await self.statistics_of(self.target(name), only) for name in names]
 
+    def check(self, caller: Caller) -> None:
+        """Raise `Overloaded` when not a single picture would be let in: before a body is even read."""
+        self._engine.check(caller)
+
     async def infer(
-        self, target: Target, request: InferRequest, only: Collection[str] | None
+        self, target: Target, request: InferRequest, only: Collection[str] | None, caller: Caller | None = None
     ) -> tuple[Inferred, FeatureReply]:
         """Run a model; call `release` of the second once the answer is sent.
 
@@ -87,7 +93,7 @@ class OpenInference:
             number = loaded.version.number
             try:
                 asked = await asyncio.to_thread(asked_of, target, request, loaded, only)
-                reply = await self._engine.infer(asked)
+                reply = await self._engine.infer(replace(asked, caller=caller))
                 try:
                     arrays = await asyncio.to_thread(stack, reply)
                 except BaseException:

@@ -554,7 +554,7 @@ def add_rest(app: FastAPI, state: State) -> None:
     @app.get("/v1/tokens/{id}/quota")
     @app.put("/v1/tokens/{id}/quota")
     async def quota(request: Request) -> Any:
-        bounds = {"running": None, "slots": None, "queued": None}
+        bounds = {"running": None, "slots": None, "queued": None, "images": None, "pixels_per_second": None}
         bounds |= await request.json() if request.method == "PUT" else {}
         return {"quota": bounds, "used": {"running": 1, "slots": 1, "queued": 0}}
 

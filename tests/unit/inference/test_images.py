@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from detco_core.contract.errors import ImageError
-from detco_core.inference.images import Limits, decode
+from detco_core.inference.images import Limits, decode, stored_pixels
 
 Photo = Callable[..., Image.Image]
 Encoded = Callable[..., bytes]
@@ -228,3 +228,18 @@ def test_arrays_that_are_no_images(data: bytes, code: str) -> None:
     with pytest.raises(ImageError) as raised:
         decode(data, Limits(pixels=100))
     assert raised.value.code == code
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_the_header_tells_how_many_pixels_are_stored(format: str) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (7, 5)).save(file, format)
+    assert stored_pixels(file.getvalue()) == 35
+    assert stored_pixels(file.getvalue()[:4]) == 0
+
+
+def test_the_header_of_an_array_does_too_and_of_anything_else_nothing_is_told() -> None:
+    file = io.BytesIO()
+    np.save(file, np.zeros((4, 6, 3), np.uint8))
+    assert stored_pixels(file.getvalue()) == 24
+    assert [stored_pixels(data) for data in (b"", b"text", file.getvalue()[:9])] == [0, 0, 0]

@@ -68,6 +68,7 @@ CALLS = {
     "runs attempts run_1": "SIGKILL",
     "tokens quota tok_1": "1 of any number",
     "tokens quota tok_1 --running 2": "1 of 2",
+    "tokens quota tok_1 --images 4": "images             4",
     "runs download run_1 -o {tmp}/c.pt": "c.pt",
     "sweeps submit photos --preset smoke --grid seed=1,2 --evaluate knn:labelled": "swp_1  queued  2 runs",
     "sweeps submit photos --preset smoke --grid seed=[1,2] --dry-run": "2.0 h",

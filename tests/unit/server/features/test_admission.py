@@ -1,10 +1,12 @@
 """Bounds: refused at the door with a time to come back, and everything given back in the end."""
 
+from contextlib import ExitStack
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.features.admission import Admission, ReplyBytes, Reservation
+from server.features.admission import Admission, ReplyBytes, Reservation, Ticket
 from server.features.errors import Overloaded
 
 
@@ -62,3 +64,52 @@ def test_one_answer_always_fits() -> None:
         Reservation(memory).take(1)
     alone.release()
     assert memory.held == 0
+
+
+def ends(ticket: Ticket) -> Ticket:
+    """The ticket, of a request that can be ended."""
+    ticket.end = lambda: True
+    return ticket
+
+
+def test_bulk_is_let_in_only_while_there_is_room_to_spare() -> None:
+    admission = Admission(10, bulk_images=4)
+    with admission.enter(3):
+        admission.check(bulk=True)
+        with pytest.raises(Overloaded, match="up to 4"), admission.enter(2, bulk=True):
+            pass
+        with admission.enter(1, bulk=True), pytest.raises(Overloaded):
+            admission.check(bulk=True)
+        with admission.enter(6):
+            admission.check()
+    assert Admission(9).bulk_images == 4
+    assert Admission(1).bulk_images == 1
+
+
+def test_bulk_that_waits_gives_way_the_newest_first_and_only_as_much_as_is_needed() -> None:
+    admission = Admission(8, bulk_images=8)
+    with ExitStack() as stack:
+        old, middle, new = (ends(stack.enter_context(admission.enter(2, bulk=True))) for _ in range(3))
+        new.begun = 2  # computed by now: nothing would be won
+        with admission.enter(3):
+            assert [ticket.is_shed for ticket in (old, middle, new)] == [False, True, False]
+            assert (admission.images, admission.shed) == (7, 1)
+            with pytest.raises(Overloaded), admission.enter(5):
+                pass
+            # It would not have been enough.
+            assert (admission.images, admission.shed) == (7, 1)
+            with admission.enter(3):
+                assert old.is_shed
+                with pytest.raises(Overloaded):
+                    admission.check()
+    assert admission.images == 0
+
+
+def test_a_bulk_request_that_has_just_ended_gives_nothing() -> None:
+    admission = Admission(2, bulk_images=2)
+    with admission.enter(2, bulk=True) as ticket:
+        ticket.end = lambda: False
+        with pytest.raises(Overloaded), admission.enter(1):
+            pass
+        assert not ticket.is_shed
+    assert (admission.images, admission.shed) == (0, 0)

@@ -4,23 +4,28 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from detco_core.contract.errors import ImageError
+from detco_core.contract.errors import ImageError, InvalidDocument
 from detco_core.contract.features import ResizeExact
 from detco_core.inference import Backbone
 from detco_core.inference.images import Limits
+from server.features.allowances import Caller
 from server.features.catalog import FolderCatalog
 from server.features.engine import FeatureEngine
 from server.features.errors import (
     DeadlineExceeded,
     NoneReadable,
     OtherWeights,
+    OverLimit,
     Overloaded,
     ReplyTooLarge,
+    Shed,
     UnknownLevel,
 )
 from server.features.job import EngineLimits
@@ -150,6 +155,69 @@ async def test_who_hangs_up_costs_no_compute(
             assert (engine.admission.images, engine.memory.held) == (0, 0)
         (await engine.infer(request_of(jpeg()))).release()
         assert loaded.owner.computed == before + 1
+
+
+async def test_bulk_waits_behind_and_gives_its_place_to_interactive_requests(
+    open_engine: OpenEngine, stopped: Stopped, jpeg: Jpeg, request_of: RequestOf
+) -> None:
+    async with open_engine(EngineLimits(under_way=6, bulk=4), ahead=1) as engine:
+        done: list[str] = []
+
+        async def ask(name: str, **options: Any) -> FeatureReply:
+            reply = await engine.infer(request_of(jpeg(), **options))
+            done.append(name)
+            return reply
+
+        async with stopped(engine) as loaded:
+            before = loaded.owner.computed
+            bulk = [asyncio.ensure_future(ask(f"bulk {n}", priority="bulk")) for n in range(6)]
+            await turns()
+            late = [task for task in bulk if task.done()]
+            assert len(late) == 2
+            assert {type(task.exception()) for task in late} == {Overloaded}
+            interactive = [asyncio.ensure_future(ask(f"interactive {n}")) for n in range(5)]
+            await turns()
+            shed = [task for task in bulk if task.done() and isinstance(task.exception(), Shed)]
+            assert len(shed) == 3
+            assert engine.admission.images == 6
+        await asyncio.gather(*bulk, *interactive, return_exceptions=True)
+        assert done == [*(f"interactive {n}" for n in range(5)), "bulk 0"]
+        assert loaded.owner.computed == before + 6
+        assert (engine.admission.images, engine.admission.shed) == (0, 3)
+        assert (await ask("bulk again", priority="bulk")).tensors
+
+
+async def test_a_token_is_bounded_in_images_and_pixels_and_others_are_not(
+    open_engine: OpenEngine, stopped: Stopped, jpeg: Jpeg, request_of: RequestOf
+) -> None:
+    me = Caller(token="me", name="me", images=2, pixels_per_second=5000)
+    other = Caller(token="other", name="other")
+
+    def of(caller: Caller, *images: bytes, **options: Any) -> FeatureRequest:
+        return replace(request_of(*images, **options), caller=caller)
+
+    async with open_engine() as engine:
+        async with stopped(engine):
+            waiting = [asyncio.ensure_future(engine.infer(of(me, jpeg()))) for _ in range(2)]
+            await turns()
+            with pytest.raises(OverLimit) as caught:
+                engine.check(me)
+            assert caught.value.limit == "images"
+            engine.check(other)
+        await asyncio.gather(*waiting)
+        with pytest.raises(InvalidDocument, match="may have 2 under way"):
+            await engine.infer(of(me, jpeg(), jpeg(), jpeg()))
+        with pytest.raises(OverLimit) as caught:
+            await engine.infer(of(me, jpeg()))
+        assert caught.value.limit == "pixels_per_second"
+        engine.allowances._account(me).debt = 0.0
+        # 60 pixels are brought, and four thousand times as many asked for.
+        await engine.infer(of(me, jpeg(10, 6), resize=ResizeExact(height=480, width=512)))
+        with pytest.raises(OverLimit) as caught:
+            engine.check(me)
+        assert caught.value.retry_after > 40
+        await engine.infer(of(other, jpeg(), jpeg(), jpeg()))
+        assert engine.admission.images == 0
 
 
 async def test_a_deadline_is_an_answer(

@@ -1,6 +1,8 @@
 """Known tokens survive a restart, hold no secret, and a damaged file is no error."""
 
+import json
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,8 +20,9 @@ def principal(name: str = "a", models: frozenset[str] | None = None) -> Principa
 @pytest.mark.parametrize("models", [None, frozenset({"m", "n"})])
 def test_what_is_remembered_is_read_again(tmp_path: Path, models: frozenset[str] | None) -> None:
     path = tmp_path / "serving" / "tokens.json"
-    KnownTokens(path).remember("d1", principal(models=models))
-    assert KnownTokens(path).get("d1") == principal(models=models)
+    bounded = replace(principal(models=models), images=3, pixels_per_second=2**40)
+    KnownTokens(path).remember("d1", bounded)
+    assert KnownTokens(path).get("d1") == bounded
     assert KnownTokens(path).get("d2") is None
 
 
@@ -44,6 +47,15 @@ def test_what_is_forgotten_stays_so(tmp_path: Path) -> None:
     known.forget("d1")
     known.forget("never seen")
     assert KnownTokens(path).get("d1") is None
+
+
+def test_a_file_of_an_earlier_version_knows_no_bounds(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    old = {"token_id": "tok_a", "name": "a", "scopes": ["features"], "models": None, "expires_at": None}
+    path.write_text(json.dumps({"d1": old}))
+    found = KnownTokens(path).get("d1")
+    assert found is not None
+    assert (found.images, found.pixels_per_second) == (None, None)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"d1": {}}', '{"d1": 7}', "\x00"])
