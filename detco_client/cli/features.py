@@ -15,9 +15,13 @@ def features(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="JPEG, PNG, WebP or TIFF files.")],
     model: Annotated[str | None, typer.Option(help="NAME, NAME@ALIAS or NAME:VERSION.")] = None,
     levels: Annotated[str, typer.Option(help="Comma-separated levels, e.g. res3,res5.")] = "res5",
-    pool: Annotated[str, typer.Option(help="none (maps) or avg (one vector).")] = "none",
+    pool: Annotated[str, typer.Option(help="none (maps), avg or gem (one vector).")] = "none",
+    gem_p: Annotated[float | None, typer.Option(help="Power of gem; 3 when not given.")] = None,
     dtype: Annotated[str, typer.Option(help="float32, float16 or int8.")] = "float32",
     normalize: Annotated[str, typer.Option(help="none or l2.")] = "none",
+    compressed: Annotated[
+        bool, typer.Option("--compressed", help="Have the answer travel in Zstandard: for slow lines.")
+    ] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The .npz file to write.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -26,9 +30,9 @@ def features(
     The file holds one array by level; with several pictures they are named INDEX/LEVEL, in the order given.
     An int8 array stands for itself times LEVEL.scale.
     """
-    asked: dict[str, Any] = {"model": model, "pool": pool, "dtype": dtype, "normalize": normalize}
+    asked: dict[str, Any] = {"model": model, "pool": pool, "gem_p": gem_p, "dtype": dtype, "normalize": normalize}
     with connect() as client:
-        reply = client.features(images, levels=levels.split(","), **asked)
+        reply = client.features(images, levels=levels.split(","), compressed=compressed, **asked)
     if output:
         _save(reply, output)
     if as_json:

@@ -5,12 +5,16 @@ from typing import Literal
 
 from detco_core.contract.reader import require
 
-Pool = Literal["none", "avg"]
+Pool = Literal["none", "avg", "gem"]
 Normalize = Literal["none", "l2"]
 DType = Literal["float32", "float16", "int8"]
 Orientation = Literal["exif", "ignore"]
 RoiLevels = Literal["each", "assign"]
 
+DEFAULT_GEM_P = 3.0
+"""Power of `gem`: that of the paper's networks before they learn their own."""
+MAX_GEM_P = 100.0
+"""Beyond, there is no telling it from the maximum."""
 DEFAULT_ROI_SIZE = 7
 MAX_ROI_SIZE = 64
 MAX_SIDE = 65536

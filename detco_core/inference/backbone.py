@@ -27,7 +27,9 @@ class Wishes(TypedDict, total=False):
     """What may be asked of `features` beside images, levels and boxes."""
 
     pool: Pool
-    """`avg` for one vector an image (or region) and level."""
+    """`avg` or `gem` for one vector an image (or region) and level."""
+    gem_p: float
+    """Power of `gem`; 3 when not given."""
     dtype: DType
     """Of the result; values over 65504 become infinite in float16, int8 has a scale."""
     normalize: Normalize

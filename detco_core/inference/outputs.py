@@ -11,10 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detco_core.contract.errors import BundleError
-from detco_core.contract.features import DEFAULT_ROI_SIZE, MAX_ROI_SIZE, DType, Normalize, Pool, RoiLevels
+from detco_core.contract.features import (
+    DEFAULT_GEM_P,
+    DEFAULT_ROI_SIZE,
+    MAX_GEM_P,
+    MAX_ROI_SIZE,
+    DType,
+    Normalize,
+    Pool,
+    RoiLevels,
+)
 from detco_core.contract.manifest import Level, Manifest
 from detco_core.contract.reader import require
 from detco_core.inference.numbers import Cast, cast
+from detco_core.inference.pooling import generalised_mean, mean
 from detco_core.inference.preprocess import Geometry
 from detco_core.inference.roi import Regions, assign, roi_align
 from detco_core.inference.session import POOLED
@@ -33,7 +43,9 @@ class Selection:
     levels: tuple[str, ...] | None = None
     """None: `res5`, or the last the model has. None at all, `()`, only with `pooled`."""
     pool: Pool = "none"
-    """`avg`: mean over the cells that padding did not make, or over a region's grid."""
+    """`avg`: mean over the cells that padding did not make, or over a region's grid; `gem`: their generalised mean."""
+    gem_p: float = DEFAULT_GEM_P
+    """Power of `gem`."""
     normalize: Normalize = "none"
     """`l2`: each vector (of a cell, or pooled) to length 1, before the cast."""
     dtype: DType = "float32"
@@ -49,6 +61,7 @@ class Selection:
         require(some, "levels", "must name at least one level")
         unique = self.levels is None or len(set(self.levels)) == len(self.levels)
         require(unique, "levels", "names a level twice")
+        require(1 <= self.gem_p <= MAX_GEM_P, "gem_p", f"must be 1..{MAX_GEM_P:g}")
         require(1 <= self.roi_size <= MAX_ROI_SIZE, "roi_size", f"must be 1..{MAX_ROI_SIZE}")
 
     def levels_of(self, manifest: Manifest) -> tuple[Level, ...]:
@@ -76,7 +89,7 @@ class Selection:
 
     def _shape(self, level: Level, geometry: Geometry, regions: int | None) -> tuple[int, ...]:
         count = 1 if regions is None else regions
-        if self.pool == "avg":
+        if self.pool != "none":
             return (count, level.channels)
         if regions is not None:
             return (count, level.channels, self.roi_size, self.roi_size)
@@ -133,8 +146,8 @@ def finish(
     pairs = zip(levels, features, strict=True)
     finished = [_finished(selection, level.name, level.stride, feature) for level, feature in pairs]
     if selection.pooled:
-        mean = _whole(_MEAN, manifest.levels[-1], manifest, geometry, maps)
-        finished.append(_finished(selection, POOLED, manifest.levels[-1].stride, mean))
+        vector = _whole(_MEAN, manifest.levels[-1], manifest, geometry, maps)
+        finished.append(_finished(selection, POOLED, manifest.levels[-1].stride, vector))
     return finished
 
 
@@ -154,18 +167,21 @@ def _whole(
 ) -> NDArray[np.float32]:
     source = _source(selection, level, manifest, geometry)
     feature = maps[source]
-    if selection.pool == "avg" and source != POOLED:
-        cells = geometry.cells(level.stride)
-        mean: NDArray[np.float32] = feature[:, :, : cells.height, : cells.width].mean(axis=(2, 3), dtype=np.float32)
-        return mean
-    return feature
+    if selection.pool == "none" or source == POOLED:
+        return feature
+    cells = geometry.cells(level.stride)
+    return _pooled(selection, feature[:, :, : cells.height, : cells.width])
 
 
 def _aligned(
     selection: Selection, level: Level, maps: Mapping[str, NDArray[np.float32]], regions: Regions
 ) -> NDArray[np.float32]:
     grids = roi_align(maps[level.name], regions, level.stride, selection.roi_size)
-    return grids.mean(axis=(2, 3)) if selection.pool == "avg" else grids
+    return grids if selection.pool == "none" else _pooled(selection, grids)
+
+
+def _pooled(selection: Selection, feature: NDArray[np.float32]) -> NDArray[np.float32]:
+    return mean(feature) if selection.pool == "avg" else generalised_mean(feature, selection.gem_p)
 
 
 def _assigned(
@@ -174,7 +190,7 @@ def _assigned(
     """Every region from its own level."""
     chosen = assign(regions, levels)
     shape = (len(regions), levels[0].channels)
-    grid = () if selection.pool == "avg" else (selection.roi_size, selection.roi_size)
+    grid = () if selection.pool != "none" else (selection.roi_size, selection.roi_size)
     feature = np.empty(shape + grid, np.float32)
     for place, level in enumerate(levels):
         mine = chosen == place

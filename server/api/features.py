@@ -11,6 +11,7 @@ from detco_core.contract.errors import Fault, ImageError, InvalidDocument
 from server.features.encode import JSON_VALUES, MEDIA_TYPES, MediaType, encode
 from server.features.errors import ComputeFailed
 from server.features.schemas import FeatureReply, FeatureRequest, query_document, read_options
+from server.http.compression import ZSTD, compress, wished
 from server.http.deps import FeatureUser, Shared, caller_of
 from server.http.hang_up import unless_gone
 from server.http.negotiation import choose
@@ -47,15 +48,18 @@ async def features(request: Request, services: Shared, caller: FeatureUser) -> R
         caller=who,
     )
     reply = await unless_gone(request, engine.infer(asked))
-    return await _respond(request, reply, media)
+    coding = wished(request.headers.get("accept-encoding"), (ZSTD,))
+    return await _respond(request, reply, media, coding)
 
 
-async def _respond(request: Request, reply: FeatureReply, media: MediaType) -> TensorResponse:
+async def _respond(request: Request, reply: FeatureReply, media: MediaType, coding: str | None) -> TensorResponse:
     def describe(error: Exception) -> Mapping[str, Any]:
         return document(_problem(error), request_id(request.scope))
 
     try:
         encoded = await run_in_threadpool(encode, reply, media, describe)
+        if coding is not None:
+            encoded = await run_in_threadpool(compress, encoded, coding)
     except BaseException:
         reply.release()
         raise

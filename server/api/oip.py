@@ -14,7 +14,7 @@ from server.features.oip.replies import lay_out
 from server.features.oip.requests import LENGTH_HEADER, read_request
 from server.features.oip.service import OpenInference
 from server.features.oip.targets import Target
-from server.http.compression import compress, decompress, wished
+from server.http.compression import ENCODINGS, compress, decompress, wished
 from server.http.deps import Admin, FeatureUser, Services, Shared, caller_of
 from server.http.hang_up import unless_gone
 from server.http.problems import OPEN_INFERENCE, Problem
@@ -113,7 +113,7 @@ async def infer(
     inferred, reply = await unless_gone(request, protocol.infer(target, asked, caller.models, who))
     try:
         encoded = await run_in_threadpool(lay_out, asked, inferred, memory.write)
-        coding = wished(request.headers.get("accept-encoding"))
+        coding = wished(request.headers.get("accept-encoding"), ENCODINGS)
         if coding is not None:
             encoded = await run_in_threadpool(compress, encoded, coding)
     except BaseException:

@@ -8,7 +8,16 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from detco_core.contract.errors import Fault, InvalidDocument
-from detco_core.contract.features import DEFAULT_ROI_SIZE, DType, Normalize, Orientation, Pool, Resize, RoiLevels
+from detco_core.contract.features import (
+    DEFAULT_GEM_P,
+    DEFAULT_ROI_SIZE,
+    DType,
+    Normalize,
+    Orientation,
+    Pool,
+    Resize,
+    RoiLevels,
+)
 from detco_core.contract.reader import read, require
 from detco_core.inference.numbers import Cast
 from detco_core.inference.outputs import Selection
@@ -35,6 +44,8 @@ class FeatureOptions:
     """Weights digest the caller relies on."""
     levels: tuple[str, ...] | None = None
     pool: Pool = "none"
+    gem_p: float | None = None
+    """Power of `gem`; None: 3."""
     dtype: DType = "float32"
     normalize: Normalize = "none"
     boxes: BoxLists | None = None
@@ -55,6 +66,7 @@ class FeatureOptions:
         require(few, "levels", "names more levels than any model has")
         for key in ("roi_size", "roi_levels"):
             require(self.boxes is not None or getattr(self, key) is None, key, "says how boxes are taken: give boxes")
+        require(self.pool == "gem" or self.gem_p is None, "gem_p", "is the power of pool=gem: ask for that")
         _ = self.selection
 
     @property
@@ -63,6 +75,7 @@ class FeatureOptions:
         return Selection(
             levels=self.levels,
             pool=self.pool,
+            gem_p=DEFAULT_GEM_P if self.gem_p is None else self.gem_p,
             dtype=self.dtype,
             normalize=self.normalize,
             roi_size=self.roi_size or DEFAULT_ROI_SIZE,
@@ -125,9 +138,17 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ValueError(f"expected a number, got {text[:40]!r}") from error
+
+
 _QUERY: dict[str, Callable[[str], object]] = {
     "levels": _levels,
     "boxes": _boxes,
+    "gem_p": _number,
     "roi_size": _whole,
     "resize": _resize,
     "timeout_ms": _whole,

@@ -1,15 +1,26 @@
-"""Bodies that travel compressed, as the Open Inference Protocol's clients send and take them when asked to."""
+"""Bodies that travel compressed, for clients that insist on it: tensors gain little, and cost much, by it."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
+from typing import Protocol
+
+import zstandard
 
 from server.features.encode import Encoded
 from server.http.problems import BodyTooLarge, Problem
 
 ENCODINGS: Mapping[str, int] = {"gzip": 31, "deflate": 15}
-"""By content coding, the window bits of zlib that read and write it."""
+"""By content coding of the Open Inference Protocol's clients, the window bits of zlib that read and write it."""
+ZSTD = "zstd"
 _LEVEL = 1
-"""Tensors gain little by more, and that costs ten times the time."""
+"""Of zlib and of Zstandard: tensors gain little by more, and that costs ten times the time."""
+_SLICE = 2**20
+
+
+class _Writer(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
 
 
 def decompress(body: bytes, encoding: str, limit: int) -> bytes:
@@ -37,17 +48,43 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
     return whole
 
 
-def wished(accept_encoding: str | None) -> str | None:
-    """The coding a client insists on: the only one it names.
+def wished(accept_encoding: str | None, offered: Collection[str]) -> str | None:
+    """The coding a client insists on: the only one it takes, if it is offered.
 
-    Libraries offer all they know on every call; compressing tensors for them would cost more than it saves.
+    Libraries offer all they know on every call; compressing tensors for them would cost more than it saves. `identity`
+    is taken by everyone, so naming it says nothing, unless it weighs more than the other.
     """
-    named = [part.split(";")[0].strip().lower() for part in (accept_encoding or "").split(",") if part.strip()]
-    return named[0] if len(named) == 1 and named[0] in ENCODINGS else None
+    weights = dict(_weighed(part) for part in (accept_encoding or "").split(",") if part.strip())
+    plain = weights.pop("identity", 0.0)
+    taken = [coding for coding, weight in weights.items() if weight > 0]
+    insists = len(taken) == 1 and weights[taken[0]] >= plain
+    return taken[0] if insists and taken[0] in offered else None
 
 
 def compress(encoded: Encoded, encoding: str) -> Encoded:
     """The same answer in a content coding; the length of its JSON stays that of the plain one."""
-    writer = zlib.compressobj(_LEVEL, wbits=ENCODINGS[encoding])
-    pieces: Sequence[bytes] = [*(writer.compress(piece) for piece in encoded.pieces), writer.flush()]
-    return Encoded(encoded.media_type, [b"".join(pieces)], {**encoded.headers, "Content-Encoding": encoding})
+    writer = _writer(encoding, encoded.length)
+    pieces = [*filter(None, map(writer.compress, _slices(encoded))), writer.flush()]
+    return Encoded(encoded.media_type, pieces, {**encoded.headers, "Content-Encoding": encoding})
+
+
+def _writer(encoding: str, size: int) -> _Writer:
+    if encoding == ZSTD:
+        # The frame says its size, so that a reader can take it in one piece, or refuse it.
+        return zstandard.ZstdCompressor(_LEVEL).compressobj(size=size)
+    return zlib.compressobj(_LEVEL, wbits=ENCODINGS[encoding])
+
+
+def _slices(encoded: Encoded) -> Iterator[bytes]:
+    for piece in encoded.pieces:
+        for start in range(0, len(piece), _SLICE):
+            yield bytes(piece[start : start + _SLICE])
+
+
+def _weighed(part: str) -> tuple[str, float]:
+    coding, *parameters = (piece.strip().lower() for piece in part.split(";"))
+    text = next((parameter[2:] for parameter in parameters if parameter.startswith("q=")), "1")
+    try:
+        return coding, float(text)
+    except ValueError:
+        return coding, 0.0

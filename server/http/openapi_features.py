@@ -10,7 +10,11 @@ _PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "model": ({"type": "string"}, "`name@alias`, `name:version`, or `name` for its alias `production`"),
     "expect_digest": ({"type": "string"}, "Weights digest relied on; 412 before any compute when it is another"),
     "levels": ({"type": "string", "example": "res4,res5"}, "Comma-separated; default `res5`"),
-    "pool": ({"enum": ["none", "avg"], "default": "none"}, "One vector an image and level with `avg`"),
+    "pool": (
+        {"enum": ["none", "avg", "gem"], "default": "none"},
+        "One vector an image and level: the mean, or with `gem` the generalised mean",
+    ),
+    "gem_p": ({"type": "number", "minimum": 1, "maximum": 100, "default": 3}, "Power of `pool=gem`"),
     "dtype": (
         {"enum": ["float32", "float16", "int8"], "default": "float32"},
         "Of the answer; an `int8` tensor's values are its numbers times its `scale`",
@@ -64,10 +68,14 @@ FEATURES: dict[str, Any] = {
             "description": "The features; an image that could not be used has an `error` in its place",
             "content": {kind: {"schema": _BINARY} for kind in MEDIA_TYPES},
             "headers": {
+                "Content-Encoding": {
+                    "description": "`zstd` where `Accept-Encoding` names it and no other",
+                    "schema": {"type": "string"},
+                },
                 LENGTH_HEADER: {
                     "description": "Bytes of JSON before the tensors of `application/octet-stream`",
                     "schema": {"type": "integer"},
-                }
+                },
             },
         }
     },

@@ -7,6 +7,7 @@ from starlette.types import Receive, Scope, Send
 
 from server.features.encode import Encoded
 
+_VARY = "Accept, Accept-Encoding"
 _SLICE = 2**20
 """Bytes handed to the connection at once: more would be copied into its buffer while the reader is slow."""
 
@@ -15,7 +16,7 @@ class TensorResponse(Response):
     """A body of known length whose pieces are never joined."""
 
     def __init__(self, encoded: Encoded, release: Callable[[], None]) -> None:
-        headers = {**encoded.headers, "Content-Length": str(encoded.length), "Vary": "Accept"}
+        headers = {**encoded.headers, "Content-Length": str(encoded.length), "Vary": _VARY}
         super().__init__(None, headers=headers, media_type=encoded.media_type)
         self._encoded = encoded
         self._release = release

@@ -35,6 +35,16 @@ def test_one_picture_is_sent_as_it_is(client: DetcoClient, service: Any) -> None
     assert (reply.meta["model"], reply.meta["version"]) == ("detector", 1)
 
 
+def test_a_compressed_answer_is_asked_for(client: DetcoClient, service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    client.features(JPEG)
+    assert "," in sent(service)["accept-encoding"]
+    client.features([JPEG], compressed=True)
+    assert sent(service)["accept-encoding"] == "zstd"
+    monkeypatch.setattr("detco_client.features.find_spec", lambda name: None)
+    with pytest.raises(ClientError, match="zstandard"):
+        client.features(JPEG, compressed=True)
+
+
 def test_several_pictures_keep_their_order(client: DetcoClient, service: Any, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(PNG)
     reply = client.features([JPEG, tmp_path / "a.png", str(tmp_path / "a.png")], levels=["res5"])

@@ -90,6 +90,26 @@ def test_pooling_is_the_mean_without_padding(
         np.testing.assert_array_equal(res5.array, maps["pooled"])
 
 
+@pytest.mark.parametrize("geometry", [EXACT, PADDED])
+def test_the_generalised_mean_leaves_padding_out_and_can_be_of_length_one(
+    manifest: Manifest, maps: dict[str, np.ndarray], geometry: Geometry
+) -> None:
+    selection = Selection(levels=("res3", "res5"), pool="gem", gem_p=4, normalize="l2", pooled=True)
+    mean = "pooled" if geometry is EXACT else "res5"
+    assert needed(selection, manifest, geometry) == tuple(dict.fromkeys(("res3", "res5", mean)))
+    for item, (level, cells) in zip(
+        finish(selection, manifest, geometry, maps), [("res3", (7, 9)), ("res5", (2, 3))], strict=False
+    ):
+        raised = slow_mean(np.maximum(maps[level], 1e-6).astype(np.float64) ** 4, *cells) ** 0.25
+        np.testing.assert_allclose(item.array, raised / np.linalg.norm(raised), rtol=1e-5)
+
+
+@pytest.mark.parametrize("power", [0.5, 101, float("nan")])
+def test_a_power_out_of_bounds_is_refused(power: float) -> None:
+    with pytest.raises(FieldError, match=r"1\.\.100"):
+        Selection(pool="gem", gem_p=power)
+
+
 def test_pooled_of_the_network_is_the_mean_of_the_last_level(maps: dict[str, np.ndarray]) -> None:
     np.testing.assert_allclose(maps["pooled"], slow_mean(maps["res5"], 2, 3), rtol=1e-5)
 
@@ -127,9 +147,9 @@ def pyramid(manifest: Manifest) -> tuple[Manifest, dict[str, np.ndarray]]:
     return dataclasses.replace(manifest, levels=levels, pooled=2), maps
 
 
-@pytest.mark.parametrize("pool", ["none", "avg"])
+@pytest.mark.parametrize("pool", ["none", "avg", "gem"])
 def test_regions_come_from_the_level_of_their_size(
-    pyramid: tuple[Manifest, dict[str, np.ndarray]], pool: Literal["none", "avg"]
+    pyramid: tuple[Manifest, dict[str, np.ndarray]], pool: Literal["none", "avg", "gem"]
 ) -> None:
     manifest, maps = pyramid
     size = Size(512, 256)
@@ -137,7 +157,7 @@ def test_regions_come_from_the_level_of_their_size(
     regions = place([(0, 0, 512, 256), (5, 5, 20, 30), (0, 0, 120, 120)], geometry)
     names = ("p2", "p3", "p4", "p5")
     each = finish(Selection(levels=names, pool=pool, roi_size=3), manifest, geometry, maps, regions)
-    assert [item.array.shape for item in each] == [(3, 2) if pool == "avg" else (3, 2, 3, 3)] * 4
+    assert [item.array.shape for item in each] == [(3, 2) if pool != "none" else (3, 2, 3, 3)] * 4
     selection = Selection(levels=names, pool=pool, roi_size=3, roi_levels="assign")
     (found,) = finish(selection, manifest, geometry, maps, regions)
     assert (found.level, found.stride, found.levels) == ("assigned", None, ("p4", "p2", "p3"))
@@ -155,7 +175,7 @@ def test_levels_of_unequal_channels_are_not_assigned_to(manifest: Manifest) -> N
     width=st.integers(1, 90),
     height=st.integers(1, 90),
     multiple=st.sampled_from([1, 32]),
-    pool=st.sampled_from(["none", "avg"]),
+    pool=st.sampled_from(["none", "avg", "gem"]),
     dtype=st.sampled_from(["float32", "float16", "int8"]),
     boxes=st.sampled_from([None, 0, 3]),
     levels=st.sets(st.sampled_from(["res2", "res3", "res4", "res5"]), min_size=1),

@@ -129,11 +129,31 @@ class TestOneImage:
             np.testing.assert_allclose(tensors[level] * scale, expected.tensors[level], atol=0.51 * scale)
         assert document["images"][0]["boxes"] == {"count": 2, "clipped": [1]}
 
+    @pytest.mark.parametrize("media", ["application/octet-stream", "application/x-npz"])
+    def test_zstandard_for_who_takes_nothing_else(self, client: httpx.Client, media: str) -> None:
+        plain, packed, usual = (
+            client.post(
+                "/features",
+                params={"levels": "res2"},
+                content=picture(),
+                headers={"Content-Type": "image/jpeg", "Accept": media, "Accept-Encoding": codings},
+            )
+            for codings in ("identity", "zstd", "gzip, deflate, br, zstd")
+        )
+        assert packed.headers["content-encoding"] == "zstd"
+        assert packed.num_bytes_downloaded == int(packed.headers["content-length"]) < len(packed.content)
+        assert packed.headers["vary"] == "Accept, Accept-Encoding"
+        # The client has unpacked it; the length of the JSON, which tells times, is that of the plain one.
+        data = [answer.content[int(answer.headers.get(LENGTH, -1000)) :] for answer in (plain, packed)]
+        assert data[0] == data[1] if LENGTH in plain.headers else packed.content.startswith(b"PK")
+        assert all("content-encoding" not in answer.headers for answer in (plain, usual))
+
     def test_every_option(self, client: httpx.Client, direct: Backbone) -> None:
-        query = {"levels": "res4,res2", "pool": "avg", "dtype": "float16", "normalize": "l2", "resize": "none"}
+        query = {"levels": "res4,res2", "pool": "gem", "dtype": "float16", "normalize": "l2", "resize": "none"}
+        query |= {"gem_p": "4"}
         document, tensors = read(ask(client, picture(), **query))
         expected = direct.features(
-            picture(), levels=["res4", "res2"], pool="avg", dtype="float16", normalize="l2", resize="none"
+            picture(), ["res4", "res2"], pool="gem", gem_p=4, dtype="float16", normalize="l2", resize="none"
         )
         assert list(tensors) == ["res4", "res2"]
         for level, array in tensors.items():

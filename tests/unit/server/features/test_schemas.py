@@ -13,7 +13,8 @@ def test_a_query_says_the_same_as_json() -> None:
     query = [
         ("model", "tiny@production"),
         ("levels", "res4, res5"),
-        ("pool", "avg"),
+        ("pool", "gem"),
+        ("gem_p", "2.5"),
         ("dtype", "float16"),
         ("normalize", "l2"),
         ("resize", '{"short_side": 800, "max_side": 1333}'),
@@ -28,7 +29,8 @@ def test_a_query_says_the_same_as_json() -> None:
     assert options == FeatureOptions(
         model="tiny@production",
         levels=("res4", "res5"),
-        pool="avg",
+        pool="gem",
+        gem_p=2.5,
         dtype="float16",
         normalize="l2",
         resize=ResizeShortSide(short_side=800, max_side=1333),
@@ -105,6 +107,9 @@ def test_one_images_boxes_need_no_list_around_them(boxes: Any, expected: Any) ->
         ({"boxes": [1, 2, 3, 4]}, "boxes[0]"),
         ({"boxes": [[[[1]]]]}, "boxes[0][0]"),
         ({"roi_size": 7}, "roi_size"),
+        ({"pool": "avg", "gem_p": 3}, "gem_p"),
+        ({"pool": "gem", "gem_p": 0}, "gem_p"),
+        ({"pool": "gem", "gem_p": "3"}, "gem_p"),
         ({"roi_levels": "each"}, "roi_levels"),
         ({"boxes": [], "roi_size": 65}, "roi_size"),
         ({"boxes": [], "roi_levels": "some"}, "roi_levels"),
@@ -127,6 +132,7 @@ def test_bad_boxes_are_named(document: Any, path: str) -> None:
         [("resize", "[" * 100_000)],
         [("boxes", "[[1,2")],
         [("pool", "avg"), ("pool", "none")],
+        [("gem_p", "three")],
     ],
 )
 def test_a_bad_query_is_named(items: list[tuple[str, str]]) -> None:

@@ -3,7 +3,9 @@
 import gzip
 import zlib
 
+import numpy as np
 import pytest
+import zstandard
 
 from server.features.encode import Encoded
 from server.http.compression import compress, decompress, wished
@@ -24,7 +26,13 @@ def test_a_bomb_is_cut_off() -> None:
 
 @pytest.mark.parametrize(
     ("encoding", "body", "status"),
-    [("br", b"", 501), ("gzip", b"abc", 400), ("gzip", gzip.compress(b"abc")[:-1], 400), ("deflate", b"", 400)],
+    [
+        ("br", b"", 501),
+        ("zstd", b"", 501),
+        ("gzip", b"abc", 400),
+        ("gzip", gzip.compress(b"abc")[:-1], 400),
+        ("deflate", b"", 400),
+    ],
 )
 def test_what_cannot_be_read_is_named(encoding: str, body: bytes, status: int) -> None:
     with pytest.raises(Problem) as raised:
@@ -35,15 +43,24 @@ def test_what_cannot_be_read_is_named(encoding: str, body: bytes, status: int) -
 
 @pytest.mark.parametrize(
     ("header", "expected"),
-    [(None, None), ("gzip", "gzip"), ("deflate", "deflate"), ("gzip, deflate", None), ("br", None), ("*", None)],
+    [
+        *[(None, None), ("gzip", "gzip"), ("deflate", "deflate"), ("gzip, deflate", None), ("br", None), ("*", None)],
+        *[("ZSTD", "zstd"), ("zstd;q=0", None), ("zstd, identity;q=0.5", "zstd"), ("zstd;q=0.5, identity", None)],
+        *[("gzip, deflate, br, zstd", None), ("zstd, gzip;q=0", "zstd"), ("zstd;q=x", None), (",", None)],
+    ],
 )
 def test_only_a_client_that_insists_gets_a_compressed_answer(header: str | None, expected: str | None) -> None:
-    assert wished(header) == expected
+    assert wished(header, ("gzip", "deflate", "zstd")) == expected
+    assert wished(header, ()) is None
 
 
-@pytest.mark.parametrize(("encoding", "read"), [("gzip", gzip.decompress), ("deflate", zlib.decompress)])
+@pytest.mark.parametrize(
+    ("encoding", "read"), [("gzip", gzip.decompress), ("deflate", zlib.decompress), ("zstd", zstandard.decompress)]
+)
 def test_an_answer_is_the_same_behind_its_coding(encoding: str, read: object) -> None:
     assert callable(read)
-    made = compress(Encoded("x/y", [b"head", memoryview(b"tensor")], {"A": "4"}), encoding)
-    assert read(b"".join(made.pieces)) == b"headtensor"
+    tensor = np.maximum(np.random.default_rng(0).standard_normal(2**19, np.float32), 0).view(np.uint8).data
+    made = compress(Encoded("x/y", [b"head", tensor], {"A": "4"}), encoding)
+    assert read(b"".join(made.pieces)) == b"head" + tensor
+    assert made.length < 0.8 * len(tensor)
     assert made.headers == {"A": "4", "Content-Encoding": encoding}
