@@ -49,6 +49,7 @@ from server.http import handlers
 from server.http.auth import Doorman
 from server.http.conditional import Conditional
 from server.http.deps import Services
+from server.http.head import Head
 from server.http.job_kinds import EVALUATION, EXPORT, RUN
 from server.http.known_tokens import KnownTokens
 from server.http.middleware import DOCUMENT_BYTES, BodyLimit, RequestContext
@@ -90,6 +91,7 @@ def make_app(settings: Settings, parts: Iterable[Part] = ("api", "features")) ->
     watch(services)
     describe(app)
     app.add_middleware(Conditional)
+    app.add_middleware(Head)
     app.add_middleware(BodyLimit, limit_of=_limit_of(settings))
     app.add_middleware(RequestContext, telemetry=services.telemetry)
     return app

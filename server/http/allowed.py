@@ -10,10 +10,11 @@ from fastapi import FastAPI
 
 
 def allowed_methods(app: FastAPI, path: str) -> tuple[str, ...]:
-    """Every method the document of `app` has for a path; none for a path it does not know."""
+    """Every method the document of `app` has for a path, and HEAD beside GET; none for a path it does not know."""
     paths = app.openapi()["paths"]
     fitting = [methods for template, methods in paths.items() if _pattern(template).fullmatch(path)]
-    return tuple(sorted({method.upper() for methods in fitting for method in methods}))
+    known = {method.upper() for methods in fitting for method in methods}
+    return tuple(sorted(known | {"HEAD"} if "GET" in known else known))
 
 
 @cache

@@ -160,6 +160,9 @@ class TestOutputs:
             answer = admin.get(f"{path}/{name}/file")
             assert (answer.status_code, answer.content) == (200, content)
             assert answer.headers["etag"] == f'"{newest["sha256"]}"'
+        asked = admin.head(f"{path}/last/file")
+        assert (asked.status_code, asked.content, asked.headers["content-length"]) == (200, b"", str(len(content)))
+        assert asked.headers["etag"] == f'"{newest["sha256"]}"'
         part = admin.get(f"{path}/last/file", headers={"Range": "bytes=100-199"})
         assert (part.status_code, part.content) == (206, content[100:200])
         assert admin.get(f"{path}/last").json()["id"] == newest["id"]

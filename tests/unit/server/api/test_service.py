@@ -122,3 +122,13 @@ def test_parts(tmp_path: Any, parts: Any, present: str, absent: str) -> None:
     assert absent not in paths
     assert "/readyz" in paths
     assert (app.state.services.features is None) == (parts == ["api"])
+
+
+@pytest.mark.parametrize(
+    "path", ["/livez", "/readyz", "/metrics", "/v1/info", "/v1/runs", "/v1/runs/run_none", "/openapi.json"]
+)
+def test_head_answers_where_get_does(admin: httpx.Client, path: str) -> None:
+    got, asked = admin.get(path), admin.head(path)
+    assert (asked.status_code, asked.content) == (got.status_code, b"")
+    assert asked.headers["content-type"] == got.headers["content-type"]
+    assert ("etag" in asked.headers) == ("etag" in got.headers)

@@ -19,9 +19,9 @@ def change(job: str = "") -> None: ...
 @pytest.mark.parametrize(
     ("path", "methods"),
     [
-        ("/v1/runs", ("GET", "POST")),
-        ("/v1/runs/run_1/artifacts/a/b.pt", ("GET",)),
-        ("/v1/runs/run_1/artifacts/fixed", ("GET", "PUT")),
+        ("/v1/runs", ("GET", "HEAD", "POST")),
+        ("/v1/runs/run_1/artifacts/a/b.pt", ("GET", "HEAD")),
+        ("/v1/runs/run_1/artifacts/fixed", ("GET", "HEAD", "PUT")),
         ("/v1/runsx", ()),
         ("/v1/runs/", ()),
     ],
