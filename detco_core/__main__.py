@@ -7,6 +7,7 @@ Torch and the rest are imported inside the verb that needs them; `check` needs n
 """
 
 import argparse
+import errno
 import hashlib
 import logging
 import os
@@ -150,6 +151,9 @@ def _failure(error: Exception) -> Failed:
     if _is_out_of_memory(error):
         remedy = "lower train.batch_size or views.global_size, or use device.precision bf16"
         return Failed(kind="out_of_memory", message=f"out of memory ({_first_line(error)}); {remedy}")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = "free disk space: what was saved before is unharmed, and a run goes on from its last checkpoint"
+        return Failed(kind="internal", message=f"the disk is full ({_first_line(error)}); {remedy}")
     return Failed(kind="internal", message=f"{type(error).__name__}: {_first_line(error)}")
 
 

@@ -1,6 +1,8 @@
 """What holds for every test."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 from hypothesis import settings
@@ -30,3 +32,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, all else as it was found."""
     places = {name: place for place, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: places.get(item.nodeid.split("::")[0], len(places)))
+
+
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """A test that mounts something is run once more, as root of a namespace of its own, where we are not root."""
+    if pyfuncitem.get_closest_marker("mounts") is None or os.geteuid() == 0:
+        return None
+    test = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", pyfuncitem.nodeid]
+    command = ["unshare", "--user", "--map-root-user", "--mount", *test]
+    done = subprocess.run(command, cwd=pyfuncitem.config.rootpath, capture_output=True, text=True, check=False)
+    if "unshare: " in done.stderr or "1 skipped" in done.stdout:
+        pytest.skip(f"mounting is refused here, also in a namespace of one's own: {done.stderr[-500:]}")
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+    return True

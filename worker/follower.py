@@ -20,6 +20,7 @@ from detco_core.contract.errors import DetcoError
 from worker.addresses import interface_environment, own_address
 from worker.attempts import discard
 from worker.background import in_background
+from worker.disk import is_full
 from worker.holds import hold_of
 from worker.inputs import Prepared, prepare
 from worker.launch import Command, Post, job_command, job_environment, launch, log_tail
@@ -87,6 +88,11 @@ class Follower:
                 time.sleep(_PULSE)
             except (StoreError, *DATABASE_AWAY) as error:
                 _log.warning("%s %s waits for its inputs: %s", self._mark.run, self._mark.name, error)
+                time.sleep(RETRY_SECONDS)
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                _log.warning("%s %s waits for room: %s", self._mark.run, self._mark.name, error)
                 time.sleep(RETRY_SECONDS)
 
     def _work(self, prepared: Prepared, meeting: Meeting) -> int | None:

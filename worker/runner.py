@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from control.bus import run_topic
 from control.db.session import unit_of_work
 from control.errors import StoreError
 from control.log import configure
-from control.records.life import shares
+from control.records.life import feed, shares
 from control.records.life.leases import Outcome
 from control.records.life.shares import Meeting
 from control.settings import load_settings
@@ -26,6 +27,7 @@ from detco_core.contract.jobs import EVENTS_FILE
 from worker.addresses import free_endpoint, interface_environment, own_address
 from worker.attempts import discard, open_folder, trim
 from worker.background import in_background
+from worker.disk import complaint, is_full, no_room
 from worker.follower import Follower
 from worker.holds import hold_of
 from worker.inputs import Prepared, prepare
@@ -83,6 +85,7 @@ class Runner:
             return self._close(self._judge(End(began=False)))
         killed_before = oom_kills()
         exit_code = self._work(prepared)
+        disk_full = complaint(self._services.settings.work_dir)  # before what it saved leaves the folder for the store
         oom_killed = oom_kills() > killed_before
         all_taken = self._take_the_rest()
         end_of_it = End(
@@ -90,6 +93,7 @@ class Runner:
             began=not self._asked or self._sink.last_seq > 0,
             all_taken=all_taken,
             oom_killed=oom_killed,
+            disk_full=disk_full,
             fault=self._feed.fault,
             log_tail=log_tail(self._folder),
         )
@@ -109,6 +113,7 @@ class Runner:
         return inputs.result()
 
     def _bring_inputs(self) -> Prepared:
+        has_warned = False
         while True:
             try:
                 prepared = prepare(
@@ -119,6 +124,22 @@ class Runner:
             except (StoreError, *DATABASE_AWAY) as error:
                 _log.warning("%s waits for its inputs: %s", self._mark.run, error)
                 time.sleep(RETRY_SECONDS)
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                has_warned = has_warned or self._warn_of_full_disk(error)
+                time.sleep(RETRY_SECONDS)
+
+    def _warn_of_full_disk(self, error: OSError) -> bool:
+        """Tell the run's readers that it waits for room; False when they could not be told."""
+        _log.warning("%s waits for room: %s", self._mark.run, error)
+        message = f"the run waits on its worker: {no_room(self._services.settings.work_dir)}"
+        told = False
+        with suppress(*DATABASE_AWAY):
+            with unit_of_work(self._services.engine) as session:
+                told = feed.warn(session, self._mark.run, self._mark.fence, "disk_full", message)
+            self._services.bus.publish(run_topic(self._mark.run))
+        return told
 
     def _meet(self, prepared: Prepared) -> Post:
         """Say to the other hosts where their processes find those of this one, and what all continue from."""

@@ -24,6 +24,8 @@ class End:
     """Whether everything it said and named is in tables and store."""
     oom_killed: bool = False
     """The kernel has ended some process for lack of memory meanwhile."""
+    disk_full: str = ""
+    """That the job could not write, not even why it ended, and the remedy."""
     fault: Exception | None = None
     """Why what it said could not be taken."""
     log_tail: str = ""
@@ -84,7 +86,10 @@ def _why_lost(sink: Sink, end: End) -> str:
         return sink.damaged[0]
     if end.exit_code is None:
         return "the job's process could not be ended"
-    return f"the job's process ended {how_it_ended(end.exit_code)}" + ("" if sink.ending else " without a last event")
+    why = f"the job's process ended {how_it_ended(end.exit_code)}"
+    if sink.ending:
+        return why
+    return f"{why} without a last event" + (f"; {end.disk_full}" if end.disk_full else "")
 
 
 def how_it_ended(exit_code: int) -> str:

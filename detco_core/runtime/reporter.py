@@ -3,6 +3,8 @@
 Standard library only: the `check` verb speaks through it without importing torch.
 """
 
+import errno
+import os
 import time
 from pathlib import Path
 from typing import BinaryIO
@@ -35,8 +37,8 @@ class Reporter:
             return
         if self._file is None:
             self._file, self._seq = _open(self._path)
+        _append(self._file, encode(Event(self._seq + 1, time.time(), body)).encode() + b"\n")
         self._seq += 1
-        self._file.write(encode(Event(self._seq, time.time(), body)).encode() + b"\n")
 
     def __enter__(self) -> "Reporter":
         return self
@@ -49,6 +51,15 @@ class Reporter:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _append(file: BinaryIO, line: bytes) -> None:
+    """The whole line or none of it: a full disk may take a part, and the next line would be one with it."""
+    end = file.tell()
+    if file.write(line) < len(line):
+        file.truncate(end)
+        file.seek(end)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _open(path: Path) -> tuple[BinaryIO, int]:

@@ -1,5 +1,6 @@
 """The doors: exit codes, closing events, and what is imported for them."""
 
+import errno
 import hashlib
 import json
 import os
@@ -163,6 +164,22 @@ def test_what_went_wrong_is_the_last_event(
     assert isinstance(failed, Failed)
     assert failed.kind == kind
     assert words in failed.message
+
+
+def test_a_full_disk_is_no_fault_of_the_run_and_names_the_remedy(
+    tmp_path: Path,
+    write_job: Callable[[Any], Path],
+    pretraining: Callable[..., PretrainJob],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def work(job: PretrainJob, reporter: Reporter, stop: StopRequest) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "tensorboard")
+
+    monkeypatch.setitem(_WORK, "pretrain", work)
+    assert main(["pretrain", str(write_job(pretraining()))]) == 1
+    (failed,) = told(tmp_path)
+    assert isinstance(failed, Failed)
+    assert (failed.kind, "free disk space" in failed.message) == ("internal", True)
 
 
 def test_data_that_are_not_there(

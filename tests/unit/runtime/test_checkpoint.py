@@ -21,6 +21,7 @@ from detco_core.runtime.checkpoint import (
     prune,
     save,
 )
+from tests.full_disk import small_disk
 
 INFO = CheckpointInfo(
     step=20,
@@ -89,6 +90,23 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_and_says_so(tmp_path: Path, s
         save(checkpoint_path(tmp_path, 20), INFO, state)
     assert list(first.path.parent.iterdir()) == [first.path]
     assert load(first.path, first.sha256).info.step == 20
+
+
+@pytest.mark.mounts
+def test_a_disk_that_is_full_takes_no_half_checkpoint(tmp_path: Path, state: dict[str, Any]) -> None:
+    with small_disk(tmp_path / "disk", 256) as disk:
+        first = save(checkpoint_path(disk.folder, 10), INFO, state)
+        state["method"]["big"] = torch.randn(100_000)
+        for _ in range(2):
+            with pytest.raises(CheckpointNotSaved, match=r"step-00000020\.pt: .*No space left.*free disk space"):
+                save(checkpoint_path(disk.folder, 20), INFO, state)
+            assert list(first.path.parent.iterdir()) == [first.path]
+            disk.fill()  # now there is not even room for a beginning
+        assert load(first.path, first.sha256).info == INFO
+        disk.make_room()
+        del state["method"]["big"]
+        again = save(checkpoint_path(disk.folder, 20), INFO, state)
+        assert torch.equal(load(again.path, again.sha256).state["method"]["w"], state["method"]["w"])
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, state: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from detco_core.contract.events import Finished, Progress, Warned, decode
 from detco_core.runtime.reporter import Reporter
+from tests.full_disk import small_disk
 
 
 def lines(folder: Path) -> list[str]:
@@ -28,6 +29,28 @@ def test_a_later_process_continues_the_numbers(tmp_path: Path) -> None:
     with Reporter(tmp_path) as second:
         second.emit(Finished())
     assert [decode(line).seq for line in lines(tmp_path)] == [1, 2, 3, 4]
+
+
+def emit_steps(reporter: Reporter) -> None:
+    for step in range(1, 1000):
+        reporter.emit(Progress(step=step, steps=1000))
+
+
+@pytest.mark.mounts
+def test_a_full_disk_takes_whole_lines_or_none(tmp_path: Path) -> None:
+    """It takes the beginning of a line that crosses into a new block: the next line must not be one with it."""
+    with small_disk(tmp_path / "disk", 64) as disk, Reporter(disk.folder) as reporter:
+        reporter.emit(Progress(step=0, steps=0))
+        disk.fill()
+        with pytest.raises(OSError, match="No space left"):
+            emit_steps(reporter)
+        said = len(lines(disk.folder))
+        assert 1 < said < 1000
+        disk.make_room()
+        reporter.emit(Finished(step=said))
+        told = [decode(line) for line in lines(disk.folder)]
+        assert [event.seq for event in told] == list(range(1, said + 2))
+        assert told[-1].body == Finished(step=said)
 
 
 @pytest.mark.parametrize("cut", [1, 10, 30])

@@ -27,6 +27,7 @@ from control.states import Action
 from detco_core.contract.config import override
 from detco_core.contract.presets import smoke
 from detco_core.contract.reader import plain
+from tests.full_disk import small_disk
 from tests.unit.worker.house import House, weights_after
 from worker.attempts import is_occupied, occupy, open_folder
 from worker.launch import package_environment
@@ -414,3 +415,34 @@ class TestWhileTheStoreIsAway:
         assert attempt.wait() == EXIT_CLOSED
         assert house.run(run_id).state == "completed"
         assert steps_of_checkpoints(house, run_id) == [2, 4, 6]
+
+
+@pytest.mark.slow
+@pytest.mark.mounts
+def test_a_full_disk_costs_the_steps_since_the_last_checkpoint_and_says_so(house: House) -> None:
+    """The job cannot write why it ended, nor the next attempt its job: it waits for room, and goes on to the end."""
+    with small_disk(house.settings.work_dir, 256) as disk:
+        run_id = house.pretraining(steps=30, every=4, seconds=0.05)
+        attempt = Attempt(house)
+        attempt.wait_until(lambda: steps_of_checkpoints(house, run_id))
+        disk.fill()
+        assert attempt.wait() == EXIT_CLOSED
+        (first,), run = house.attempts(run_id), house.run(run_id)
+        assert (run.state, run.failures, first.state, first.cause) == ("queued", 0, "lost", "crashed")
+        assert run.reason is not None
+        assert "without a last event; the disk of" in run.reason
+        assert "is full: free space there" in run.reason
+        saved = steps_of_checkpoints(house, run_id)
+        assert saved == list(range(4, 4 * len(saved) + 1, 4))
+        house.ask(lambda s: [house.store.size(c.key) for c in history.list_checkpoints(s, run_id).items])
+        time.sleep(1.1)  # the back-off after a first loss
+        disk.fill()  # also what the first attempt's folder took
+        attempt = Attempt(house)
+        attempt.wait_until(lambda: house.events(run_id, "warning"))
+        (warning,) = house.events(run_id, "warning")
+        assert (warning.payload["code"], house.run(run_id).state) == ("disk_full", "starting")
+        disk.make_room()
+        assert attempt.wait() == EXIT_CLOSED
+    assert house.run(run_id).state == "completed"
+    assert [event.payload["resumed_from"] for event in house.events(run_id, "started")] == [None, saved[-1]]
+    assert house.artifact(run_id, "weights") == weights_after(30)

@@ -68,6 +68,7 @@ LEFT = End(exit_code=75)
         (End(exit_code=1), {"said": Failed(kind="nan", message="loss is NaN")}, "failed", None, "loss is NaN"),
         (KILLED, {}, "lost", "crashed", "by SIGKILL without a last event"),
         (End(exit_code=3), {}, "lost", "crashed", "with exit code 3"),
+        (End(exit_code=1, disk_full="D is full"), {}, "lost", "crashed", "code 1 without a last event; D is full"),
         (End(exit_code=-40), {}, "lost", "crashed", "by signal 40"),
         (End(), {}, "lost", "crashed", "could not be ended"),
         (End(exit_code=-9, fault=ValueError("no")), {}, "lost", "crashed", "cannot be kept: no"),
