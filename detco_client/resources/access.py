@@ -18,8 +18,8 @@ class Token(Resource):
     last_used_at: str | None
     replaces: str | None
     quota: dict[str, int | None]
-    """The most it may have at once: `running`, `slots`, `queued`; of a feature server `images`, `pixels_per_second`. None:
-    any number, or as the server is set."""
+    """The most it may have at once: `running`, `slots`, `queued`; of a feature server `images`, `pixels_per_second`.
+    None: any number, or as the server is set."""
 
 
 class Quota(TypedDict):
