@@ -40,7 +40,7 @@ class Loaded:
     def held_up(self) -> Iterator[None]:
         """Nothing that computes comes to an end for as long as the block runs."""
         self._go_on.clear()
-        self.owner._session = self  # type: ignore[assignment]
+        self.owner._session = self
         try:
             yield
         finally:
