@@ -31,10 +31,10 @@ from control.jobs import QUEUES, UPKEEP, WORK, make_celery, relay
 from control.settings import Settings
 from worker.outages import DATABASE_AWAY, RETRY_SECONDS
 from worker.processes import WORKER_MARK, become_subreaper, descendants, of_worker, sweep
-from worker.reaper import Upkeep
 from worker.shared import Shared
 from worker.standins import STAND_IN, StandIns
 from worker.tasks import RUNNER, Attendant
+from worker.upkeep.thread import Upkeep
 
 SPARE_PROCESSES = 2
 """Pool processes beyond the slots, so that a wake-up always finds one, however many runs are under way."""
@@ -84,7 +84,7 @@ def serve(settings: Settings, runner: Sequence[str] = RUNNER, stand_in: Sequence
         master.start()
         _wait_for_the_last(start)
         upkeep.retire()
-        return os.EX_TEMPFAIL if upkeep.has_stalled else int(master.exitcode or os.EX_OK)
+        return os.EX_TEMPFAIL if upkeep.lookout.has_stalled else int(master.exitcode or os.EX_OK)
     return os.EX_OK
 
 
@@ -160,7 +160,7 @@ def _register(settings: Settings, engine: Engine, upkeep: Upkeep, shared: Shared
     while not shared.is_stopping():
         try:
             _see_to_tables(settings, engine)
-            return upkeep.register()
+            return upkeep.presence.register()
         except DATABASE_AWAY as error:
             _log.warning("waiting for the database: %s", error)
             time.sleep(RETRY_SECONDS)

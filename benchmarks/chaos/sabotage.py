@@ -40,10 +40,11 @@ def slots() -> None:
 
 def orphans() -> None:
     """Nobody sweeps, and no process of a job dies with the one that started it."""
-    from worker import launch, processes, reaper, runner, tasks
+    from worker import launch, processes, runner, tasks
+    from worker.upkeep import remains
 
     launch.dying_with_parent = lambda command: [*command]  # type: ignore[attr-defined]  # imported by name there
-    for room in (processes, runner, tasks, reaper):
+    for room in (processes, runner, tasks, remains):
         room.sweep = lambda *_, **__: []  # type: ignore[attr-defined]  # imported by name there
     os.environ[UNWATCHED] = "1"
 

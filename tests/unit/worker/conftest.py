@@ -69,5 +69,5 @@ def _photos(session: Session, store: Store, folder: Path) -> DatasetVersion:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of this folder start runners and jobs, or stand beside those that do: none is a fast one."""
     for item in items:
-        if item.path.parent == Path(__file__).parent:
+        if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.slow)

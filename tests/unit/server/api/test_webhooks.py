@@ -1,4 +1,4 @@
-"""Webhooks over REST; what is sent is tests/unit/worker/test_courier.py's."""
+"""Webhooks over REST; what is sent is tests/unit/worker/upkeep/test_courier.py's."""
 
 from typing import Any
 

@@ -22,8 +22,8 @@ from control.records.webhooks import notices, webhooks
 from control.settings import Settings, load_settings
 from control.signing import signing_key
 from detco_client import verify_webhook
-from worker import courier
-from worker.courier import Courier, Parcel, send
+from worker.upkeep import courier
+from worker.upkeep.courier import Courier, Parcel, send
 
 SECRET = "whsec_" + "QUFB" * 11
 

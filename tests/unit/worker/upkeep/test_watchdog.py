@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from worker.watchdog import Watchdog
+from worker.upkeep.watchdog import Watchdog
 
 
 def test_it_barks_when_the_same_run_waits_for_too_long(monkeypatch: pytest.MonkeyPatch) -> None:

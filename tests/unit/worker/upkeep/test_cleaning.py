@@ -10,7 +10,7 @@ from control.errors import StoreError
 from control.records.journal import history
 from control.records.runs import checkpoints
 from tests.unit.worker.house import House
-from worker.cleaning import Cleaning
+from worker.upkeep.cleaning import Cleaning
 
 
 def until(cleaning: Cleaning, happened: Callable[[], object]) -> None:
