@@ -5,11 +5,16 @@ import io
 import socket
 import tarfile
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import boto3
 import httpx
 import pytest
+from fastapi import FastAPI
+from moto.server import ThreadedMotoServer
 from PIL import Image
 from sqlalchemy import update
 
@@ -17,7 +22,10 @@ from control.collector import collect
 from control.db.models import Upload
 from control.db.session import database_time, unit_of_work
 from control.records.store import uploads
+from control.settings import load_settings
 from control.storage.base import key_of
+from control.storage.open import open_store
+from server.app import make_app
 
 
 def archive(*names: str, link: str = "") -> bytes:
@@ -47,6 +55,25 @@ def announce(client: httpx.Client, data: bytes, kind: str = "dataset", expect: i
 def put(client: httpx.Client, upload: Any, data: bytes, span: str = "") -> httpx.Response:
     headers = {"Content-Type": "application/octet-stream"} | ({"Content-Range": span} if span else {})
     return client.put(f"/v1/uploads/{upload['id']}", content=data, headers=headers)
+
+
+def break_off(client: httpx.Client, upload: Any, data: bytes, start: int = 0, *, sent: int) -> None:
+    """Promise all of `data`, the upload's last part, and hang up after `sent` bytes."""
+    end, total = start + len(data), upload["bytes"]
+    head = (
+        f"PUT /v1/uploads/{upload['id']} HTTP/1.1\r\nHost: x\r\nContent-Range: bytes {start}-{end - 1}/{total}\r\n"
+        f"Authorization: {client.headers['authorization']}\r\nContent-Length: {len(data)}\r\n\r\n"
+    )
+    with socket.create_connection((client.base_url.host, client.base_url.port)) as wire:
+        wire.sendall(head.encode() + data[:sent])
+
+
+def until(ask: Callable[[], int], pleases: Callable[[int], bool]) -> int:
+    for _ in range(500):
+        if pleases(answer := ask()):
+            return answer
+        time.sleep(0.02)
+    raise AssertionError(f"still {answer}")
 
 
 def test_sent_in_parts_then_scanned_as_a_data_set(admin: httpx.Client, house: Any) -> None:
@@ -103,19 +130,9 @@ def test_in_one_piece_and_weights(admin: httpx.Client, house: Any) -> None:
 def test_what_came_before_the_connection_broke_counts(admin: httpx.Client, house: Any) -> None:
     data = bytes(range(256)) * 6000
     made = announce(admin, data, "bundle")
-    url = httpx.URL(house.url)
-    head = (
-        f"PUT /v1/uploads/{made['id']} HTTP/1.1\r\nHost: x\r\nAuthorization: {admin.headers['authorization']}\r\n"
-        f"Content-Length: {len(data)}\r\n\r\n"
-    )
-    with socket.create_connection((url.host, url.port)) as wire:
-        wire.sendall(head.encode() + data[:100_000])
-    for _ in range(200):
-        received = admin.get(f"/v1/uploads/{made['id']}").json()["received"]
-        if received:
-            break
-        time.sleep(0.02)
-    assert 0 < received <= 100_000
+    break_off(admin, made, data, sent=100_000)
+    received = until(lambda: admin.get(f"/v1/uploads/{made['id']}").json()["received"], lambda n: n > 0)
+    assert received <= 100_000
     rest = put(admin, made, data[received:], f"bytes {received}-{len(data) - 1}/{len(data)}")
     assert rest.json()["state"] == "ready"
 
@@ -195,6 +212,82 @@ def test_one_that_is_never_finished_is_given_up(admin: httpx.Client, house: Any)
     with unit_of_work(house.engine) as session:
         assert uploads.give_up(session) == 1
     assert admin.get(f"/v1/uploads/{made['id']}").status_code == 404
+
+
+class Bucket:
+    """A store in S3 that may be away for a while, and two servers on it, each with a folder of its own."""
+
+    def __init__(self, house: Any, folder: Path, serve: Callable[[FastAPI], httpx.Client]) -> None:
+        self._server = self._start(0)
+        self._endpoint = "http://{}:{}".format(*self._server.get_host_and_port())
+        boto3.client("s3", endpoint_url=self._endpoint).create_bucket(Bucket="uploads")
+        url = f"s3://uploads/store?endpoint_url={self._endpoint}"
+        roots, database = (str(folder),), house.settings.resolved_database_url
+        self.clients = []
+        for name in ("one", "other"):
+            settings = load_settings(data_dir=folder / name, database_url=database, store_url=url, dataset_roots=roots)
+            self.store = open_store(settings)
+            client = serve(make_app(settings))
+            client.headers["Authorization"] = house.client("admin").headers["Authorization"]
+            self.clients.append(client)
+
+    def keys(self) -> set[str]:
+        return {entry.key for entry in self.store.entries()}
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def start(self) -> None:
+        self._server = self._start(int(self._endpoint.rpartition(":")[2]))
+
+    def _start(self, port: int) -> ThreadedMotoServer:
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+        server.start()
+        return server
+
+
+@pytest.fixture
+def bucket(
+    house: Any, tmp_path: Path, serve: Callable[[FastAPI], httpx.Client], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bucket]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    made = Bucket(house, tmp_path, serve)
+    yield made
+    made.stop()
+
+
+def test_through_two_servers_and_a_bucket_that_goes_away(bucket: Bucket, house: Any) -> None:
+    """A part twice, at once and later; one whose connection breaks; one that finds the store gone."""
+    collect(house.engine, house.store)  # what other tests have let go of
+    one, other = bucket.clients
+    data = archive(*(f"pictures/{n}.png" for n in range(300)))
+    made, total = announce(one, data), len(data)
+    half = f"bytes 0-{total // 2 - 1}/{total}"
+    with ThreadPoolExecutor() as hands:
+        answers = list(hands.map(lambda client: put(client, made, data[: total // 2], half), [one, other, one, other]))
+    assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
+    late = put(other, made, data[: total // 2], half)
+    assert (late.status_code, late.json()["code"], late.json()["received"]) == (409, "other_offset", total // 2)
+
+    break_off(other, made, data[total // 2 :], total // 2, sent=100_000)
+    received = until(lambda: one.get(f"/v1/uploads/{made['id']}").json()["received"], lambda n: n > total // 2)
+    assert received <= total // 2 + 100_000
+    rest = f"bytes {received}-{total - 1}/{total}"
+    bucket.stop()
+    away = put(one, made, data[received:], rest)
+    assert (away.status_code, away.json()["code"]) == (503, "store_unavailable")
+    assert other.get(f"/v1/uploads/{made['id']}").json()["received"] == received
+    bucket.start()
+    done = put(other, made, data[received:], rest).json()
+    assert (done["state"], done["contents"]["images"]) == ("ready", 300)
+    assert b"".join(bucket.store.open_range(key_of(made["sha256"]))) == data
+    assert collect(house.engine, bucket.store) == total  # its parts
+    assert bucket.keys() == {key_of(made["sha256"])}
+    assert one.delete(f"/v1/uploads/{made['id']}").json()["bytes"] == total
+    collect(house.engine, bucket.store)
+    assert bucket.keys() == set()
 
 
 def test_scopes(house: Any, tmp_path: Path) -> None:
