@@ -71,7 +71,8 @@ def _from_weights(source: Source) -> FrozenBackbone:
 
 def _from_bundle(source: Source) -> FrozenBackbone:
     # Only bundles need ONNX Runtime, which is not installed everywhere a checkpoint is evaluated.
-    from detco_core.inference.session import CPU, Execution, Session
+    from detco_core.inference.execution import CPU, Execution
+    from detco_core.inference.session import Session
 
     session = Session.open(_path(source), Execution(providers=(CPU,)))
     spec = session.manifest.input

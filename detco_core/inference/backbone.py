@@ -12,12 +12,13 @@ from PIL import Image
 from detco_core.contract.errors import ImageError
 from detco_core.contract.features import DType, Normalize, Orientation, Pool, Resize, RoiLevels
 from detco_core.contract.manifest import Manifest
+from detco_core.inference.execution import Execution
 from detco_core.inference.images import DecodedImage, Limits, Size, decode, from_array
 from detco_core.inference.outputs import Selection, finish, needed
 from detco_core.inference.preprocess import Geometry, prepare
 from detco_core.inference.remote import fetch_bundle
 from detco_core.inference.roi import Box, place
-from detco_core.inference.session import Execution, Session
+from detco_core.inference.session import Session
 
 Picture = bytes | Path | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]
 """An encoded image, the path of one, a Pillow image, or pixels `[H, W]` or `[H, W, C]`, uint8 or uint16."""

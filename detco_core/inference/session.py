@@ -4,14 +4,10 @@ onnxruntime-gpu falls back to the CPU with no more than a line on stderr; here t
 the one asked for, reported, and refused when `strict`.
 """
 
-import contextlib
-import ctypes
 import hashlib
 import logging
-import os
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,49 +17,30 @@ from numpy.typing import NDArray
 
 from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import BundleFile, Manifest, read_manifest
+from detco_core.inference.allocator import give_back
+from detco_core.inference.binding import Bound, Placement, Staged
+from detco_core.inference.execution import CPU, DEVICE, Execution, provider_options, session_options
 from detco_core.inference.graph import Needs, cut, needs
+from detco_core.inference.host_memory import gpu_buffers
 
 log = logging.getLogger(__name__)
 
-CPU = "CPUExecutionProvider"
-CUDA = "CUDAExecutionProvider"
-INPUT = "image"
 POOLED = "pooled"
 
 _WORTH_CUTTING = 0.9
 """A second session holds its weights twice: only when it leaves out more than a tenth of the graph."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Execution:
-    """Where and how a model runs."""
-
-    providers: tuple[str, ...] | None = None
-    """onnxruntime's names, best first; None: CUDA where there is a GPU, else the CPU."""
-    threads: int | None = None
-    """Of one computation on the CPU; None: as many as the process may use."""
-    gpu_memory: int | None = None
-    """Bound of onnxruntime's arena in bytes; it grows without one."""
-    spinning: bool = False
-    """Threads that wait burn their core: worth it only on a machine that does nothing else (1.4-2 times slower where
-    cores are shared)."""
-    arena: bool = False
-    """Keep the CPU memory of the largest input ever seen for the next one: up to 10 % faster at 800x1333, nothing at
-    224, for 400 MB that never come back (ResNet-50)."""
-    strict: bool = False
-    """Refuse another provider than the first."""
-
-
 class Session:
     """One opened model. `run` may be called from several threads."""
 
-    def __init__(self, bundle: Path, manifest: Manifest, execution: Execution, needs: Needs, whole: Any) -> None:
+    def __init__(self, bundle: Path, manifest: Manifest, execution: Execution, needs: Needs, whole: Bound) -> None:
         self.bundle = bundle
         self.manifest = manifest
         self.execution = execution
         self._needs = needs
         self._whole = whole
-        self._parts: dict[frozenset[str], Any] = {}
+        self._parts: dict[frozenset[str], Bound] = {}
         self._lock = threading.Lock()
 
     @classmethod
@@ -81,22 +58,25 @@ class Session:
         missing = [name for name in outputs_of(manifest) if name not in found.by_output]
         if missing:
             raise BundleError(f"{bundle}: the ONNX file has no output {', '.join(missing)}, which the manifest names")
-        whole = start(model, execution)
+        whole = _bound(model, execution)
         del model
-        _give_back()
+        give_back()
         return cls(bundle, manifest, execution, found, whole)
 
     @property
     def provider(self) -> str:
         """The provider really obtained."""
-        return str(self._whole.get_providers()[0])
+        return str(self._whole.session.get_providers()[0])
 
     def run(self, array: NDArray[np.float32], outputs: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Compute the named outputs, and as little else as can be, of `array` `[N, C, H, W]`."""
-        values = self._session_for(outputs).run(list(outputs), {INPUT: array})
-        return dict(zip(outputs, values, strict=True))
+        return self.stage([array], outputs).compute()
 
-    def _session_for(self, outputs: Iterable[str]) -> Any:
+    def stage(self, arrays: Sequence[NDArray[np.float32]], outputs: Sequence[str]) -> Staged:
+        """Bring images `[n, C, H, W]` of one size to where they are computed, as one batch; `compute` does the rest."""
+        return self._bound_for(outputs).stage(arrays, outputs)
+
+    def _bound_for(self, outputs: Iterable[str]) -> Bound:
         free = self._needs.computed_with(outputs)
         if self._needs.share(free) > _WORTH_CUTTING:
             return self._whole
@@ -104,9 +84,9 @@ class Session:
             if free not in self._parts:
                 # Read again: keeping the model's bytes for this would double what an idle server holds.
                 model = _verified(self.bundle, self.manifest.files["onnx"])
-                self._parts[free] = start(cut(model, free), self.execution)
+                self._parts[free] = _bound(cut(model, free), self.execution)
                 del model
-                _give_back()
+                give_back()
             return self._parts[free]
 
 
@@ -117,68 +97,35 @@ def outputs_of(manifest: Manifest) -> tuple[str, ...]:
 
 def start(model: bytes, execution: Execution) -> Any:
     """An onnxruntime session; raises `BundleError` when there is none, or (strict) none on the provider asked for."""
-    providers = execution.providers or available_providers()
-    if CUDA in providers:
+    providers = provider_options(execution)
+    if execution.order[0] != CPU:
         # Finds CUDA and cuDNN in the wheels they came in.
         ort.preload_dlls()
     try:
-        session = ort.InferenceSession(model, _options(execution), providers=_with_options(providers, execution))
+        session = ort.InferenceSession(model, session_options(execution), providers=providers)
     # onnxruntime's exceptions share no base class but Exception.
     except Exception as error:
         raise BundleError(f"onnxruntime {ort.__version__} cannot open the model: {error}") from error
-    got = session.get_providers()[0]
-    if got != providers[0]:
-        message = f"asked onnxruntime for {providers[0]}, got {got}: see its message above for the library it misses"
-        if execution.strict:
-            raise BundleError(message)
-        log.warning(message)
+    # It would move to the CPU for good when one image fails on the GPU, and only print so.
+    session.disable_fallback()
+    _check(session.get_providers()[0], execution)
     return session
 
 
-def available_providers() -> tuple[str, ...]:
-    """CUDA and CPU where onnxruntime was built for CUDA and the driver has a device; else the CPU alone.
-
-    onnxruntime's own answer names CUDA on every machine its GPU wheel is installed on.
-    """
-    built = CUDA in ort.get_available_providers()
-    return (CUDA, CPU) if built and _cuda_devices() > 0 else (CPU,)
-
-
-def _cuda_devices() -> int:
-    """Devices the CUDA driver shows to this process; `CUDA_VISIBLE_DEVICES` counts. Opens no context."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return 0
-    count = ctypes.c_int()
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
+def _check(got: str, execution: Execution) -> None:
+    """Complain of another provider than the one asked for; raises `BundleError` where that is refused."""
+    if got == execution.order[0]:
+        return
+    message = f"asked onnxruntime for {execution.order[0]}, got {got}: see its message above for the library it misses"
+    if execution.strict:
+        raise BundleError(message)
+    log.warning(message)
 
 
-def _options(execution: Execution) -> Any:
-    options = ort.SessionOptions()
-    # An explicit number: with none onnxruntime also pins threads to cores, which fails noisily in containers.
-    options.intra_op_num_threads = execution.threads or len(os.sched_getaffinity(0))
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.enable_cpu_mem_arena = execution.arena
-    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(execution.spinning)))
-    return options
-
-
-def _with_options(providers: Sequence[str], execution: Execution) -> list[Any]:
-    cuda: dict[str, str] = {"arena_extend_strategy": "kSameAsRequested"}
-    if execution.gpu_memory is not None:
-        cuda["gpu_mem_limit"] = str(execution.gpu_memory)
-    return [(name, cuda) if name == CUDA else name for name in providers]
-
-
-def _give_back() -> None:
-    """Return what opening a model needed and freed; glibc would keep it (150 MB for a ResNet-50)."""
-    # Not every libc has it.
-    with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+def _bound(model: bytes, execution: Execution) -> Bound:
+    session = start(model, execution)
+    on_gpu = session.get_providers()[0] != CPU
+    return Bound(session, Placement("cuda", DEVICE, gpu_buffers(DEVICE)) if on_gpu else None)
 
 
 def _verified(bundle: Path, file: BundleFile) -> bytes:

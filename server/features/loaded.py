@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import Manifest
-from detco_core.inference.session import CPU, POOLED, Execution, Session, available_providers, outputs_of
+from detco_core.inference.execution import CPU, Execution
+from detco_core.inference.session import POOLED, Session, outputs_of
 from server.features.batcher import Batching, Computed, ComputeOwner
 from server.features.catalog import VersionRef
 from server.features.schemas import ModelIdentity
@@ -47,7 +48,7 @@ class Loaded:
         session = Session.open(bundle, execution)
         if session.manifest.weights_digest != version.digest:
             raise BundleError(f"{version}: the bundle holds {session.manifest.weights_digest}, not {version.digest}")
-        asked_for_gpu = (execution.providers or available_providers())[0] != CPU
+        asked_for_gpu = execution.order[0] != CPU
         fell_back = session.provider == CPU and asked_for_gpu
         batching = Batching() if batching is None or fell_back else batching
         _warm(session, batching.images)

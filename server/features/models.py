@@ -15,7 +15,7 @@ from pathlib import Path
 
 from control.errors import Forbidden
 from detco_core.contract.errors import BundleError
-from detco_core.inference.session import Execution
+from detco_core.inference.execution import Execution
 from server.features.batcher import Batching
 from server.features.catalog import Catalog, VersionRef, Wanted
 from server.features.errors import ModelUnavailable, UnknownModel

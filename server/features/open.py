@@ -6,8 +6,9 @@ from sqlalchemy import Engine
 
 from control.settings import Settings
 from control.storage.base import Store
+from detco_core.inference.allocator import return_large_blocks
+from detco_core.inference.execution import CPU, CUDA, Execution
 from detco_core.inference.images import Limits
-from detco_core.inference.session import CPU, CUDA, Execution, available_providers
 from server.features.batcher import Batching
 from server.features.engine import FeatureEngine, Listener
 from server.features.job import EngineLimits
@@ -21,6 +22,7 @@ _ON_GPU = 8
 
 def open_features(settings: Settings, engine: Engine, store: Store, listener: Listener) -> FeatureEngine:
     """The engine of one server process; call its `start`, and `close` at the end."""
+    return_large_blocks()
     decoders = min(_MOST_DECODERS, max(2, len(os.sched_getaffinity(0))))
     execution = _execution(settings)
     batching = _batching(settings, execution)
@@ -57,6 +59,6 @@ def _execution(settings: Settings) -> Execution:
 
 
 def _batching(settings: Settings, execution: Execution) -> Batching:
-    on_gpu = (execution.providers or available_providers())[0] == CUDA
+    on_gpu = execution.order[0] != CPU
     images = settings.batch_images or (_ON_GPU if on_gpu else 1)
     return Batching(images=images, seconds=settings.batch_wait_ms / 1000)

@@ -14,7 +14,8 @@ import pytest
 from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import MANIFEST_FILE, Level, Manifest, read_manifest
 from detco_core.contract.reader import plain
-from detco_core.inference.session import CPU, CUDA, Execution, Session, available_providers, outputs_of
+from detco_core.inference.execution import CPU, CUDA, Execution, available_providers
+from detco_core.inference.session import Session, outputs_of
 from detco_core.inference.tiny import CHANNELS, STRIDES, write_tiny_bundle
 
 
@@ -49,11 +50,11 @@ def test_levels_have_the_shapes_the_manifest_promises(bundle: Path) -> None:
 
 def test_a_shallow_level_is_computed_by_a_smaller_graph(bundle: Path, image: np.ndarray, tmp_path: Path) -> None:
     session = Session.open(bundle)
-    assert session._session_for(["pooled"]) is session._whole
-    shallow = session._session_for(["res2"])
-    assert shallow is session._session_for(["res2"])
-    assert [output.name for output in shallow.get_outputs()] == ["res2"]
-    assert [output.name for output in session._session_for(["res2", "res3"]).get_outputs()] == ["res2", "res3"]
+    assert session._bound_for(["pooled"]) is session._whole
+    shallow = session._bound_for(["res2"])
+    assert shallow is session._bound_for(["res2"])
+    assert [output.name for output in shallow.session.get_outputs()] == ["res2"]
+    assert [output.name for output in session._bound_for(["res2", "res3"]).session.get_outputs()] == ["res2", "res3"]
 
 
 def test_equal_seeds_give_equal_bundles_and_others_do_not(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ class TestWithoutGpu:
 
 def test_the_options_reach_onnxruntime(bundle: Path) -> None:
     def options(**given: Any) -> Any:
-        return Session.open(bundle, Execution(**given))._whole.get_session_options()
+        return Session.open(bundle, Execution(**given))._whole.session.get_session_options()
 
     one = options(threads=1)
     assert (one.intra_op_num_threads, one.inter_op_num_threads) == (1, 1)

@@ -12,7 +12,7 @@ import pytest
 from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import InputSpec, Level, Manifest
 from detco_core.contract.reader import plain
-from detco_core.inference.session import Execution
+from detco_core.inference.execution import Execution
 from detco_core.inference.tiny import write_tiny_bundle
 from server.features.catalog import VersionRef
 from server.features.loaded import Loaded

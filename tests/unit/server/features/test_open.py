@@ -9,7 +9,7 @@ from control.db.migrate import upgrade
 from control.db.session import open_engine
 from control.settings import load_settings
 from control.storage.open import open_store
-from detco_core.inference.session import CPU, CUDA
+from detco_core.inference.execution import CPU, CUDA
 from server.features.batcher import Batching
 from server.features.open import open_features
 from server.telemetry import Telemetry

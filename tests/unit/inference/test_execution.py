@@ -1,0 +1,51 @@
+"""What is asked of onnxruntime, option by option."""
+
+import os
+
+import pytest
+
+from detco_core.inference.execution import (
+    CPU,
+    CUDA,
+    Execution,
+    available_providers,
+    provider_options,
+    session_options,
+)
+
+
+def test_the_cpu_needs_no_options() -> None:
+    assert provider_options(Execution(providers=(CPU,), gpu_memory=5)) == [(CPU, {})]
+
+
+def test_the_gpus_memory_is_bounded_and_new_sizes_cost_no_search() -> None:
+    asked = provider_options(Execution(providers=(CUDA, CPU), gpu_memory=2**30))
+    assert asked == [
+        (
+            CUDA,
+            {
+                "device_id": "0",
+                "arena_extend_strategy": "kSameAsRequested",
+                "cudnn_conv_algo_search": "HEURISTIC",
+                "gpu_mem_limit": "1073741824",
+            },
+        ),
+        (CPU, {}),
+    ]
+    assert "gpu_mem_limit" not in provider_options(Execution(providers=(CUDA, CPU)))[0][1]
+
+
+def test_what_runs_where_nothing_is_said() -> None:
+    assert Execution().order == available_providers()
+    assert Execution(providers=(CUDA,)).order == (CUDA,)
+
+
+@pytest.mark.parametrize(("threads", "expected"), [(1, 1), (None, len(os.sched_getaffinity(0)))])
+def test_the_sessions_options(threads: int | None, expected: int) -> None:
+    options = session_options(Execution(threads=threads))
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (expected, 1)
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert not options.enable_cpu_mem_arena
+    other = session_options(Execution(spinning=True, arena=True))
+    assert other.get_session_config_entry("session.intra_op.allow_spinning") == "1"
+    assert other.enable_cpu_mem_arena
