@@ -122,6 +122,8 @@ class Settings(BaseSettings):
     """Pixels of the images one token sends, where its quota says nothing; unset: any number."""
     max_loaded_models: int = Field(default=4, gt=0)
     """Model versions held at once; those an alias names or a consumer pinned are always held, and count."""
+    max_model_bytes: int = Field(default=4 * 2**30, gt=0)
+    """Weights of model versions held at once, in bytes of their files; the same are always held, and count."""
     serve_device: Literal["auto", "cpu", "cuda"] = "auto"
     """What models run on; `cuda` refuses to fall back to the CPU, `auto` takes a GPU of `DETCO_SERVE_GPUS`."""
     batch_images: int | None = Field(default=None, ge=1, le=256)

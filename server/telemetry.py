@@ -37,6 +37,8 @@ class Readings:
     """Of answers not sent yet."""
     providers: Mapping[tuple[str, str], str] | None = None
     """By model and version that are loaded: what onnxruntime really runs them on."""
+    model_bytes: Mapping[tuple[str, str], int] | None = None
+    """By model and version: bytes of weights held."""
     models: Mapping[str, bool] | None = None
     """By alias: whether the version it names is the one that answers."""
 
@@ -162,6 +164,11 @@ def _families(readings: Readings) -> Iterator[Metric]:
         )
         for (model, version), provider in sorted(readings.providers.items()):
             family.add_metric([model, version, provider], 1)
+        yield family
+    if readings.model_bytes is not None:
+        family = GaugeMetricFamily("detco_model_bytes", "Weights held of loaded models.", labels=("model", "version"))
+        for key, size in sorted(readings.model_bytes.items()):
+            family.add_metric(key, size)
         yield family
     if readings.models is not None:
         family = GaugeMetricFamily(

@@ -68,6 +68,11 @@ class Session:
         """The provider really obtained."""
         return str(self._whole.session.get_providers()[0])
 
+    @property
+    def opened(self) -> int:
+        """Times that the weights are held: for the whole graph, and for each part of it that runs by itself."""
+        return 1 + len(self._parts)
+
     def run(self, array: NDArray[np.float32], outputs: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Compute the named outputs, and as little else as can be, of `array` `[N, C, H, W]`."""
         return self.stage([array], outputs).compute()

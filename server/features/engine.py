@@ -15,15 +15,12 @@ from detco_core.contract.errors import BundleError, Fault, InvalidDocument
 from detco_core.inference.images import stored_pixels
 from server.features.admission import Admission, ReplyBytes, Reservation, Ticket
 from server.features.allowances import Allowances, Caller
-from server.features.batcher import Computed
 from server.features.errors import DeadlineExceeded, OtherWeights, Shed, UnknownLevel
 from server.features.job import EngineLimits, Job
 from server.features.loaded import Loaded
 from server.features.models import Models
+from server.features.probe import Probe
 from server.features.schemas import FeatureReply, FeatureRequest, ImageReply, Priority
-
-_HANGING = 60.0
-"""Seconds one image may take before its model counts as hanging."""
 
 
 class Listener(Protocol):
@@ -83,12 +80,12 @@ class FeatureEngine:
         return reply
 
     async def probe(self, seconds: float) -> list[str]:
-        """Send a picture through every loaded model; returns what is wrong, nothing when all is well."""
-        deadline = time.monotonic() + seconds
-        checks = {model: asyncio.wrap_future(model.probe(deadline)) for model in self.models.loaded()}
-        if checks:
-            await asyncio.wait(checks.values(), timeout=seconds)
-        return [f"{m.version} {wrong}" for m, check in checks.items() if (wrong := _wrong(m, check)) is not None]
+        """Send a picture through every loaded model, from its file to its features; returns what is wrong, nothing when
+        all is well.
+        """
+        probes = [Probe(model, self.limits, self._threads, seconds) for model in self.models.loaded()]
+        found = await asyncio.gather(*(probe.run() for probe in probes))
+        return [f"{probe.version} {wrong}" for probe, wrong in zip(probes, found, strict=True) if wrong is not None]
 
     def _tell(self, error: Exception) -> None:
         if self._listener is not None:
@@ -185,12 +182,3 @@ def _enlarged(images: Iterable[ImageReply]) -> int:
     """Pixels that the network was given beyond those stored."""
     geometries = [image.facts.geometry for image in images if image.facts is not None]
     return sum(max(0, math.prod(geometry.network) - math.prod(geometry.stored)) for geometry in geometries)
-
-
-def _wrong(loaded: Loaded, check: "asyncio.Future[Computed]") -> str | None:
-    """What is wrong with a model; one that is at work on others' images is not hanging."""
-    if check.done() and not check.cancelled() and not isinstance(check.exception(), DeadlineExceeded):
-        return None if check.exception() is None else f"fails: {check.exception()}"
-    check.cancel()
-    at_work = loaded.owner.at_work
-    return None if at_work is not None and at_work < _HANGING else "does not answer"

@@ -1,9 +1,12 @@
 """What this server holds and what it should: plain bookkeeping under one lock, which nothing slow ever holds."""
 
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from server.features.bounds import Bounds
 from server.features.catalog import VersionRef, Wanted
 from server.features.loaded import Loaded
 from server.features.selector import Selector
@@ -27,14 +30,16 @@ class AliasState:
 class Holdings:
     """Versions wanted, models loaded, and which of them serves each alias."""
 
-    def __init__(self, max_loaded: int) -> None:
-        self._max_loaded = max_loaded
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
         self._lock = threading.Lock()
         self._wanted = Wanted({})
         self._withheld: set[str] = set()
         """Models that are not served here although the records want them to be."""
         self._served: dict[str, Loaded] = {}
         self._loaded: dict[VersionRef, Loaded] = {}
+        self._expected: Counter[VersionRef] = Counter()
+        """Versions that somebody waits for."""
 
     @property
     def wanted(self) -> Wanted:
@@ -78,6 +83,18 @@ class Holdings:
             served = {alias: model.version for alias, model in self._served.items()}
             pinned = {v for v in self._wanted.pinned if v in self._loaded or v in before.pinned}
             return surplus, Index(kept | served, tuple(sorted(pinned, key=str)))
+
+    @contextmanager
+    def expecting(self, version: VersionRef) -> Iterator[None]:
+        """Do not let go of a version for as long as the block runs: others may arrive before who waits can hold it."""
+        with self._lock:
+            self._expected[version] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._expected[version] -= 1
+                self._expected += Counter()  # leaves out those at nothing
 
     def hold(self, selector: Selector, version: VersionRef | None = None) -> Loaded | None:
         """The model a selector names, in use by the caller from here on; None when it is not loaded.
@@ -143,12 +160,11 @@ class Holdings:
         return version.id in self._wanted.deleted
 
     def _surplus(self) -> list[Loaded]:
-        """All that is withheld or deleted, and the least recently used over the bound; never one that is wanted or
-        serves, nor the newest of the others.
+        """All that is withheld or deleted, and the least recently used over the bounds; never one that is wanted,
+        serves or is waited for, nor the newest of the others.
         """
         kept = {*self._wanted.aliases.values(), *self._wanted.pinned, *(m.version for m in self._served.values())}
-        free = sorted((m for v, m in self._loaded.items() if v not in kept), key=lambda model: model.last_used)
+        free = [model for version, model in self._loaded.items() if version not in kept]
         unloaded = [m for m in free if m.version.model in self._withheld or self._is_gone(m.version)]
-        free = [model for model in free if model not in unloaded]
-        over = len(self._loaded) - len(unloaded) - self._max_loaded
-        return [*unloaded, *free[: max(0, min(over, len(free) - 1))]]
+        held = [model for model in self._loaded.values() if model not in unloaded]
+        return [*unloaded, *self._bounds.over(held, [model for model in free if model in held], self._expected)]

@@ -3,7 +3,6 @@
 import itertools
 import threading
 import time
-from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import Manifest
 from detco_core.inference.execution import CPU, Execution
 from detco_core.inference.session import POOLED, Session, outputs_of
-from server.features.batcher import Batching, Computed, ComputeOwner
+from server.features.batcher import Batching, ComputeOwner
 from server.features.catalog import VersionRef
 from server.features.schemas import ModelIdentity
 from server.features.turns import Turns
@@ -61,6 +60,13 @@ class Loaded:
         return self.session.manifest
 
     @property
+    def bytes(self) -> int:
+        """Of the weights it holds: those of its file, once for the whole network and once for each part of it that runs
+        by itself. What onnxruntime takes beside them is in proportion.
+        """
+        return self.manifest.files["onnx"].bytes * self.session.opened
+
+    @property
     def identity(self) -> ModelIdentity:
         return ModelIdentity(self.version.model, self.version.number, self.version.digest, self.session.provider)
 
@@ -84,10 +90,6 @@ class Loaded:
         with self._lock:
             self._retired = True
             self._close_if_idle()
-
-    def probe(self, deadline: float) -> "Future[Computed]":
-        """Send a small grey picture through the owner, as a request would."""
-        return self.owner.submit(_grey(self.manifest, 64), (POOLED,), deadline)
 
     def _close_if_idle(self) -> None:
         if self._retired and not self._users:

@@ -17,6 +17,7 @@ from control.errors import Forbidden
 from detco_core.contract.errors import BundleError
 from detco_core.inference.execution import Execution
 from server.features.batcher import Batching
+from server.features.bounds import Bounds
 from server.features.catalog import Catalog, VersionRef, Wanted
 from server.features.errors import ModelUnavailable, UnknownModel
 from server.features.holdings import AliasState, Holdings
@@ -40,6 +41,8 @@ class ServingOptions:
     default_model: str | None = None
     max_loaded: int = 4
     """Versions held at once; those an alias names or a consumer pinned are always held, and count."""
+    max_bytes: int | None = None
+    """Of their weights, in the same way; None: any number."""
     ahead: int = 2
     """Decoded images that may wait for one model."""
     poll_seconds: float = 1.0
@@ -55,7 +58,7 @@ class Models:
         self.catalog = catalog
         self.options = options
         self._shelf = Shelf(options.folder)
-        self._holdings = Holdings(options.max_loaded)
+        self._holdings = Holdings(Bounds(models=options.max_loaded, bytes=options.max_bytes))
         self._loader = Loader(self._open, self._arrived)
         self._written = Index()
         self._looking = threading.Lock()
@@ -94,8 +97,9 @@ class Models:
         loaded = self._holdings.hold(selector)
         while loaded is None:
             version = await asyncio.to_thread(self._find, selector)
-            await asyncio.wrap_future(self._load(version))
-            loaded = self._holdings.hold(selector, version)
+            with self._holdings.expecting(version):
+                await asyncio.wrap_future(self._load(version))
+                loaded = self._holdings.hold(selector, version)
         try:
             yield loaded
         finally:

@@ -30,6 +30,7 @@ def open_features(settings: Settings, engine: Engine, store: Store, listener: Li
         folder=settings.data_dir / "serving",
         default_model=settings.default_model,
         max_loaded=settings.max_loaded_models,
+        max_bytes=settings.max_model_bytes,
         # While one batch runs, the next one is decoded.
         ahead=max(decoders + 1, 2 * batching.images),
         execution=execution,

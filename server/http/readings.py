@@ -23,13 +23,12 @@ def _of_records(services: Services) -> Readings:
 
 
 def _of_features(engine: FeatureEngine) -> Readings:
+    held = engine.models.loaded()
     return Readings(
         images=engine.admission.images,
         images_refused=engine.admission.refused,
         reply_bytes=engine.memory.held,
-        providers={
-            (loaded.version.model, str(loaded.version.number)): loaded.session.provider
-            for loaded in engine.models.loaded()
-        },
+        providers={(model.version.model, str(model.version.number)): model.session.provider for model in held},
+        model_bytes={(model.version.model, str(model.version.number)): model.bytes for model in held},
         models={state.alias: state.served == state.wanted for state in engine.models.states()},
     )

@@ -322,10 +322,45 @@ async def test_every_answer_is_of_one_version_while_the_alias_moves(
         assert seen == {1, 2, 3}
 
 
-async def test_the_probe_goes_the_whole_way(open_engine: OpenEngine) -> None:
-    async with open_engine() as engine:
-        assert await engine.probe(30) == []
+async def test_models_come_and_go_under_load_within_their_bound(
+    open_engine: OpenEngine, catalog: FolderCatalog, bundles: list[Path], jpeg: Jpeg, request_of: RequestOf
+) -> None:
+    for number in range(4, 9):
+        catalog.add("tiny", number, bundles[number % 3])
+    expected = [
+        Backbone(bundle, providers=["CPUExecutionProvider"]).features(jpeg()).tensors["res5"] for bundle in bundles
+    ]
+    # Of three: each holds its weights twice, `res5` alone needing no more than a part of the network.
+    room = 6 * (bundles[0] / "model.onnx").stat().st_size
+    async with open_engine(EngineLimits(under_way=1000), max_loaded=100, max_bytes=room) as engine:
+
+        async def ask(number: int) -> None:
+            reply = await engine.infer(request_of(jpeg(), model=f"tiny:{number}"))
+            assert reply.model.version == number
+            which = number - 1 if number <= 3 else number % 3
+            np.testing.assert_array_equal(arrays(reply)[0, "res5"], expected[which])
+
+        numbers = random.Random(0).choices(range(1, 9), k=150)
+        await asyncio.gather(*map(ask, numbers))
+        await asyncio.to_thread(engine.models.refresh)
+        held = engine.models.loaded()
+        assert sum(model.bytes for model in held) <= room
+        assert "tiny:1" in [str(model.version) for model in held]
+
+
+async def test_the_probe_goes_the_whole_way(
+    open_engine: OpenEngine, stopped: Stopped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_engine(EngineLimits(under_way=1, held_bytes=1)) as engine:
         (loaded,) = engine.models.loaded()
+        before = loaded.owner.computed
+        assert await engine.probe(30) == []
+        assert loaded.owner.computed == before + 1
+        with monkeypatch.context() as broken:
+            broken.setattr("server.features.job.finish", lambda *_: 1 / 0)
+            assert await engine.probe(30) == ["tiny:1 fails: division by zero"]
+        async with stopped(engine):
+            assert await engine.probe(0.02) == ["tiny:1 does not answer"]
         loaded.owner.close()
         loaded.owner._thread.join(30)
         assert await engine.probe(0.02) == ["tiny:1 does not answer"]
