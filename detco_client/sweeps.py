@@ -67,6 +67,14 @@ class Sweeps:
         """Cancel all of its runs and evaluations that have not ended."""
         return cast(SweepDetail, self._transport.post(f"{self._path(id)}/cancel"))
 
+    def delete(self, id: str, *, dry_run: bool = False) -> Any:
+        """Delete it with its runs and evaluations; answers what was made from them and stays, and the bytes freed.
+
+        Raises:
+            Conflict: some of it has not ended, or others need it; names them.
+        """
+        return self._transport.delete(self._path(id), {"dry_run": True} if dry_run else None)
+
     def wait(
         self, id: str, timeout: float | None = None, on_change: Callable[[SweepDetail], None] | None = None
     ) -> SweepDetail:

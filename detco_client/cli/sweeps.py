@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from detco_client.cli.output import Json, age, console, duration, show_fields, show_json, show_list, size, table
+from detco_client.cli.removal import DryRun, show_removal
 from detco_client.cli.session import connect
 from detco_client.cli.values import grid_of, pairs
 from detco_client.resources.sweeps import SweepDetail
@@ -96,6 +97,13 @@ def cancel(sweep: SweepId, as_json: Json = False) -> None:
         show_json(found)
     else:
         console().print(f"{found['id']}  {found['state']}  {_counts(found['runs'])}")
+
+
+@app.command()
+def delete(sweep: SweepId, dry_run: DryRun = False) -> None:
+    """Delete a sweep that has ended, with its runs and evaluations; what else was made from its runs stays."""
+    with connect() as client:
+        show_removal(client.sweeps.delete(sweep, dry_run=dry_run), dry_run=dry_run)
 
 
 def _evaluation(words: str | None) -> dict[str, str] | None:

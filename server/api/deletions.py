@@ -1,4 +1,4 @@
-"""Deleting runs, evaluations, models and their versions, and aliases.
+"""Deleting runs, evaluations, sweeps, models and their versions, and aliases.
 
 Each takes `dry_run=true`; each may be repeated, and gives the same answer; each is refused, with names, while something
 needs the thing.
@@ -10,6 +10,7 @@ from control.records.access import audit
 from control.records.models import aliases
 from control.records.models.deleting_models import delete_model, delete_version
 from control.records.runs.deleting import delete_run
+from control.records.sweeps.deleting_sweeps import delete_sweep
 from server.http.deletion import DryRun, note_deletion
 from server.http.deps import JobId, Named, Number, Shared, Submitter
 from server.http.etags import IfMatch, expected_version
@@ -36,6 +37,17 @@ def evaluation(job: JobId, who: Submitter, services: Shared, request: Request, d
     with services.work() as session:
         removed = delete_run(session, job, "evaluate", who.name, dry_run=dry_run)
         note_deletion(session, who, request, "evaluation.delete", removed, dry_run=dry_run)
+    return removal_view(removed, dry_run=dry_run)
+
+
+@router.delete("/sweeps/{sweep}", tags=["sweeps"], summary="Delete a sweep with all of its runs and evaluations")
+def sweep(sweep: JobId, who: Submitter, services: Shared, request: Request, dry_run: DryRun = False) -> RemovalView:
+    """409 with `holders`: those of its runs and evaluations that have not ended, and what holds one of them. What else
+    was made from its runs stays.
+    """
+    with services.work() as session:
+        removed = delete_sweep(session, sweep, who.name, dry_run=dry_run)
+        note_deletion(session, who, request, "sweep.delete", removed, dry_run=dry_run)
     return removal_view(removed, dry_run=dry_run)
 
 

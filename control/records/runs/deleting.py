@@ -1,6 +1,7 @@
 """Deleting runs and evaluations: who holds them, what came from them, what becomes of their checkpoints."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -28,24 +29,52 @@ def delete_run(session: Session, run_id: str, kind: Kind, actor: str, *, dry_run
     if run is None or run.kind != kind or run.deleted_at is not None:
         return recorded(session, NOUNS[kind], run_id)
     require_ended(run)
-    query = select(Checkpoint).where(Checkpoint.run_id == run.id, Checkpoint.state == "stored")
-    stored = session.scalars(query.order_by(Checkpoint.id)).all()
-    held = checkpoints.hold(session, stored)
-    going, derived = users(session, [one.id for one in stored])
+    found = belongings(session, [run])
     plan = Removal(
         kind=NOUNS[kind],
         target=run.id,
-        holders=(*_pins(stored, held), *going, *_dependants(session, run)),
-        derived=(*derived, *_versions(session, run)),
+        holders=found.holders,
+        derived=found.derived,
         runs=(run,),
-        keys=frozenset(one.key for one in stored),
+        keys=found.keys,
+    )
+    return remove(session, plan, lambda: let_go(session, [run], found), actor, dry_run=dry_run)
+
+
+@dataclass(frozen=True, slots=True)
+class Belongings:
+    """What jobs have beside their own files, and who needs it."""
+
+    stored: Sequence[Checkpoint]
+    holders: tuple[str, ...]
+    """What needs them, and is none of them."""
+    derived: tuple[str, ...]
+    """What was made from them, and is none of them."""
+
+    @property
+    def keys(self) -> frozenset[str]:
+        return frozenset(one.key for one in self.stored)
+
+
+def belongings(session: Session, runs: Sequence[Run]) -> Belongings:
+    """Of jobs that are locked; their checkpoints are from here on."""
+    ids = [run.id for run in runs]
+    query = select(Checkpoint).where(Checkpoint.run_id.in_(ids), Checkpoint.state == "stored")
+    stored = session.scalars(query.order_by(Checkpoint.id)).all()
+    held = checkpoints.hold(session, stored)
+    going, derived = users(session, [one.id for one in stored], but=ids)
+    return Belongings(
+        stored,
+        (*_pins(stored, held), *going, *_dependants(session, ids)),
+        (*derived, *_versions(session, ids)),
     )
 
-    def let_go() -> None:
-        checkpoints.mark(session, run, stored)
-        session.execute(delete(RunDependency).where(RunDependency.after_id == run.id))
 
-    return remove(session, plan, let_go, actor, dry_run=dry_run)
+def let_go(session: Session, runs: Sequence[Run], found: Belongings) -> None:
+    """Let the checkpoints of jobs go, and what was to come after these, which by now has ended."""
+    for run in runs:
+        checkpoints.mark(session, run, [one for one in found.stored if one.run_id == run.id])
+    session.execute(delete(RunDependency).where(RunDependency.after_id.in_([run.id for run in runs])))
 
 
 def _pins(stored: Sequence[Checkpoint], held: set[str]) -> Iterator[str]:
@@ -56,12 +85,12 @@ def _pins(stored: Sequence[Checkpoint], held: set[str]) -> Iterator[str]:
             yield f"the pin of checkpoint {one.id} by {one.pinned_by}"
 
 
-def _dependants(session: Session, run: Run) -> list[str]:
-    after = select(RunDependency.run_id).where(RunDependency.after_id == run.id)
-    waiting = select(Run).where(Run.id.in_(after), Run.state.not_in(TERMINAL)).order_by(Run.id)
+def _dependants(session: Session, ids: Sequence[str]) -> list[str]:
+    after = select(RunDependency.run_id).where(RunDependency.after_id.in_(ids))
+    waiting = select(Run).where(Run.id.in_(after), Run.id.not_in(ids), Run.state.not_in(TERMINAL)).order_by(Run.id)
     return [job_name(one.kind, one.id) for one in session.scalars(waiting)]
 
 
-def _versions(session: Session, run: Run) -> list[str]:
-    query = select(ModelVersion).where(ModelVersion.source_run_id == run.id, ModelVersion.state == "ready")
+def _versions(session: Session, ids: Sequence[str]) -> list[str]:
+    query = select(ModelVersion).where(ModelVersion.source_run_id.in_(ids), ModelVersion.state == "ready")
     return [f"model version {version.ref}" for version in session.scalars(query.order_by(ModelVersion.id))]

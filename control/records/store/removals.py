@@ -89,10 +89,13 @@ def require_ended(run: Run) -> None:
         raise IllegalMove("delete", run.state, available_actions(run.state))
 
 
-def users(session: Session, used: Collection[str]) -> tuple[list[str], list[str]]:
-    """Names of the jobs that need any of these: those that have not ended, and those that have and show a result."""
-    going = [job_name(run.kind, run.id) for run in uses.users(session, used, ended=False)]
-    ended = [run for run in uses.users(session, used, ended=True) if run.kind in SHOWN]
+def users(session: Session, used: Collection[str], but: Collection[str] = ()) -> tuple[list[str], list[str]]:
+    """Names of the jobs that need any of these: those that have not ended, and those that have and show a result.
+
+    `but`: ids of jobs that do not count, since they go as well.
+    """
+    going = [job_name(run.kind, run.id) for run in uses.users(session, used, but, ended=False)]
+    ended = [run for run in uses.users(session, used, but, ended=True) if run.kind in SHOWN]
     return going, [job_name(run.kind, run.id) for run in ended]
 
 

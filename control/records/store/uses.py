@@ -22,11 +22,11 @@ def record(session: Session, run: Run) -> None:
         session.execute(insert(RunUse), found)
 
 
-def users(session: Session, used: Collection[str], *, ended: bool) -> list[Run]:
-    """Runs that use any of these and have ended, or have not; oldest first, at most `MOST_NAMED`."""
+def users(session: Session, used: Collection[str], but: Collection[str] = (), *, ended: bool) -> list[Run]:
+    """Runs, `but` these, that use any and have ended, or have not; oldest first, at most `MOST_NAMED`."""
     state = Run.state.in_(TERMINAL) if ended else Run.state.not_in(TERMINAL)
     ids = select(RunUse.run_id).where(RunUse.used_id.in_(used))
-    query = select(Run).where(Run.id.in_(ids), Run.deleted_at.is_(None), state)
+    query = select(Run).where(Run.id.in_(ids), Run.id.not_in(but), Run.deleted_at.is_(None), state)
     return list(session.scalars(query.order_by(Run.id).limit(MOST_NAMED)))
 
 

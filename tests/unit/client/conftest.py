@@ -377,6 +377,7 @@ def add_files(app: FastAPI, state: State) -> None:
 
     @app.delete("/v1/runs/{id}")
     @app.delete("/v1/evaluations/{id}")
+    @app.delete("/v1/sweeps/{id}")
     @app.delete("/v1/models/{id}")
     @app.delete("/v1/models/{id}/versions/{number}")
     def delete(id: str, number: int | None = None, dry_run: bool = False) -> Any:

@@ -26,7 +26,7 @@ NEEDED = """
 up serve work migrate features upload usage
 datasets:add,list,show,rescan,usage,delete weights:add,list
 runs:submit,list,show,watch,logs,cancel,pause,resume,finish,fork,download
-sweeps:submit,list,show,cancel evaluations:submit,list,show,compare models:export,versions,promote,pin,download
+sweeps:submit,list,show,cancel,delete evaluations:submit,list,show,compare models:export,versions,promote,pin,download
 tokens:create,revoke,rotate workers:list,show,drain,undrain
 webhooks:create,list,log,test,redeliver,enable,disable,rotate,delete config:explain
 """
@@ -75,6 +75,7 @@ CALLS = {
     "sweeps list": "2 completed",
     "sweeps show swp_1": "top1 of knn (evaluation)",
     "sweeps cancel swp_1": "swp_1  cancelled",
+    "sweeps delete swp_1 --dry-run": "swp_1 would be deleted, 9 B freed",
     "runs checkpoints run_1": "latest",
     "runs keep run_1 --latest 5 --dry-run": "1 checkpoints would go, 16.4 kB",
     "runs pin run_1 20": "ckpt_20 (step 20) is pinned",

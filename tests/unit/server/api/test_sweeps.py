@@ -180,3 +180,23 @@ def test_usage_of_what_was_done(admin: httpx.Client) -> None:
 )
 def test_usage_that_cannot_be_asked_for(admin: httpx.Client, params: dict[str, str]) -> None:
     assert admin.get("/v1/usage", params=params).status_code == 422
+
+
+def test_one_is_deleted_with_its_runs(house: Any, admin: httpx.Client, photos: str) -> None:
+    body = {"dataset": photos, "preset": "smoke", "grid": {"seed": [1, 2]}}
+    made = admin.post("/v1/sweeps", json=body).json()
+    path, runs = f"/v1/sweeps/{made['id']}", [item["run"] for item in made["items"]]
+    refused = admin.delete(path)
+    assert (refused.status_code, refused.json()["code"]) == (409, "in_use")
+    assert refused.json()["holders"] == [f"run {run}" for run in runs]
+    admin.post(f"{path}/cancel")
+    planned = admin.delete(path, params={"dry_run": True}).json()
+    assert planned == {"id": made["id"], "dry_run": True, "derived": [], "bytes": 0}
+    assert admin.get(path).status_code == 200
+    assert house.client("read").delete(path).status_code == 403
+    for _ in range(2):
+        assert admin.delete(path).json() == planned | {"dry_run": False}
+    assert [admin.get(gone).status_code for gone in (path, f"/v1/runs/{runs[0]}")] == [404, 404]
+    assert admin.delete("/v1/sweeps/swp_none").status_code == 404
+    noted = admin.get("/v1/audit", params={"target": made["id"], "action": "sweep.delete"}).json()["items"]
+    assert len(noted) == 2
