@@ -54,7 +54,7 @@ def act(
     results = [_one(services, who, request, job, None if dry_run else body.action) for job in ids]
     if not dry_run:
         done = [result.id for result in results if result.ok]
-        _note(services, who, request, body, len(done))
+        _note(services, who, request, body, results)
         for job in done:
             tasks.add_task(send_word, services, job)
     return ActionResults(items=results, left=left)
@@ -116,8 +116,12 @@ def _one(services: Services, who: Principal, request: Request, job: str, action:
         return ActionResult(id=job, ok=False, state=None, desired_state=None, problem=problem)
 
 
-def _note(services: Services, who: Principal, request: Request, body: ActionsRequest, done: int) -> None:
-    """The act as a whole; each job that was asked has an entry of its own."""
-    details = body.model_dump(mode="json", exclude={"ids"}, exclude_none=True) | {"done": done}
+def _note(
+    services: Services, who: Principal, request: Request, body: ActionsRequest, results: list[ActionResult]
+) -> None:
+    """The act as a whole, also one that found nobody; each job that did as it was asked has an entry of its own."""
+    refused = [result.id for result in results if not result.ok]
+    details = body.model_dump(mode="json", exclude={"ids"}, exclude_none=True)
+    details |= {"done": len(results) - len(refused), "refused": refused}
     with services.work() as session:
         audit.note(session, who.name, "run.actions", "runs", details, request_id(request.scope))

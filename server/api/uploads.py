@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from sqlalchemy.orm import Session
 
+from control.db.models import Upload
 from control.records.access import audit
 from control.records.store import uploads
 from control.records.store.uploads import NewUpload
@@ -73,7 +74,7 @@ _BYTES: dict[str, Any] = {
 @router.put("/{upload_id}", summary="Send bytes of an upload", openapi_extra=_BYTES)
 def send(
     upload_id: Named,
-    _: Submitter,
+    who: Submitter,
     services: Shared,
     request: Request,
     body: Annotated[Received, Depends(received_body)],
@@ -83,7 +84,12 @@ def send(
     409 with `received` when it begins elsewhere than the last one ended. With the last byte the digest is checked, and
     an archive looked through; 422 and `failed` when it is not what was announced.
     """
-    return upload_view(take(services, upload_id, span_of(request), body))
+
+    def note(session: Session, act: str, upload: Upload) -> None:
+        details = {"kind": upload.kind, "bytes": upload.bytes, "sha256": upload.digest, "reason": upload.reason}
+        audit.note(session, who.name, act, upload.id, details, request_id(request.scope))
+
+    return upload_view(take(services, upload_id, span_of(request), body, note))
 
 
 @router.delete("/{upload_id}", summary="Delete an upload")

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import BinaryIO, cast
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
+from sqlalchemy.orm import Session
 from starlette.requests import ClientDisconnect
 
 from control.db.models import Upload
@@ -22,6 +23,8 @@ from control.storage.base import place_verified
 from server.http.deps import Services, services_of
 from server.http.problems import Problem
 
+Note = Callable[[Session, str, Upload], None]
+"""Writes down that an upload has ended: `upload.complete` or `upload.fail`."""
 _RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18})")
 _FLUSH = 1 << 20
 """Bytes gathered before the disk is called."""
@@ -99,8 +102,8 @@ async def _write(request: Request, file: BinaryIO, received: Received) -> None:
     received.digest = f"sha256:{hasher.hexdigest()}"
 
 
-def take(services: Services, upload_id: str, span: Span, body: Received) -> Upload:
-    """Store a part, and the whole when it was the last.
+def take(services: Services, upload_id: str, span: Span, body: Received, note: Note) -> Upload:
+    """Store a part, and the whole when it was the last; `note` hears of the end, good or bad, in its transaction.
 
     Raises:
         OtherOffset, NotReady, InvalidRequest: it is not what comes next, or the whole is not what was announced.
@@ -114,7 +117,7 @@ def take(services: Services, upload_id: str, span: Span, body: Received) -> Uplo
         with services.work() as session:
             upload = uploads.take_part(session, upload_id, span.start, body.size, key)
     if upload.state == "receiving" and upload.received == upload.bytes:
-        upload = _finish(services, upload)
+        upload = _finish(services, upload, note)
     return upload
 
 
@@ -128,7 +131,7 @@ def _check(upload: Upload, span: Span, body: Received) -> None:
         raise InvalidRequest("body", f"has {body.size} bytes, and Content-Range says {span.end - span.start}")
 
 
-def _finish(services: Services, upload: Upload) -> Upload:
+def _finish(services: Services, upload: Upload, note: Note) -> Upload:
     """Make one artifact of the parts; what is not as announced is let go of at once."""
     with services.look() as session:
         parts = uploads.parts_of(session, upload.id)
@@ -140,13 +143,27 @@ def _finish(services: Services, upload: Upload) -> Upload:
             key = services.store.put(whole, upload.digest)
     except (DigestMismatch, BadArchive) as error:
         bad = "the bytes are not those of sha256" if isinstance(error, DigestMismatch) else f"the archive is {error}"
-        with services.work() as session:
-            upload = uploads.fail(session, upload.id, bad)
+        upload = _end(services, note, "upload.fail", upload.id, lambda session: uploads.fail(session, upload.id, bad))
         if upload.state == "ready":  # another request was faster, and let go of the parts under this one
             return upload
         raise InvalidRequest("body", f"upload {upload.id}: {bad}; announce it again") from error
+    return _end(
+        services,
+        note,
+        "upload.complete",
+        upload.id,
+        lambda session: uploads.complete(session, upload.id, key, contents),
+    )
+
+
+def _end(services: Services, note: Note, act: str, upload_id: str, move: Callable[[Session], Upload]) -> Upload:
+    """Only whoever ends it notes that."""
     with services.work() as session:
-        return uploads.complete(session, upload.id, key, contents)
+        goes_on = uploads.get_upload(session, upload_id, lock=True).state == "receiving"
+        upload = move(session)
+        if goes_on:
+            note(session, act, upload)
+        return upload
 
 
 def _look_through(whole: Path, upload: Upload, most: int) -> Contents | None:

@@ -116,7 +116,7 @@ class TestManyAtOnce:
         assert act(admin, action="resume", group="night", state="paused")["items"][0]["state"] == "queued"
         assert act(admin, action="kill", group="nobody") == {"items": [], "left": 0}
         noted = admin.get("/v1/audit", params={"target": "runs"}).json()["items"]
-        assert noted[0]["details"] == {"action": "kill", "group": "nobody", "done": 0}
+        assert noted[0]["details"] == {"action": "kill", "group": "nobody", "done": 0, "refused": []}
 
     def test_one_that_cannot_be_moved_hinders_no_other(self, admin: httpx.Client, submit: Any) -> None:
         runs = [submit(), submit()]
@@ -126,6 +126,9 @@ class TestManyAtOnce:
         assert [item["problem"]["status"] for item in found[:2]] == [409, 404]
         assert found[0]["problem"]["available_actions"] == []
         assert found[2]["state"] == "paused"
+        act(admin, action="pause", ids=["run_none"])
+        whole, _ = admin.get("/v1/audit", params={"target": "runs", "page_size": 2}).json()["items"]
+        assert whole["details"] == {"action": "pause", "done": 0, "refused": ["run_none"]}
 
     @pytest.mark.parametrize(
         "body",

@@ -97,6 +97,9 @@ def test_sent_in_parts_then_scanned_as_a_data_set(admin: httpx.Client, house: An
         "files": 20, "bytes": 0, "base": "pictures", "images": 20, "shards": 0, "splits": []
     }  # fmt: skip
     assert put(admin, made, data[third:], f"bytes {third}-{total - 1}/{total}").json() == done  # sent once more
+    noted = admin.get("/v1/audit", params={"target": made["id"]}).json()["items"]
+    assert [entry["action"] for entry in noted] == ["upload.complete", "upload.announce"]
+    assert noted[0]["details"] == {"kind": "dataset", "bytes": total, "sha256": made["sha256"], "reason": None}
     version = admin.post("/v1/datasets", json=body).json()
     assert (version["state"], version["root"]) == ("scanning", made["uri"])
     held = admin.delete(f"/v1/uploads/{made['id']}")
@@ -155,6 +158,8 @@ def test_what_is_not_as_announced_fails_and_leaves_nothing(
     assert word in refused.json()["detail"]
     failed = admin.get(f"/v1/uploads/{made['id']}").json()
     assert (failed["state"], word in failed["reason"]) == ("failed", True)
+    noted = admin.get("/v1/audit", params={"target": made["id"], "action": "upload.fail"}).json()["items"]
+    assert [entry["details"]["reason"] for entry in noted] == [failed["reason"]]
     assert put(admin, made, data).status_code == 409
     assert collect(house.engine, house.store) >= len(data)
     assert not house.store.exists(key_of(hashlib.sha256(data).hexdigest()))
