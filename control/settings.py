@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, PositiveInt, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -130,6 +130,8 @@ class Settings(BaseSettings):
     """Images of one size that run together; unset: 8 on a GPU, 1 on the CPU, where batches gain nothing."""
     batch_wait_ms: float = Field(default=2.0, ge=0, le=1000)
     """How long the first image of a batch waits for others."""
+    serve_warm_sizes: Annotated[tuple[tuple[PositiveInt, PositiveInt], ...], NoDecode] = ()
+    """Sizes `HEIGHTxWIDTH`, separated by commas, that a model computes before it counts as ready."""
     shared_memory: bool = False
     """Let clients on this machine give and take the tensors of `/v2` in shared memory."""
     serve_threads: int | None = Field(default=None, gt=0)
@@ -144,6 +146,11 @@ class Settings(BaseSettings):
     @classmethod
     def _split_list(cls, value: Any) -> Any:
         return _split(value, ",")
+
+    @field_validator("serve_warm_sizes", mode="before")
+    @classmethod
+    def _split_sizes(cls, value: Any) -> Any:
+        return tuple(part.split("x") for part in _split(value, ",")) if isinstance(value, str) else value
 
     @field_validator("data_dir", "bootstrap_token_file", mode="after")
     @classmethod

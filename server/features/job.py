@@ -19,10 +19,10 @@ from detco_core.inference.outputs import finish, needed
 from detco_core.inference.preprocess import MAX_NETWORK_PIXELS, Prepared, prepare, prepare_pixels
 from detco_core.inference.roi import place
 from server.features.admission import Reservation, Ticket
-from server.features.batcher import Computed
 from server.features.errors import ComputeFailed, FeatureError, NoneReadable, ReplyTooLarge
 from server.features.loaded import Loaded
 from server.features.schemas import FeatureRequest, ImageFacts, ImagePart, ImageReply, Tensor, Timings
+from server.features.waiting import Computed
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

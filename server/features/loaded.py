@@ -1,23 +1,20 @@
 """One opened model, warm, in use by those who hold it and closed when the last one lets go."""
 
-import itertools
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import Manifest
 from detco_core.inference.execution import CPU, Execution
-from detco_core.inference.session import POOLED, Session, outputs_of
-from server.features.batcher import Batching, ComputeOwner
+from detco_core.inference.session import Session
+from server.features.batcher import ComputeOwner
 from server.features.catalog import VersionRef
 from server.features.schemas import ModelIdentity
 from server.features.turns import Turns
-
-_WARM_SIDE = 224
+from server.features.waiting import Batching
+from server.features.warming import Sides, check_shapes, warm
 
 
 class Loaded:
@@ -36,9 +33,17 @@ class Loaded:
 
     @classmethod
     def open(
-        cls, version: VersionRef, bundle: Path, execution: Execution, ahead: int, batching: Batching | None = None
+        cls,
+        version: VersionRef,
+        bundle: Path,
+        execution: Execution,
+        ahead: int,
+        batching: Batching | None = None,
+        sizes: Collection[Sides] = (),
     ) -> "Loaded":
         """Open and warm a bundle; a model that fell back to the CPU runs one image at a time.
+
+        `sizes`: that are computed once before it counts as ready, beside those that are always.
 
         Raises:
             BundleError: when the bundle is damaged, holds other weights than the records say, or does not give what
@@ -50,7 +55,8 @@ class Loaded:
         asked_for_gpu = execution.order[0] != CPU
         fell_back = session.provider == CPU and asked_for_gpu
         batching = Batching() if batching is None or fell_back else batching
-        _warm(session, batching.images)
+        check_shapes(session)
+        warm(session, batching.images, sizes)
         owner = ComputeOwner(session, str(version), batching)
         owner.start()
         return cls(version, session, owner, ahead)
@@ -94,27 +100,3 @@ class Loaded:
     def _close_if_idle(self) -> None:
         if self._retired and not self._users:
             self.owner.close()
-
-
-def _warm(session: Session, images: int) -> None:
-    """Run every level once, and once with the largest batch, so that the first request finds memory and kernels ready;
-    check what comes out.
-    """
-    image = _grey(session.manifest, _WARM_SIDE)
-    maps = session.run(image, outputs_of(session.manifest))
-    promised = {level.name: _shape(level.channels, level.stride, image) for level in session.manifest.levels}
-    for name, shape in itertools.chain(promised.items(), [(POOLED, (1, session.manifest.pooled))]):
-        if maps[name].shape != shape:
-            raise BundleError(f"output {name} has shape {maps[name].shape}; the manifest promises {shape}")
-    if images > 1:
-        session.run(np.repeat(image, images, axis=0), outputs_of(session.manifest))
-
-
-def _shape(channels: int, stride: int, image: NDArray[np.float32]) -> tuple[int, ...]:
-    return (1, channels, -(-image.shape[2] // stride), -(-image.shape[3] // stride))
-
-
-def _grey(manifest: Manifest, side: int) -> NDArray[np.float32]:
-    """The mean colour, of a size the model takes."""
-    side = -(-side // manifest.input.multiple) * manifest.input.multiple
-    return np.zeros((1, manifest.input.channels, side, side), np.float32)

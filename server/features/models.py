@@ -16,7 +16,6 @@ from pathlib import Path
 from control.errors import Forbidden
 from detco_core.contract.errors import BundleError
 from detco_core.inference.execution import Execution
-from server.features.batcher import Batching
 from server.features.bounds import Bounds
 from server.features.catalog import Catalog, VersionRef, Wanted
 from server.features.errors import ModelUnavailable, UnknownModel
@@ -25,6 +24,8 @@ from server.features.loaded import Loaded
 from server.features.loader import Loader
 from server.features.selector import Selector, default_selector, read_selector
 from server.features.shelf import Index, Shelf
+from server.features.waiting import Batching
+from server.features.warming import Sides
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ class ServingOptions:
     """Between two looks at the catalogue."""
     execution: Execution = field(default_factory=Execution)
     batching: Batching = field(default_factory=Batching)
+    warm_sizes: tuple[Sides, ...] = ()
+    """Computed once before a model counts as ready, beside those that are always."""
 
 
 class Models:
@@ -197,7 +200,7 @@ class Models:
     def _from_shelf(self, version: VersionRef, *, anew: bool = False) -> Loaded:
         bundle = self._shelf.bring(version, self.catalog.fetch, anew=anew)
         options = self.options
-        return Loaded.open(version, bundle, options.execution, options.ahead, options.batching)
+        return Loaded.open(version, bundle, options.execution, options.ahead, options.batching, options.warm_sizes)
 
     def _arrived(self, loaded: Loaded) -> Loaded:
         kept = self._holdings.take_in(loaded)

@@ -9,11 +9,11 @@ from control.storage.base import Store
 from detco_core.inference.allocator import return_large_blocks
 from detco_core.inference.execution import CPU, CUDA, Execution
 from detco_core.inference.images import Limits
-from server.features.batcher import Batching
 from server.features.engine import FeatureEngine, Listener
 from server.features.job import EngineLimits
 from server.features.models import Models, ServingOptions
 from server.features.records import RecordsCatalog
+from server.features.waiting import Batching
 
 _MOST_DECODERS = 8
 _ON_GPU = 8
@@ -31,10 +31,11 @@ def open_features(settings: Settings, engine: Engine, store: Store, listener: Li
         default_model=settings.default_model,
         max_loaded=settings.max_loaded_models,
         max_bytes=settings.max_model_bytes,
-        # While one batch runs, the next one is decoded.
-        ahead=max(decoders + 1, 2 * batching.images),
+        # While one batch runs and one is brought to the device, the next one is decoded.
+        ahead=max(decoders + 1, 3 * batching.images),
         execution=execution,
         batching=batching,
+        warm_sizes=settings.serve_warm_sizes,
     )
     limits = EngineLimits(
         image=Limits(bytes=settings.max_request_bytes, pixels=settings.max_image_pixels),

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 
 class Turns:
@@ -39,7 +39,9 @@ class Turns:
             await place
         except asyncio.CancelledError:
             if place.cancelled():
-                waiting.remove(place)
+                # Whoever gave a place back in between has passed it over, and taken it out.
+                with suppress(ValueError):
+                    waiting.remove(place)
             else:  # it was given at the very moment its waiter left
                 self.release()
             raise

@@ -45,6 +45,13 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert settings.data_dir == Path.cwd() / "relative"
 
 
+def test_sizes_are_read_and_wrong_ones_named() -> None:
+    assert load_settings(serve_warm_sizes="800x1333,224x224").serve_warm_sizes == ((800, 1333), (224, 224))
+    for wrong in ("800", "800x", "0x1", "1x2x3", "axb"):
+        with pytest.raises(SettingsError, match="DETCO_SERVE_WARM_SIZES"):
+            load_settings(serve_warm_sizes=wrong)
+
+
 def test_roots_may_be_a_json_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DETCO_DATASET_ROOTS", '["/a:b", "/c"]')
     assert load_settings().dataset_roots == ("/a:b", "/c")
@@ -73,6 +80,7 @@ OTHERS = {
     "log_bytes": "5000000",
     "serve_device": "cpu",
     "serve_gpus": "GPU-9",
+    "serve_warm_sizes": "224x224,800x1333",
     "shared_memory": "true",
     "webhook_networks": "10.0.0.0/8",
 }

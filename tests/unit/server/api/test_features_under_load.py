@@ -25,6 +25,17 @@ def picture() -> bytes:
     return file.getvalue()
 
 
+class Held:
+    """A batch that computes when it may."""
+
+    def __init__(self, staged: Any, go_on: threading.Event) -> None:
+        self._staged, self._go_on = staged, go_on
+
+    def compute(self) -> Any:
+        assert self._go_on.wait(60)
+        return self._staged.compute()
+
+
 class Loaded:
     """A served application whose only model can be held up."""
 
@@ -34,7 +45,7 @@ class Loaded:
         (self.model,) = engine.models.loaded()
         self.owner = self.model.owner
         self._go_on = threading.Event()
-        self._run, self._session = self.owner._session.run, self.owner._session
+        self._stage, self._session = self.owner._session.stage, self.owner._session
 
     @contextmanager
     def held_up(self) -> Iterator[None]:
@@ -47,9 +58,8 @@ class Loaded:
             self._go_on.set()
             self.owner._session = self._session
 
-    def run(self, array: Any, outputs: Any) -> Any:
-        assert self._go_on.wait(60)
-        return self._run(array, outputs)
+    def stage(self, arrays: Any, outputs: Any) -> "Held":
+        return Held(self._stage(arrays, outputs), self._go_on)
 
     def begin(self, path: str = "/features", **headers: str) -> socket.socket:
         """Send a whole request, and wait for nothing."""

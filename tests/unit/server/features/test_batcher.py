@@ -8,27 +8,41 @@ from concurrent.futures import CancelledError
 import numpy as np
 import pytest
 
-from server.features.batcher import Batching, ComputeOwner
+from server.features.batcher import ComputeOwner
 from server.features.errors import ComputeFailed, DeadlineExceeded
+from server.features.waiting import Batching
 
 IMAGE = np.zeros((1, 3, 4, 4), np.float32)
 
 
 class Gated:
-    """Computes nothing, when it is let."""
+    """Computes twice the images, when it is let, and fails on NaN; notes the first value of every image."""
 
     def __init__(self) -> None:
         self.gate = threading.Semaphore(0)
         self.begun = threading.Semaphore(0)
-        self.ran: list[float] = []
+        self.brought: list[list[float]] = []
+        self.batches: list[list[float]] = []
 
-    def run(self, array: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
-        self.begun.release()
-        assert self.gate.acquire(timeout=30)
-        self.ran.append(float(array.flat[0]))
-        if np.isnan(array.flat[0]):
+    def stage(self, arrays: Sequence[np.ndarray], outputs: Sequence[str]) -> "Batch":
+        array = np.concatenate(arrays)
+        self.brought.append(array[:, 0, 0, 0].tolist())
+        if np.isinf(array).any():
+            raise RuntimeError("no room on the device")
+        return Batch(self, array, outputs)
+
+
+class Batch:
+    def __init__(self, runner: Gated, array: np.ndarray, outputs: Sequence[str]) -> None:
+        self.runner, self.array, self.outputs = runner, array, outputs
+
+    def compute(self) -> dict[str, np.ndarray]:
+        self.runner.begun.release()
+        assert self.runner.gate.acquire(timeout=30)
+        self.runner.batches.append(self.array[:, 0, 0, 0].tolist())
+        if np.isnan(self.array).any():
             raise RuntimeError("no such luck")
-        return dict.fromkeys(outputs, array)
+        return dict.fromkeys(self.outputs, self.array * 2)
 
 
 def later() -> float:
@@ -50,8 +64,8 @@ def owner(runner: Gated) -> ComputeOwner:
 def test_entries_are_computed_in_order(owner: ComputeOwner, runner: Gated) -> None:
     futures = [owner.submit(IMAGE + n, ("res5",), later()) for n in range(5)]
     runner.gate.release(5)
-    assert [float(future.result(30).maps["res5"].flat[0]) for future in futures] == [0, 1, 2, 3, 4]
-    assert runner.ran == [0, 1, 2, 3, 4]
+    assert [float(future.result(30).maps["res5"].flat[0]) for future in futures] == [0, 2, 4, 6, 8]
+    assert runner.batches == [[0], [1], [2], [3], [4]]
     owner.close()
 
 
@@ -63,7 +77,7 @@ def test_who_left_costs_nothing(owner: ComputeOwner, runner: Gated) -> None:
     last = owner.submit(IMAGE + 2, ("res5",), later())
     runner.gate.release(2)
     last.result(30)
-    assert runner.ran == [0, 2]
+    assert runner.batches == [[0], [2]]
     assert (owner.computed, owner.dropped) == (2, 60)
     assert first.done()
     with pytest.raises(CancelledError):
@@ -75,7 +89,7 @@ def test_a_deadline_is_checked_before_compute(owner: ComputeOwner, runner: Gated
     late = owner.submit(IMAGE, ("res5",), time.monotonic() - 1)
     with pytest.raises(DeadlineExceeded):
         late.result(30)
-    assert (runner.ran, owner.computed, owner.dropped) == ([], 0, 1)
+    assert (runner.batches, owner.computed, owner.dropped) == ([], 0, 1)
     owner.close()
 
 
@@ -85,7 +99,7 @@ def test_one_that_fails_fails_alone(owner: ComputeOwner, runner: Gated) -> None:
     assert futures[0].result(30).seconds >= 0
     with pytest.raises(ComputeFailed, match="no such luck"):
         futures[1].result(30)
-    assert futures[2].result(30).maps["res5"].flat[0] == 2
+    assert futures[2].result(30).maps["res5"].flat[0] == 4
     owner.close()
 
 
@@ -112,88 +126,129 @@ def test_it_says_how_long_it_is_at_work(owner: ComputeOwner, runner: Gated) -> N
     assert owner.at_work is None
 
 
-class Recorded:
-    """Notes the first value of every image of every batch, and fails on NaN."""
-
-    def __init__(self) -> None:
-        self.gate = threading.Semaphore(0)
-        self.begun = threading.Semaphore(0)
-        self.batches: list[list[float]] = []
-
-    def run(self, array: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
-        self.begun.release()
-        assert self.gate.acquire(timeout=30)
-        self.batches.append(array[:, 0, 0, 0].tolist())
-        if np.isnan(array).any():
-            raise RuntimeError("no such luck")
-        return dict.fromkeys(outputs, array * 2)
-
-
 @pytest.fixture
-def recorded() -> Recorded:
-    return Recorded()
-
-
-@pytest.fixture
-def batching(recorded: Recorded) -> Iterator[ComputeOwner]:
+def batching(runner: Gated) -> Iterator[ComputeOwner]:
     """An owner of batches of three, held at its first run."""
-    owner = ComputeOwner(recorded, "test", Batching(images=3, seconds=0.0))
+    owner = ComputeOwner(runner, "test", Batching(images=3, seconds=0.0))
     owner.start()
     owner.submit(IMAGE - 1, ("held",), later())
-    assert recorded.begun.acquire(timeout=30)
+    assert runner.begun.acquire(timeout=30)
     yield owner
-    recorded.gate.release(100)
+    runner.gate.release(100)
     owner.close()
 
 
-def test_what_is_alike_runs_together_and_the_oldest_goes_first(batching: ComputeOwner, recorded: Recorded) -> None:
+def test_what_is_alike_runs_together_and_the_oldest_goes_first(batching: ComputeOwner, runner: Gated) -> None:
     wide = np.zeros((1, 3, 4, 8), np.float32)
     entries = [(IMAGE, "a"), (wide + 1, "a"), (IMAGE + 2, "a"), (IMAGE + 3, "b"), (IMAGE + 4, "a"), (IMAGE + 5, "a")]
     futures = [batching.submit(array, (output,), later()) for array, output in entries]
-    recorded.gate.release(100)
+    runner.gate.release(100)
     found = [future.result(30) for future in futures]
-    assert recorded.batches == [[-1], [0, 2, 4], [1], [3], [5]]
+    assert runner.batches == [[-1], [0, 2, 4], [1], [3], [5]]
     for n, (computed, (array, output)) in enumerate(zip(found, entries, strict=True)):
         assert computed.maps[output].shape == array.shape
         assert (computed.maps[output] == 2 * n).all()
     assert (batching.computed, batching.runs) == (7, 5)
 
 
-def test_of_a_batch_only_the_one_at_fault_fails(batching: ComputeOwner, recorded: Recorded) -> None:
+def test_of_a_batch_only_the_one_at_fault_fails(batching: ComputeOwner, runner: Gated) -> None:
     futures = [batching.submit(IMAGE + value, ("a",), later()) for value in (1, np.nan, 2)]
-    recorded.gate.release(100)
+    runner.gate.release(100)
     assert futures[0].result(30).maps["a"].flat[0] == 2
     with pytest.raises(ComputeFailed, match="no such luck"):
         futures[1].result(30)
     assert futures[2].result(30).maps["a"].flat[0] == 4
 
 
-def test_who_left_or_came_too_late_is_in_no_batch(batching: ComputeOwner, recorded: Recorded) -> None:
+def test_who_left_or_came_too_late_is_in_no_batch(batching: ComputeOwner, runner: Gated) -> None:
     left = batching.submit(IMAGE + 1, ("a",), later())
     late = batching.submit(IMAGE + 2, ("a",), time.monotonic() - 1)
     good = [batching.submit(IMAGE + n, ("a",), later()) for n in (3, 4, 5)]
     assert left.cancel()
-    recorded.gate.release(100)
+    runner.gate.release(100)
     assert [future.result(30).maps["a"].flat[0] for future in good] == [6, 8, 10]
     with pytest.raises(DeadlineExceeded):
         late.result(30)
-    assert recorded.batches == [[-1], [3, 4, 5]]
+    assert runner.batches == [[-1], [3, 4, 5]]
     assert batching.dropped == 2
 
 
-def test_a_batch_waits_for_others_only_so_long(recorded: Recorded) -> None:
-    owner = ComputeOwner(recorded, "test", Batching(images=3, seconds=0.05))
+def test_a_batch_waits_for_others_only_so_long(runner: Gated) -> None:
+    owner = ComputeOwner(runner, "test", Batching(images=3, seconds=0.05))
     owner.start()
-    recorded.gate.release(100)
+    runner.gate.release(100)
     owner.submit(IMAGE, ("a",), later()).result(30)
-    assert recorded.batches == [[0]]
+    assert runner.batches == [[0]]
     owner.close()
 
 
-def test_closing_runs_what_was_set_aside(batching: ComputeOwner, recorded: Recorded) -> None:
+def test_closing_runs_what_was_set_aside(batching: ComputeOwner, runner: Gated) -> None:
     futures = [batching.submit(IMAGE + n, (str(n % 2),), later()) for n in range(6)]
     batching.close()
-    recorded.gate.release(100)
+    runner.gate.release(100)
     assert [future.result(30).maps[str(n % 2)].flat[0] for n, future in enumerate(futures)] == [0, 2, 4, 6, 8, 10]
     batching._thread.join(30)
     assert not batching._thread.is_alive()
+
+
+def brought(runner: Gated, *batches: list[float]) -> bool:
+    give_up = time.monotonic() + 30
+    while runner.brought != list(batches) and time.monotonic() < give_up:
+        time.sleep(0.002)
+    return runner.brought == list(batches)
+
+
+def test_a_full_batch_is_brought_while_the_one_before_it_computes(batching: ComputeOwner, runner: Gated) -> None:
+    first = [batching.submit(IMAGE + n, ("a",), later()) for n in (1, 2, 3)]
+    assert brought(runner, [-1], [1, 2, 3])
+    second = [batching.submit(IMAGE + n, ("a",), later()) for n in (4, 5, 6)]
+    runner.gate.release()
+    assert runner.begun.acquire(timeout=30)
+    # No more than one batch ahead: the second came only when the one held at first was done.
+    assert brought(runner, [-1], [1, 2, 3], [4, 5, 6])
+    assert runner.batches == [[-1]]
+    runner.gate.release(2)
+    assert [future.result(30).maps["a"].flat[0] for future in first + second] == [2, 4, 6, 8, 10, 12]
+
+
+def test_a_batch_that_is_not_full_is_open_to_others_while_the_device_is_at_work(
+    batching: ComputeOwner, runner: Gated
+) -> None:
+    early = batching.submit(IMAGE + 1, ("a",), later())
+    time.sleep(0.02)
+    assert runner.brought == [[-1]]
+    late = batching.submit(IMAGE + 2, ("a",), later())
+    runner.gate.release(2)
+    assert [future.result(30).maps["a"].flat[0] for future in (early, late)] == [2, 4]
+    assert runner.batches == [[-1], [1, 2]]
+
+
+def test_who_leaves_a_batch_that_was_brought_already_costs_nothing(batching: ComputeOwner, runner: Gated) -> None:
+    alone = [batching.submit(IMAGE + n, ("a",), later()) for n in (1, 2, 3)]
+    assert brought(runner, [-1], [1, 2, 3])
+    late = batching.submit(IMAGE + 4, ("b",), time.monotonic() + 0.05)
+    last = batching.submit(IMAGE + 5, ("b",), later())
+    assert all(future.cancel() for future in alone)
+    time.sleep(0.06)
+    runner.gate.release(2)
+    assert last.result(30).maps["b"].flat[0] == 10
+    with pytest.raises(DeadlineExceeded):
+        late.result(30)
+    assert (runner.batches, batching.dropped, batching.computed) == ([[-1], [5]], 4, 2)
+
+
+def test_of_a_batch_brought_already_only_those_who_left_get_nothing(batching: ComputeOwner, runner: Gated) -> None:
+    futures = [batching.submit(IMAGE + n, ("a",), later()) for n in (1, 2, 3)]
+    assert brought(runner, [-1], [1, 2, 3])
+    assert futures[1].cancel()
+    runner.gate.release(2)
+    assert [futures[n].result(30).maps["a"].flat[0] for n in (0, 2)] == [2, 6]
+    assert (batching.dropped, batching.computed, batching.runs) == (1, 3, 2)
+
+
+def test_what_cannot_be_brought_fails_alone(batching: ComputeOwner, runner: Gated) -> None:
+    futures = [batching.submit(IMAGE + value, ("a",), later()) for value in (1, np.inf, 2)]
+    runner.gate.release(100)
+    assert [futures[n].result(30).maps["a"].flat[0] for n in (0, 2)] == [2, 4]
+    with pytest.raises(ComputeFailed, match="no room on the device"):
+        futures[1].result(30)

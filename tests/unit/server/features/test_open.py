@@ -10,8 +10,8 @@ from control.db.session import open_engine
 from control.settings import load_settings
 from control.storage.open import open_store
 from detco_core.inference.execution import CPU, CUDA
-from server.features.batcher import Batching
 from server.features.open import open_features
+from server.features.waiting import Batching
 from server.telemetry import Telemetry
 
 
@@ -46,10 +46,13 @@ def test_settings_reach_the_engine(tmp_path: Path) -> None:
 def test_the_device_and_the_batches_asked_for(
     tmp_path: Path, device: Any, providers: tuple[str, ...] | None, strict: bool
 ) -> None:
-    settings = load_settings(data_dir=tmp_path, serve_device=device, batch_images=16, batch_wait_ms=5)
+    settings = load_settings(
+        data_dir=tmp_path, serve_device=device, batch_images=16, batch_wait_ms=5, serve_warm_sizes="9x8"
+    )
     database = open_engine(settings.resolved_database_url)
     options = open_features(settings, database, open_store(settings), Telemetry()).models.options
     assert (options.execution.providers, options.execution.strict) == (providers, strict)
     assert options.batching == Batching(images=16, seconds=0.005)
-    assert options.ahead >= 32
+    assert options.ahead >= 48
+    assert options.warm_sizes == ((9, 8),)
     database.dispose()

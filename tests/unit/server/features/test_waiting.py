@@ -1,0 +1,53 @@
+"""Which images run together, and when: whatever is put in comes out once, oldest first, in batches of one kind."""
+
+import time
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.features.waiting import Batching, Entry, Waiting
+
+
+def entry(side: int = 4, output: str = "a", seconds: float = 100.0) -> Entry:
+    return Entry(np.zeros((1, 3, side, side), np.float32), (output,), time.monotonic() + seconds)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    kinds=st.lists(st.tuples(st.sampled_from([4, 8]), st.sampled_from("ab")), max_size=30),
+    gone=st.sets(st.integers(0, 29)),
+    images=st.integers(1, 5),
+)
+def test_every_wanted_entry_comes_once_with_its_like(kinds: list[tuple[int, str]], gone: set[int], images: int) -> None:
+    waiting = Waiting(Batching(images=images))
+    entries = [entry(*kind) for kind in kinds]
+    for one in entries:
+        waiting.put(one)
+    for number in gone & set(range(len(entries))):
+        entries[number].future.cancel()
+    waiting.close()
+    left = [one for one in entries if not one.future.cancelled()]
+    while (batch := waiting.next_batch()) is not None:
+        assert batch[0] is left[0]
+        assert batch == [one for one in left if one.kind == batch[0].kind][:images]
+        left = [one for one in left if one not in batch]
+        assert waiting.begin(batch) == batch
+        waiting.done()
+    assert not left
+    assert waiting.dropped == len(gone & set(range(len(entries))))
+
+
+def test_a_lonely_image_waits_for_others_from_when_it_came() -> None:
+    waiting = Waiting(Batching(images=2, seconds=0.05))
+    lonely = entry()
+    waiting.put(lonely)
+    assert waiting.next_batch() == [lonely]
+    assert time.monotonic() >= lonely.arrived + 0.05
+    waiting.done()
+    old = entry()
+    time.sleep(0.06)
+    waiting.put(old)
+    began = time.monotonic()
+    assert waiting.next_batch() == [old]
+    assert time.monotonic() - began < 0.05
