@@ -1,4 +1,6 @@
-"""The doors a worker and a person both use: `python -m detco_core pretrain|evaluate|export|check|import JOB.json`.
+"""The doors a worker and a person both use: `python -m detco_core VERB JOB.json`.
+
+VERB is `pretrain`, `evaluate`, `export`, `extract`, `check` or `import`.
 
 A job appends its events to `events.jsonl` in its folder and ends with one of three: `finished` (exit code 0), `stopped`
 (75, after SIGTERM or Ctrl-C) or `error` (1). Each verb is a function that does the work, speaks through the reporter,
@@ -29,7 +31,16 @@ from detco_core.contract.events import (
     Started,
     Stopped,
 )
-from detco_core.contract.jobs import VERBS, CheckJob, EvaluateJob, ExportJob, ImportJob, PretrainJob, read_job
+from detco_core.contract.jobs import (
+    VERBS,
+    CheckJob,
+    EvaluateJob,
+    ExportJob,
+    ExtractJob,
+    ImportJob,
+    PretrainJob,
+    read_job,
+)
 from detco_core.contract.reader import plain
 from detco_core.runtime.parent import watch_parent
 from detco_core.runtime.reporter import Reporter
@@ -134,12 +145,21 @@ def _import(job: ImportJob, reporter: Reporter, stop: StopRequest) -> None:
         run(job, reporter)
 
 
+def _extract(job: ExtractJob, reporter: Reporter, stop: StopRequest) -> None:
+    from detco_core.extraction.job import run
+
+    # What is lost is the shard under way; those that are finished are taken over.
+    with stop.interrupting():
+        run(job, reporter)
+
+
 _WORK: dict[str, Callable[[Any, Reporter, StopRequest], Closing | None]] = {
     "pretrain": _pretrain,
     "evaluate": _evaluate,
     "export": _export,
     "check": _check,
     "import": _import,
+    "extract": _extract,
 }
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from detco_core.contract.errors import BundleError
+from detco_core.contract.manifest import Level, Manifest
 from detco_core.contract.reader import require
 
 Pool = Literal["none", "avg", "gem"]
@@ -58,3 +60,18 @@ def resized(width: int, height: int, resize: Resize) -> tuple[int, int]:
             scale = min(scale, resize.max_side / max(width, height))
         return max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5))
     return width, height
+
+
+def levels_of(names: tuple[str, ...] | None, roi_levels: RoiLevels, manifest: Manifest) -> tuple[Level, ...]:
+    """The levels of those names; None: `res5`, or the last there is.
+
+    Raises:
+        BundleError: naming those there are, or those that regions cannot be assigned to together.
+    """
+    if names is None:
+        return (next((level for level in manifest.levels if level.name == "res5"), manifest.levels[-1]),)
+    levels = tuple(manifest.level(name) for name in names)
+    if roi_levels == "assign" and len({level.channels for level in levels}) > 1:
+        widths = ", ".join(f"{level.name} has {level.channels}" for level in levels)
+        raise BundleError(f"roi_levels=assign needs levels of equal channels, and {widths}: name those of an FPN")
+    return levels

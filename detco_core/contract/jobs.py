@@ -12,6 +12,7 @@ from detco_core.contract.config import RunConfig
 from detco_core.contract.datasets import DatasetKind, DatasetRef, ObjectCache
 from detco_core.contract.errors import Fault, InvalidDocument
 from detco_core.contract.evaluations import EvaluationSpec
+from detco_core.contract.extractions import ExtractionOptions
 from detco_core.contract.manifest import EXPORT_FORMATS, ExportFormat, InputSpec, Lineage
 from detco_core.contract.reader import read, require
 from detco_core.contract.weights import WeightsFormat
@@ -141,13 +142,48 @@ class ImportJob:
     run: str = "local"
 
 
-Job = PretrainJob | EvaluateJob | ExportJob | CheckJob | ImportJob
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExtractJob:
+    """Features of a data set to `folder/features` (`contract.extractions`); ends with an `ExtractionReport`.
+
+    Shards that an earlier process finished are taken over: an index part in the folder says that its shard is done.
+    """
+
+    folder: str
+    bundle: str
+    """Folder of the bundle that is run."""
+    dataset: DatasetRef
+    options: ExtractionOptions = field(default_factory=ExtractionOptions)
+    boxes: str | None = None
+    """File of boxes by image: `{"a/b.jpg": [[x1, y1, x2, y2], ...]}`, or COCO annotations."""
+    model: str = "local"
+    """What people call the bundle, for the index."""
+    weights_digest: str | None = None
+    """Refuse a bundle with other weights."""
+    licenses: dict[str, str] = field(default_factory=dict)
+    max_bytes: int | None = None
+    """Refuse to write more bytes of shards; None: no bound, as by hand."""
+    max_image_bytes: int = 64 * 2**20
+    max_image_pixels: int = 50_000_000
+    """Larger images count as broken, as `/features` refuses them."""
+    most_waiting: int | None = None
+    """Wait while this many finished shards lie in the folder, from where a worker moves them to its store; None: no
+    one takes them."""
+    run: str = "local"
+
+    def __post_init__(self) -> None:
+        self.options.require_boxes(self.boxes is not None)
+        require(self.most_waiting is None or self.most_waiting >= 1, "most_waiting", "must be at least 1")
+
+
+Job = PretrainJob | EvaluateJob | ExportJob | CheckJob | ImportJob | ExtractJob
 VERBS: dict[str, type[Any]] = {
     "pretrain": PretrainJob,
     "evaluate": EvaluateJob,
     "export": ExportJob,
     "check": CheckJob,
     "import": ImportJob,
+    "extract": ExtractJob,
 }
 
 

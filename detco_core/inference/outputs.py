@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detco_core.contract.errors import BundleError
 from detco_core.contract.features import (
     DEFAULT_GEM_P,
     DEFAULT_ROI_SIZE,
@@ -20,6 +19,7 @@ from detco_core.contract.features import (
     Normalize,
     Pool,
     RoiLevels,
+    levels_of,
 )
 from detco_core.contract.manifest import Level, Manifest
 from detco_core.contract.reader import require
@@ -70,13 +70,7 @@ class Selection:
         Raises:
             BundleError: naming those there are, or those that regions cannot be assigned to together.
         """
-        if self.levels is None:
-            return (next((level for level in manifest.levels if level.name == "res5"), manifest.levels[-1]),)
-        levels = tuple(manifest.level(name) for name in self.levels)
-        if self.roi_levels == "assign" and len({level.channels for level in levels}) > 1:
-            widths = ", ".join(f"{level.name} has {level.channels}" for level in levels)
-            raise BundleError(f"roi_levels=assign needs levels of equal channels, and {widths}: name those of an FPN")
-        return levels
+        return levels_of(self.levels, self.roi_levels, manifest)
 
     def size_of(self, manifest: Manifest, geometry: Geometry, regions: int | None = None) -> int:
         """Bytes of one image's tensors; `regions`: how many boxes it has, None where none were given."""

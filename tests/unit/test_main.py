@@ -32,10 +32,11 @@ from detco_core.contract.events import (
     Stopped,
     decode,
 )
-from detco_core.contract.jobs import CheckJob, ExportJob, ImportJob, PretrainJob
+from detco_core.contract.jobs import CheckJob, ExportJob, ExtractJob, ImportJob, PretrainJob
 from detco_core.contract.presets import preset
 from detco_core.contract.reader import plain
 from detco_core.data.synthetic import write_photos
+from detco_core.inference.tiny import write_tiny_bundle
 from detco_core.runtime.reporter import Reporter
 from detco_core.runtime.stop import StopRequest
 
@@ -108,6 +109,23 @@ def test_check_needs_no_torch(tmp_path: Path, photos: Path, write_job: Callable[
     assert isinstance(report, Reported)
     assert (report.report["images"], report.report["digest"]) == (8, digest)
     assert finished == Finished()
+
+
+def test_extract_computes_without_torch_and_goes_on(
+    tmp_path: Path, photos: Path, write_job: Callable[[Any], Path]
+) -> None:
+    write_tiny_bundle(tmp_path / "bundle")
+    dataset = DatasetRef(name="here", kind="images", root=str(photos))
+    path = write_job(ExtractJob(folder=str(tmp_path), bundle=str(tmp_path / "bundle"), dataset=dataset))
+    command = [sys.executable, "-c", WITHOUT_TORCH, "extract", str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report, finished = told(tmp_path)[-2:]
+    assert isinstance(report, Reported)
+    assert (report.report["images"], report.report["broken"]) == (8, 0)
+    assert finished == Finished()
+    assert main(["extract", str(path)]) == 0
+    assert [body.resumed_from for body in told(tmp_path) if isinstance(body, Started)] == [None, 8]
 
 
 def test_import_writes_weights_or_says_what_is_wrong(tmp_path: Path, write_job: Callable[[Any], Path]) -> None:

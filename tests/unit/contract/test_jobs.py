@@ -9,7 +9,18 @@ import pytest
 from detco_core.contract.datasets import DatasetRef
 from detco_core.contract.errors import InvalidDocument
 from detco_core.contract.evaluations import EvaluationSpec, Source
-from detco_core.contract.jobs import VERBS, CheckJob, EvaluateJob, ExportJob, ImportJob, PretrainJob, read_job
+from detco_core.contract.extractions import ExtractionOptions
+from detco_core.contract.features import ResizeExact
+from detco_core.contract.jobs import (
+    VERBS,
+    CheckJob,
+    EvaluateJob,
+    ExportJob,
+    ExtractJob,
+    ImportJob,
+    PretrainJob,
+    read_job,
+)
 from detco_core.contract.presets import preset
 from detco_core.contract.reader import canonical_json
 
@@ -22,6 +33,9 @@ JOBS: dict[str, Any] = {
     "export": ExportJob(folder="/job", checkpoint="/job/a.pt"),
     "check": CheckJob(folder="/job", root="/data", exclude=("*.tmp",)),
     "import": ImportJob(folder="/job", path="/data/detco_200ep.pth", format="detco"),
+    "extract": ExtractJob(
+        folder="/job", bundle="/b", dataset=DATASET, options=ExtractionOptions(resize=ResizeExact(height=8, width=9))
+    ),
 }
 
 

@@ -1,0 +1,1 @@
+"""Features of a whole data set, written to shards: the job, what reads and computes, what writes."""
