@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     """File with the first admin token; unset: `DATA_DIR/token`, written at start when embedded."""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
+    grpc_port: int | None = Field(default=None, ge=0, le=65535)
+    """The Open Inference Protocol over gRPC is served here, on `DETCO_HOST`; unset: nowhere. Needs the extra `grpc`."""
     log_level: str = "INFO"
     host_name: str = Field(default_factory=socket.gethostname, min_length=1)
     """Names this machine in the slot table; workers of one machine must agree on it."""

@@ -12,7 +12,7 @@ from control.settings import Settings, load_settings
 from server import data_folder, first_steps
 from server.app import make_app
 from server.banner import banner
-from server.running import Endpoint, listen, serve
+from server.running import Endpoint, listen, require_free, serve
 from server.serving_gpus import served_on
 from server.supervision import WORKER, worker_supervisor
 
@@ -52,6 +52,8 @@ def _run(settings: Settings, options: argparse.Namespace, worker: Sequence[str])
             stack.enter_context(data_folder.alone(settings.data_dir))
         listener = stack.enter_context(listen(settings.host, settings.port))
         endpoint = Endpoint.of(listener)
+        if settings.grpc_port and options.only != "api":
+            require_free(settings.host, settings.grpc_port)
         first_steps.prepare(settings, migrate=all_in_one or settings.embedded)
         if options.only != "api":
             stack.enter_context(served_on(settings))

@@ -56,6 +56,7 @@ from server.http.middleware import DOCUMENT_BYTES, BodyLimit, RequestContext
 from server.http.openapi import PROBLEMS, describe
 from server.http.readings import watch
 from server.http.streams import Streams
+from server.rpc.open import Door, open_door
 from server.telemetry import Telemetry
 
 _UPLOADS = "/v1/uploads/"
@@ -80,6 +81,7 @@ def make_app(settings: Settings, parts: Iterable[Part] = ("api", "features")) ->
         responses=PROBLEMS,
     )
     app.state.services = services
+    app.state.door = open_door(services)
     handlers.install(app)
     app.include_router(health.router)
     if "api" in serving:
@@ -164,11 +166,16 @@ def _limit_of(settings: Settings) -> Callable[[str], int]:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
-    if services.features is not None:
-        services.features.start()
+    door: Door | None = app.state.door
     try:
+        if services.features is not None:
+            services.features.start()
+        if door is not None:
+            await door.start()
         yield
     finally:
+        if door is not None:
+            await door.stop()
         if services.features is not None:
             await run_in_threadpool(services.features.close)
         services.bus.close()

@@ -8,8 +8,10 @@ from detco_core import __version__
 
 def banner(settings: Settings, url: str, with_worker: bool) -> str:
     """URL, token file, database, broker, store, data set roots and worker; no secrets."""
+    grpc = {} if settings.grpc_port is None else {"gRPC": f"port {settings.grpc_port}"}
     lines = {
         "URL": f"{url}  (documentation at {url}/docs)",
+        **grpc,
         "token": _token(settings),
         "database": _database(settings),
         "broker": _hidden(settings.broker_url)

@@ -45,6 +45,12 @@ def listen(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
+def require_free(host: str, port: int) -> None:
+    """Raise `OSError` unless something may listen there soon: said before anything has begun."""
+    with listen(host, port):
+        pass
+
+
 def serve(app: FastAPI, listener: socket.socket, supervisor: Supervisor | None) -> None:
     """Serve until SIGINT or SIGTERM; then requests end, the worker puts its jobs back, and all of it is gone."""
     config = uvicorn.Config(

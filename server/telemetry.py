@@ -55,6 +55,13 @@ class Telemetry:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self._calls = Histogram(
+            "detco_grpc_call_seconds",
+            "Time of a call of the Open Inference Protocol over gRPC, by method and status.",
+            ("method", "code"),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
         self._streams = Gauge("detco_http_streams", "Event streams open now.", registry=self.registry)
         self._refused = Counter(
             "detco_auth_refused", "Requests refused for their token, by code.", ("code",), registry=self.registry
@@ -100,6 +107,10 @@ class Telemetry:
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Note how a request ended; `route` is the path's template, so that the labels stay few."""
         self._requests.labels(method, route, str(status)).observe(seconds)
+
+    def called(self, method: str, code: str, seconds: float) -> None:
+        """Note how a call over gRPC ended."""
+        self._calls.labels(method, code).observe(seconds)
 
     def refused(self, code: str) -> None:
         """Note a request turned away at the door."""

@@ -17,13 +17,11 @@ from server.features.oip.targets import Target
 from server.http.compression import ENCODINGS, compress, decompress, wished
 from server.http.deps import Admin, FeatureUser, Services, Shared, caller_of
 from server.http.hang_up import unless_gone
+from server.http.open_inference import LOAD_SECONDS, refuse_configuration, require_ready
 from server.http.problems import OPEN_INFERENCE, Problem
-from server.http.readiness import feature_checks
 from server.http.tensors import TensorResponse
 
 router = APIRouter(prefix=OPEN_INFERENCE, tags=["open inference"])
-
-_LOAD_SECONDS = 60.0
 
 
 def _protocol(_: FeatureUser, services: Shared) -> OpenInference:
@@ -50,9 +48,7 @@ def live() -> dict[str, bool]:
 @router.get("/health/ready", summary="Every promoted model answers")
 async def ready(services: Shared) -> dict[str, bool]:
     """No token is needed. 503 otherwise."""
-    checks = await feature_checks(services)
-    if services.protocol is None or not all(check.ok for check in checks.values()):
-        raise Problem("unavailable", "; ".join(check.detail for check in checks.values()) or "no models are served")
+    await require_ready(services)
     return {"ready": True}
 
 
@@ -132,9 +128,8 @@ async def index(request: Request, caller: FeatureUser, protocol: Protocol) -> JS
 @router.post("/repository/models/{name}/load", summary="Load a model", response_class=Response)
 async def load(target: Named, request: Request, caller: Admin, protocol: Protocol) -> Response:
     """Has what its alias `production` names loaded and warm. Configurations and files are not taken."""
-    if await _parameters(request) & {"config"}:
-        raise Problem("not_implemented", "a model's configuration is its bundle's: export a version instead")
-    await run_in_threadpool(protocol.repository.load, target, _LOAD_SECONDS)
+    refuse_configuration(await _parameters(request))
+    await run_in_threadpool(protocol.repository.load, target, LOAD_SECONDS)
     return Response()
 
 
@@ -203,4 +198,4 @@ async def _parameters(request: Request) -> set[str]:
     parameters = (await _document(request)).get("parameters", {})
     if not isinstance(parameters, dict):
         raise BadTensor("parameters must be an object")
-    return {str(key).partition(":")[0].replace("file", "config") for key in parameters}
+    return set(map(str, parameters))

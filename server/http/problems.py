@@ -110,10 +110,14 @@ def document(problem: Problem, request_id: str) -> dict[str, Any]:
 def render(problem: Problem, scope: Scope) -> JSONResponse:
     """The problem as a response to the request of `scope`."""
     if is_open_inference(scope):
-        status = _OPEN_INFERENCE.get(problem.status, problem.status)
-        return JSONResponse({"error": problem.detail}, status, headers=problem.headers)
+        return JSONResponse({"error": problem.detail}, open_inference_status(problem), headers=problem.headers)
     body = document(problem, request_id(scope))
     return JSONResponse(body, problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
+
+
+def open_inference_status(problem: Problem) -> int:
+    """The status that the Open Inference Protocol has for a problem."""
+    return _OPEN_INFERENCE.get(problem.status, problem.status)
 
 
 def is_open_inference(scope: Scope) -> bool:

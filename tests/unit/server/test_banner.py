@@ -11,6 +11,8 @@ def test_an_embedded_service(tmp_path: Path) -> None:
     for word in ("http://127.0.0.1:8000", str(tmp_path / "token"), "SQLite", str(tmp_path / "detco.sqlite3"), "broker"):
         assert word in text
     assert "one, kept by this process" in text
+    assert "gRPC" not in text
+    assert "port 8001" in banner(load_settings(data_dir=tmp_path, grpc_port=8001), "", with_worker=True)
 
 
 def test_passwords_stay_out(tmp_path: Path) -> None:

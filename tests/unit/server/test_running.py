@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from server.running import Endpoint, listen
+from server.running import Endpoint, listen, require_free
 
 EVERYWHERE = ".".join("0000")
 
@@ -21,6 +21,9 @@ def test_a_taken_port_is_named() -> None:
         port = listener.getsockname()[1]
         with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}"), listen("127.0.0.1", port):
             pass
+        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}"):
+            require_free("127.0.0.1", port)
+    require_free("127.0.0.1", port)
 
 
 @pytest.mark.parametrize(("host", "local"), [(EVERYWHERE, "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])

@@ -1,0 +1,56 @@
+"""The gRPC server itself: its port, its bounds, and its end."""
+
+import logging
+
+import grpc
+
+from server.features.oip.service import OpenInference
+from server.http.deps import Services
+from server.rpc.calls import Calls
+from server.rpc.doorway import Doorway
+
+log = logging.getLogger(__name__)
+
+_DRAIN_SECONDS = 5.0
+"""Calls under way may take this long to end once the service was asked to."""
+_ENVELOPE_BYTES = 2**20
+"""Of a message beside its tensors."""
+_CALLS_AN_IMAGE = 4
+"""Calls at once for each image that may be under way; more are refused before their message is read."""
+
+
+class GrpcDoor:
+    """Listens on `DETCO_HOST` and `DETCO_GRPC_PORT`, between `start` and `stop`."""
+
+    def __init__(self, services: Services, protocol: OpenInference) -> None:
+        self._services = services
+        self._calls = Calls(services, protocol)
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> None:
+        """Begin to answer; raises `OSError` when the port is taken."""
+        settings, features = self._services.settings, self._services.features
+        assert features is not None  # noqa: S101 - as `open_door` sees to
+        options = (
+            # Measured after decompression: a message that unfolds without end ends here.
+            ("grpc.max_receive_message_length", settings.max_request_bytes + _ENVELOPE_BYTES),
+            ("grpc.max_send_message_length", features.limits.reply_bytes + _ENVELOPE_BYTES),
+            ("grpc.so_reuseport", 0),
+        )
+        most = _CALLS_AN_IMAGE * features.limits.under_way
+        server = grpc.aio.server(options=options, maximum_concurrent_rpcs=most)
+        doorway = Doorway(self._services.doorman, self._services.telemetry)
+        server.add_generic_rpc_handlers((self._calls.handlers(doorway),))
+        address = f"[{settings.host}]" if ":" in settings.host else settings.host
+        try:
+            port = server.add_insecure_port(f"{address}:{settings.grpc_port}")
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {address}:{settings.grpc_port} for gRPC: {error}") from error
+        await server.start()
+        self._server = server
+        log.info("gRPC on %s:%d", address, port)
+
+    async def stop(self) -> None:
+        """Take no more calls, let those under way end, then cut them off."""
+        if self._server is not None:
+            await self._server.stop(_DRAIN_SECONDS)

@@ -1,0 +1,206 @@
+"""Every call of `tritonclient.grpc` that concerns us, and calls no client would make, in a process of its own.
+
+Usage: grpc_calls.py HOST:PORT TOKEN ADMIN PICTURE OUT. Arrays go to OUT (npz), the rest is printed as JSON.
+"""
+
+import asyncio
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import tritonclient.grpc as triton
+import tritonclient.grpc.aio as triton_aio
+import tritonclient.utils.shared_memory as shm
+from tritonclient.grpc import service_pb2 as wire
+from tritonclient.grpc import service_pb2_grpc
+from tritonclient.utils import InferenceServerException
+
+Headers = dict[str, str]
+
+
+def image(data: bytes) -> Any:
+    return triton.InferInput("image", [1], "BYTES").set_data_from_numpy(np.array([data], object))
+
+
+def main(address: str, token: str, admin: str, picture: str, out: str) -> None:
+    ours, theirs = {"authorization": f"Bearer {token}"}, {"authorization": f"Bearer {admin}"}
+    data = Path(picture).read_bytes()
+    with triton.InferenceServerClient(address) as client:
+        found = described(client, ours)
+        arrays = inferred(client, data, found, ours)
+        shared(client, arrays, found, ours)
+        found["statistics"] = client.get_inference_statistics("tiny", headers=ours, as_json=True)
+        found["all_statistics"] = client.get_inference_statistics(headers=ours, as_json=True)
+        found["errors"] = refusals(client, data, ours)
+        client.unload_model("tiny", headers=theirs)
+        found["unloaded"] = client.is_model_ready("tiny", headers=ours)
+        client.load_model("tiny", headers=theirs)
+        found["loaded"] = client.is_model_ready("tiny", headers=ours)
+    arrays["aio"] = asyncio.run(asynchronous(address, data, ours))
+    with grpc.insecure_channel(address) as channel:
+        found["raw"] = by_hand(channel, data, arrays, token)
+    np.savez(out, **arrays)
+    sys.stdout.write(json.dumps(found))
+
+
+def described(client: Any, headers: Headers) -> dict[str, Any]:
+    return {
+        "live": client.is_server_live(),
+        "ready": client.is_server_ready(),
+        "server": client.get_server_metadata(headers=headers, as_json=True),
+        "model_ready": client.is_model_ready("tiny", headers=headers),
+        "version_ready": client.is_model_ready("tiny", "1", headers=headers),
+        "other_ready": client.is_model_ready("other", headers=headers),
+        "metadata": client.get_model_metadata("tiny", headers=headers, as_json=True),
+        "tensor_metadata": client.get_model_metadata("tiny_tensor", "1", headers=headers, as_json=True),
+        "config": client.get_model_config("tiny", headers=headers, as_json=True),
+        "index": client.get_model_repository_index(headers=headers, as_json=True),
+    }
+
+
+def inferred(client: Any, data: bytes, found: dict[str, Any], headers: Headers) -> dict[str, Any]:
+    arrays: dict[str, Any] = {}
+    outputs = [triton.InferRequestedOutput(name) for name in ("res5", "pooled")]
+    result = client.infer(
+        "tiny", [image(data)], outputs=outputs, request_id="mine", headers=headers, timeout=10_000_000, client_timeout=9
+    )
+    response = result.get_response()
+    found["id"], found["version"] = response.id, response.model_version
+    found["provider"] = response.parameters["provider"].string_param
+    arrays["res5"], arrays["pooled"] = result.as_numpy("res5"), result.as_numpy("pooled")
+    everything = client.infer("tiny", [image(data)], "1", headers=headers, compression_algorithm="gzip")
+    arrays["all"] = everything.as_numpy("res3")
+    options = {"dtype": "float16", "normalize": "l2", "resize": '{"height": 32, "width": 32}'}
+    half = client.infer("tiny", [image(data)], outputs=outputs[:1], parameters=options, headers=headers)
+    arrays["half"] = half.as_numpy("res5")
+    classes = [triton.InferRequestedOutput("pooled", class_count=2)]
+    best = client.infer("tiny", [image(data)], outputs=classes, headers=headers).as_numpy("pooled")
+    found["classes"] = [word.decode() for word in best[0]]
+    done: list[Any] = []
+    ended = threading.Event()
+
+    def note(result: Any, error: Any) -> None:
+        done.append(result)
+        ended.set()
+
+    client.async_infer("tiny", [image(data)], note, headers=headers)
+    ended.wait(60)
+    arrays["callback"] = done[0].as_numpy("res5")
+    return arrays
+
+
+def shared(client: Any, arrays: dict[str, Any], found: dict[str, Any], headers: Headers) -> None:
+    """Pixels, in the message and in system shared memory, both ways."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 50, 70), np.uint8)
+    tensor = triton.InferInput("pixels", list(pixels.shape), "FP32").set_data_from_numpy(pixels.astype(np.float32))
+    arrays["FP32"] = client.infer("tiny_tensor", [tensor], headers=headers).as_numpy("res4")
+    size, room = pixels.nbytes, 2 * 8 * 4 * 5 * 4
+    given, taken = (shm.create_shared_memory_region(n, f"/rpc-{n}", s) for n, s in (("in", size), ("out", room)))
+    try:
+        shm.set_shared_memory_region(given, [pixels])
+        client.register_system_shared_memory("in", "/rpc-in", size, headers=headers)
+        client.register_system_shared_memory("out", "/rpc-out", room, headers=headers)
+        found["regions"] = client.get_system_shared_memory_status(headers=headers, as_json=True)
+        tensor = triton.InferInput("pixels", list(pixels.shape), "UINT8")
+        tensor.set_shared_memory("in", size)
+        placed = triton.InferRequestedOutput("res4")
+        placed.set_shared_memory("out", room)
+        outputs = [placed, triton.InferRequestedOutput("pooled")]
+        result = client.infer("tiny_tensor", [tensor], outputs=outputs, headers=headers)
+        arrays["shared"] = shm.get_contents_as_numpy(taken, np.float32, list(result.get_output("res4").shape)).copy()
+        arrays["beside"] = result.as_numpy("pooled")
+        client.unregister_system_shared_memory("in", headers=headers)
+        client.unregister_system_shared_memory(headers=headers)
+        found["no_regions"] = client.get_system_shared_memory_status(headers=headers, as_json=True)
+    finally:
+        shm.destroy_shared_memory_region(given)
+        shm.destroy_shared_memory_region(taken)
+
+
+def refusals(client: Any, data: bytes, headers: Headers) -> dict[str, Any]:
+    calls: dict[str, Any] = {
+        "junk": lambda: client.infer("tiny", [image(b"junk")], headers=headers),
+        "other": lambda: client.infer("no", [image(data)], headers=headers),
+        "version": lambda: client.infer("tiny", [image(data)], "9", headers=headers),
+        "output": lambda: client.infer(
+            "tiny", [image(data)], outputs=[triton.InferRequestedOutput("res9")], headers=headers
+        ),
+        "nobody": lambda: client.get_server_metadata(),
+        "unknown": lambda: client.get_server_metadata(headers={"authorization": "Bearer no"}),
+        "not admin": lambda: client.load_model("tiny", headers=headers),
+        "stream": lambda: client.get_cuda_shared_memory_status(headers=headers),
+        "late": lambda: client.infer("tiny", [image(data)], headers=headers, client_timeout=0.000001),
+    }
+    return {name: refused(call) for name, call in calls.items()}
+
+
+def refused(call: Any) -> list[str]:
+    try:
+        call()
+    except InferenceServerException as error:
+        return [str(error.status()).removeprefix("StatusCode."), str(error.message())[:300]]
+    return ["not refused", ""]
+
+
+async def asynchronous(address: str, data: bytes, headers: Headers) -> Any:
+    """The other client of the same wheel."""
+    async with triton_aio.InferenceServerClient(address) as client:
+        assert await client.is_server_ready()
+        result = await client.infer("tiny", [image(data)], headers=headers)
+        return result.as_numpy("res5")
+
+
+def by_hand(channel: Any, data: bytes, arrays: dict[str, Any], token: str) -> dict[str, Any]:
+    """What no client would send; each answer's status, and the first words of what it says."""
+    stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+    who = (("authorization", f"Bearer {token}"),)
+    say = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+
+    def request(**more: Any) -> Any:
+        tensor = wire.ModelInferRequest.InferInputTensor(name="image", datatype="BYTES", shape=[1])
+        return wire.ModelInferRequest(**{"model_name": "tiny", "inputs": [tensor], **more})
+
+    typed = request()
+    typed.inputs[0].contents.bytes_contents.append(data)
+    answer = stub.ModelInfer(typed, metadata=who)
+    arrays["typed"] = np.frombuffer(answer.raw_output_contents[3], np.float32).reshape(list(answer.outputs[3].shape))
+    large, bomb = bytes(3 * 2**20), bytes(300 * 2**20)
+    behind = ((*who, ("x-forwarded-for", "10.0.0.1")),)
+    return {
+        "garbage": told(lambda: say(b"\xff\xff\xff", metadata=who)),
+        "no contents": told(lambda: stub.ModelInfer(request(), metadata=who)),
+        "too many": told(lambda: stub.ModelInfer(request(raw_input_contents=[b"", b"", b""]), metadata=who)),
+        "too large": told(lambda: stub.ModelInfer(request(raw_input_contents=[large]), metadata=who)),
+        "bomb": told(
+            lambda: stub.ModelInfer(request(raw_input_contents=[bomb]), metadata=who, compression=grpc.Compression.Gzip)
+        ),
+        "behind a proxy": told(
+            lambda: stub.SystemSharedMemoryStatus(wire.SystemSharedMemoryStatusRequest(), metadata=behind[0])
+        ),
+        "left": left(stub, typed, who),
+        "afterwards": told(lambda: stub.ModelInfer(typed, metadata=who)),
+    }
+
+
+def told(call: Any) -> list[str]:
+    try:
+        call()
+    except grpc.RpcError as error:
+        return [error.code().name, str(error.details())[:300]]
+    return ["OK", ""]
+
+
+def left(stub: Any, request: Any, who: Any) -> list[str]:
+    """Twenty callers who hang up at once."""
+    calls = [stub.ModelInfer.future(request, metadata=who) for _ in range(20)]
+    time.sleep(0.02)
+    return sorted({"cancelled" if call.cancel() else call.code().name for call in calls})
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

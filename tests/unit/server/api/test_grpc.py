@@ -1,0 +1,184 @@
+"""The gRPC door of `python -m server`: by Triton's own client in a process of its own, and by messages made by hand."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from detco_core.inference import Backbone
+from detco_core.inference.tiny import write_tiny_bundle
+from tests.unit.server.api.test_oip import picture, secret
+
+BYTES = 2**21
+"""The largest request this server takes."""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def tiny(admin: httpx.Client, house: Any, run: str) -> str:
+    assert admin.post("/v1/models/tiny/versions", json={"run": run}).status_code == 202
+    house.export(0)
+    assert admin.put("/v1/models/tiny/aliases/production", json={"version": 1}).status_code == 200
+    return "tiny"
+
+
+@pytest.fixture(scope="module")
+def client(house: Any, tiny: str) -> httpx.Client:
+    made: httpx.Client = house.client("features", models=[tiny])
+    return made
+
+
+@pytest.fixture(scope="module")
+def direct(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+    """The same network without any service."""
+    folder = tmp_path_factory.mktemp("direct")
+    write_tiny_bundle(folder, 0)
+    return Backbone(folder, providers=["CPUExecutionProvider"])
+
+
+@pytest.fixture(scope="module")
+def door(house: Any, tiny: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A process that serves features of the same data folder, and the address of its gRPC."""
+    port = free_port()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DETCO_")}
+    environment |= {"DETCO_GRPC_PORT": str(port), "DETCO_SHARED_MEMORY": "true", "DETCO_MAX_REQUEST_BYTES": str(BYTES)}
+    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
+    command = [sys.executable, "-m", "server", "--only", "features", "--port", "0"]
+    command += ["--data-dir", str(house.settings.data_dir)]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    url = next(line.split()[1] for line in process.stdout if "URL" in line)
+    assert f"port {port}" in process.stdout.readline()
+    deadline = time.monotonic() + 120
+    while not _ready(url) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    yield process, f"127.0.0.1:{port}"
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def _ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/v2/health/ready", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def calls(
+    door: tuple[Any, str], client: httpx.Client, admin: httpx.Client, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What `grpc_calls.py` saw."""
+    folder = tmp_path_factory.mktemp("triton")
+    (folder / "picture.png").write_bytes(picture())
+    script = Path(__file__).with_name("grpc_calls.py")
+    words = [door[1], secret(client), secret(admin), str(folder / "picture.png"), str(folder / "out.npz")]
+    done = subprocess.run(
+        [sys.executable, str(script), *words], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    with np.load(folder / "out.npz") as arrays:
+        return json.loads(done.stdout), dict(arrays)
+
+
+def test_it_finds_server_and_models(calls: Any) -> None:
+    found, _ = calls
+    flags = ("live", "ready", "model_ready", "version_ready", "other_ready", "unloaded", "loaded")
+    assert [bool(found[flag]) for flag in flags] == [True, True, True, True, False, False, True]
+    assert {"binary_tensor_data", "system_shared_memory"} <= set(found["server"]["extensions"])
+    assert found["metadata"]["inputs"] == [{"name": "image", "datatype": "BYTES", "shape": ["-1"]}]
+    assert found["tensor_metadata"]["inputs"][0]["datatype"] == "UINT8"
+    names = [output["name"] for output in found["metadata"]["outputs"]]
+    assert names == ["res2", "res3", "res4", "res5", "pooled"]
+    assert found["config"]["config"]["input"] == [{"name": "image", "data_type": "TYPE_STRING", "dims": ["-1"]}]
+    index = [(entry["name"], entry["version"], entry["state"]) for entry in found["index"]["models"]]
+    assert index == [("tiny", "1", "READY"), ("tiny_tensor", "1", "READY")]
+
+
+def test_pictures_give_what_the_backbone_gives(calls: Any, direct: Backbone) -> None:
+    found, arrays = calls
+    result = direct.features(picture(), ["res3", "res5"])
+    pooled = direct.features(picture(), ["res5"], pool="avg").tensors["res5"]
+    for name, level in (("res5", "res5"), ("callback", "res5"), ("aio", "res5"), ("typed", "res5"), ("all", "res3")):
+        np.testing.assert_array_equal(arrays[name], result.tensors[level])
+    np.testing.assert_allclose(arrays["pooled"], pooled, rtol=1e-6)
+    assert (found["id"], found["version"], found["provider"]) == ("mine", "1", direct.provider)
+    assert arrays["half"].dtype == np.float16
+    assert arrays["half"].shape[2:] == (1, 1)
+    best = np.argsort(-pooled[0], kind="stable")[:2]
+    assert [int(word.split(":")[1]) for word in found["classes"]] == best.tolist()
+
+
+def test_pixels_and_shared_memory(calls: Any, direct: Backbone) -> None:
+    found, arrays = calls
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 50, 70), np.uint8)
+    images = [np.ascontiguousarray(image.transpose(1, 2, 0)) for image in pixels]
+    expected = np.concatenate([direct.features(image, ["res4"]).tensors["res4"] for image in images])
+    for name in ("FP32", "shared"):
+        np.testing.assert_allclose(arrays[name], expected, atol=1e-5)
+    assert arrays["beside"].shape == (2, 10)
+    assert sorted(found["regions"]["regions"]) == ["in", "out"]
+    assert found["no_regions"] == {}
+
+
+def test_statistics(calls: Any) -> None:
+    found, _ = calls
+    (stats,) = found["statistics"]["model_stats"]
+    assert stats["inference_count"] == stats["inference_stats"]["success"]["count"] == "5"
+    assert {entry["name"] for entry in found["all_statistics"]["model_stats"]} == {"tiny", "tiny_tensor"}
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "code", "word"),
+    [
+        ("errors", "junk", "INVALID_ARGUMENT", "no image"),
+        ("errors", "other", "PERMISSION_DENIED", "limited to the models tiny"),
+        ("errors", "version", "NOT_FOUND", "tiny:9"),
+        ("errors", "output", "INVALID_ARGUMENT", "no output 'res9'"),
+        ("errors", "nobody", "UNAUTHENTICATED", "send a token"),
+        ("errors", "unknown", "UNAUTHENTICATED", ""),
+        ("errors", "not admin", "PERMISSION_DENIED", "admin"),
+        ("errors", "stream", "UNIMPLEMENTED", ""),
+        ("errors", "late", "DEADLINE_EXCEEDED", ""),
+        ("raw", "garbage", "INVALID_ARGUMENT", "no ModelInferRequest"),
+        ("raw", "no contents", "INVALID_ARGUMENT", "1 elements, the data has 0"),
+        ("raw", "too many", "INVALID_ARGUMENT", "more entries"),
+        ("raw", "too large", "RESOURCE_EXHAUSTED", "larger than max"),
+        ("raw", "bomb", "RESOURCE_EXHAUSTED", "larger than max"),
+        ("raw", "behind a proxy", "PERMISSION_DENIED", "on this machine"),
+        ("raw", "afterwards", "OK", ""),
+    ],
+)
+def test_what_is_wrong_has_its_status(calls: Any, group: str, name: str, code: str, word: str) -> None:
+    found, _ = calls
+    assert found[group][name][0] == code, found[group][name]
+    assert word in found[group][name][1]
+
+
+def test_who_hangs_up_costs_nothing_more(calls: Any) -> None:
+    found, _ = calls
+    assert "cancelled" in found["raw"]["left"]
+
+
+def test_it_ends_with_its_server(calls: Any, door: tuple[Any, str]) -> None:
+    process, _ = door
+    status = Path("/proc", str(process.pid), "status").read_text()
+    peak = int(status.split("VmHWM:")[1].split()[0]) * 1024
+    assert peak < 400 * 2**20, "a message that unfolds to 300 MB must not have been taken in"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
