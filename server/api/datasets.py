@@ -5,15 +5,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 from sqlalchemy.orm import Session
 
-from control.records.access import audit
-from control.records.access.principals import Principal
 from control.records.datasets import dataset_usage, datasets
-from control.records.datasets.datasets import NewDataset, Scan
+from control.records.datasets.datasets import NewDataset
 from control.records.datasets.deleting_datasets import delete_dataset, delete_version
-from server.http.creation import Created, IdempotencyKey, create
+from server.http.creation import Created, Posted, create
 from server.http.deletion import DryRun, note_deletion
 from server.http.deps import Named, Number, Reader, Shared, Submitter, WantedPage
-from server.http.problems import request_id
 from server.http.schemas.base import Page
 from server.http.schemas.datasets import (
     DatasetRequest,
@@ -32,18 +29,16 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 
 @router.post("", status_code=202, response_model=DatasetView, summary="Register a folder as a data set")
-def register(
-    body: DatasetRequest, who: Submitter, services: Shared, request: Request, key: IdempotencyKey = None
-) -> Any:
+def register(body: DatasetRequest, posted: Posted) -> Any:
     """Root and layout are checked at once, the images by a job; runs that name the data set wait for that job."""
-    new = NewDataset(**body.model_dump(exclude={"splits"}), splits=body.splits or {}, actor=who.name)
+    new = NewDataset(**body.model_dump(exclude={"splits"}), splits=body.splits or {}, actor=posted.who.name)
 
     def make(session: Session) -> Created:
-        scan = datasets.add_dataset(session, new, services.settings.resolved_dataset_roots)
-        _note(session, who, request, scan)
+        scan = datasets.add_dataset(session, new, posted.services.settings.resolved_dataset_roots)
+        posted.note(session, "dataset.scan", scan.version.ref)
         return Created(f"/v1/datasets/{body.name}", dataset_view(scan.dataset, scan.version))
 
-    return create(services, who, request, body, key, make)
+    return create(posted, body, make)
 
 
 @router.get("", summary="List data sets, newest first")
@@ -63,23 +58,16 @@ def show(name: Named, _: Reader, services: Shared) -> DatasetView:
 
 
 @router.post("/{name}/versions", status_code=202, response_model=VersionView, summary="Scan a data set again")
-def rescan(
-    name: Named,
-    body: RescanRequest,
-    who: Submitter,
-    services: Shared,
-    request: Request,
-    key: IdempotencyKey = None,
-) -> Any:
+def rescan(name: Named, body: RescanRequest, posted: Posted) -> Any:
     """A new version: the folder as it is now, without what `exclude` names. Older versions stay as they are."""
 
     def make(session: Session) -> Created:
-        roots = services.settings.resolved_dataset_roots
-        scan = datasets.add_version(session, name, body.exclude, who.name, roots)
-        _note(session, who, request, scan)
+        roots = posted.services.settings.resolved_dataset_roots
+        scan = datasets.add_version(session, name, body.exclude, posted.who.name, roots)
+        posted.note(session, "dataset.scan", scan.version.ref)
         return Created(f"/v1/datasets/{name}/versions/{scan.version.number}", version_view(scan.version))
 
-    return create(services, who, request, body, key, make)
+    return create(posted, body, make)
 
 
 @router.get("/{name}/versions", summary="List the versions of a data set, newest first")
@@ -123,7 +111,3 @@ def delete_one(
         removed = delete_version(session, name, number, who.name, dry_run=dry_run)
         note_deletion(session, who, request, "dataset.delete", removed, dry_run=dry_run)
     return removal_view(removed, dry_run=dry_run)
-
-
-def _note(session: Session, who: Principal, request: Request, scan: Scan) -> None:
-    audit.note(session, who.name, "dataset.scan", scan.version.ref, request_id=request_id(request.scope))

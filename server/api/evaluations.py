@@ -2,22 +2,20 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query
 from sqlalchemy.orm import Session
 
-from control.records.access import audit
 from control.records.access.principals import Principal
 from control.records.planning.evaluations import NewEvaluation, evaluation_run
 from control.records.runs.runs import NewRun, create_run, get_run, list_runs
 from control.states import State
 from detco_core.contract.errors import InvalidDocument
 from server.http.comparison import GroupBy, compare
-from server.http.creation import Created, IdempotencyKey, create
-from server.http.deps import JobId, Reader, Shared, Submitter, WantedPage
-from server.http.problems import request_id
+from server.http.creation import Created, Posted
+from server.http.deps import JobId, Reader, Shared, WantedPage
 from server.http.schemas.base import Page
 from server.http.schemas.evaluations import ComparisonTable, EvaluationPlanView, EvaluationRequest, EvaluationView
-from server.http.submission import terms
+from server.http.submission import PlanOnly, submit_or_plan, terms
 from server.http.translations import from_document
 from server.http.views import shown_evaluation, shown_evaluation_plan, shown_evaluations
 
@@ -31,26 +29,18 @@ router = APIRouter(prefix="/evaluations", tags=["evaluations"])
     responses={200: {"model": EvaluationPlanView}},
     summary="Submit an evaluation, or plan one",
 )
-def submit(
-    body: EvaluationRequest,
-    who: Submitter,
-    services: Shared,
-    request: Request,
-    key: IdempotencyKey = None,
-    dry_run: Annotated[bool, Query(description="Answer 200 with the plan; submit nothing.")] = False,
-) -> Any:
+def submit(body: EvaluationRequest, posted: Posted, plan_only: PlanOnly = False) -> Any:
     """One task on one source: a checkpoint of a run in any state, a model, or random weights as the floor."""
-    if dry_run:
-        with services.look() as session:
-            plan = shown_evaluation_plan(session, _new_run(session, body, who))
-        return Response(plan.model_dump_json(), media_type="application/json")
+
+    def show_plan(session: Session) -> EvaluationPlanView:
+        return shown_evaluation_plan(session, _new_run(session, body, posted.who))
 
     def make(session: Session) -> Created:
-        run = create_run(session, _new_run(session, body, who))
-        audit.note(session, who.name, "evaluation.submit", run.id, request_id=request_id(request.scope))
+        run = create_run(session, _new_run(session, body, posted.who))
+        posted.note(session, "evaluation.submit", run.id)
         return Created(f"/v1/evaluations/{run.id}", shown_evaluation(session, run))
 
-    return create(services, who, request, body, key, make)
+    return submit_or_plan(posted, body, make, show_plan, plan_only=plan_only)
 
 
 @router.get("", summary="List evaluations, newest first")

@@ -1,17 +1,17 @@
 """Forks of runs: warm starts, and extensions with everything carried on."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter
 from sqlalchemy.orm import Session
 
 from control.records.planning.forks import NewFork, plan_fork
 from control.records.planning.plans import Plan
 from control.records.runs.runs import get_run
-from server.http.creation import IdempotencyKey
-from server.http.deps import JobId, Shared, Submitter
+from server.http.creation import Posted
+from server.http.deps import JobId
 from server.http.schemas.runs import ForkRequest, PlanView, RunView
-from server.http.submission import answer_plan, submit_run
+from server.http.submission import PlanOnly, submit_run
 
 router = APIRouter(prefix="/runs/{job}", tags=["runs"])
 
@@ -23,15 +23,7 @@ router = APIRouter(prefix="/runs/{job}", tags=["runs"])
     responses={200: {"model": PlanView}},
     summary="Go on from a checkpoint as a new run",
 )
-def fork(
-    job: JobId,
-    body: ForkRequest,
-    who: Submitter,
-    services: Shared,
-    request: Request,
-    key: IdempotencyKey = None,
-    dry_run: Annotated[bool, Query(description="Answer 200 with the plan; submit nothing.")] = False,
-) -> Any:
+def fork(job: JobId, body: ForkRequest, posted: Posted, plan_only: PlanOnly = False) -> Any:
     """`carry: weights` starts a new run from the checkpoint's encoder. `carry: all` goes on bit for bit with optimizer,
     queues and random state, so that a completed run can be given more epochs: its learning-rate schedule is then laid
     over the new length, so the rate rises again.
@@ -49,6 +41,4 @@ def fork(
         )
         return plan_fork(session, get_run(session, job, ("pretrain",)), asked)
 
-    if dry_run:
-        return answer_plan(services, planned)
-    return submit_run(services, who, request, body, key, planned, "run.fork")
+    return submit_run(posted, body, planned, "run.fork", plan_only=plan_only)

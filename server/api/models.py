@@ -7,17 +7,15 @@ from sqlalchemy.orm import Session
 
 from control.db.models import Checkpoint, Weights
 from control.errors import NotFound
-from control.records.access import audit
 from control.records.journal.history import usable_checkpoint
 from control.records.models import registry
 from control.records.models.aliases import list_aliases
 from control.records.models.registry import NewVersion
 from control.records.models.weights import usable_weights
 from control.records.runs.runs import get_run
-from server.http.creation import Created, IdempotencyKey, create
-from server.http.deps import Named, Number, Reader, Shared, Submitter, WantedPage
+from server.http.creation import Created, Posted, create
+from server.http.deps import Named, Number, Reader, Shared, WantedPage
 from server.http.files import BINARY, StoredFile, send_file
-from server.http.problems import request_id
 from server.http.schemas.base import Page
 from server.http.schemas.models import ExportRequest, ModelVersionView, ModelView, model_view
 from server.http.views import shown_model_version
@@ -31,31 +29,29 @@ router = APIRouter(prefix="/models", tags=["models"])
     response_model=ModelVersionView,
     summary="Export a checkpoint or weights as the next version of a model",
 )
-def export(
-    name: Named, body: ExportRequest, who: Submitter, services: Shared, request: Request, key: IdempotencyKey = None
-) -> Any:
+def export(name: Named, body: ExportRequest, posted: Posted) -> Any:
     """From a checkpoint of a run in any state, or from imported weights. A job writes the files, proves each equal to
     torch, and refuses if they differ; the model is made on first use.
     """
-    who.require_model(name)
+    posted.who.require_model(name)
 
     def make(session: Session) -> Created:
         source, after = _source(session, body)
         new = NewVersion(
             model=name,
             source=source,
-            actor=who.name,
+            actor=posted.who.name,
             license=body.license,
             formats=body.formats,
             after=after,
-            token_id=who.token_id,
+            token_id=posted.who.token_id,
         )
         export = registry.add_version(session, new)
-        audit.note(session, who.name, "model.export", export.version.ref, request_id=request_id(request.scope))
+        posted.note(session, "model.export", export.version.ref)
         view = shown_model_version(session, export.version)
         return Created(f"/v1/models/{name}/versions/{export.version.number}", view)
 
-    return create(services, who, request, body, key, make)
+    return create(posted, body, make)
 
 
 @router.get("", summary="List models, newest first")

@@ -2,19 +2,19 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 from sqlalchemy.orm import Session
 
 from control.records.planning.plans import Plan, plan
 from control.records.runs.runs import get_run, list_runs
 from control.states import State
-from server.http.creation import IdempotencyKey
-from server.http.deps import JobId, Reader, Shared, Submitter, WantedPage
+from server.http.creation import Posted
+from server.http.deps import JobId, Reader, Shared, WantedPage
 from server.http.etags import etag
 from server.http.schemas.base import Page
 from server.http.schemas.jobs import JobView
 from server.http.schemas.runs import PlanView, RunRequest, RunView
-from server.http.submission import answer_plan, submit_run
+from server.http.submission import PlanOnly, submit_run
 from server.http.views import shown_any, shown_runs
 
 router = APIRouter(prefix="/runs", tags=["runs"])
@@ -27,14 +27,7 @@ router = APIRouter(prefix="/runs", tags=["runs"])
     responses={200: {"model": PlanView}},
     summary="Submit a pretraining run, or plan one",
 )
-def submit(
-    body: RunRequest,
-    who: Submitter,
-    services: Shared,
-    request: Request,
-    key: IdempotencyKey = None,
-    dry_run: Annotated[bool, Query(description="Answer 200 with the plan; submit nothing.")] = False,
-) -> Any:
+def submit(body: RunRequest, posted: Posted, plan_only: PlanOnly = False) -> Any:
     """The preset with the overrides becomes the run's config; a key that is not known is refused by its dotted path.
 
     A plan has the resolved config, warnings, deviations from the published recipe, and an estimate with its basis.
@@ -44,9 +37,7 @@ def submit(
         init = None if body.init is None else body.init.model_dump(exclude_none=True)
         return plan(session, body.preset, body.overrides, body.dataset, body.gpus, init, body.nodes)
 
-    if dry_run:
-        return answer_plan(services, planned)
-    return submit_run(services, who, request, body, key, planned, "run.submit")
+    return submit_run(posted, body, planned, "run.submit", plan_only=plan_only)
 
 
 @router.get("", summary="List pretraining runs, newest first")

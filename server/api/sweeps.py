@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Query, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Query, Request
 from sqlalchemy.orm import Session
 
 from control.records.access import audit
@@ -11,13 +11,13 @@ from control.records.planning.layouts import Layout
 from control.records.sweeps import sweeps
 from control.records.sweeps.sweep_plans import NewSweep, SweepEvaluation, SweepPlan, plan_sweep
 from detco_core.contract.errors import InvalidDocument
-from server.http.creation import Created, IdempotencyKey, create
+from server.http.creation import Created, Posted
 from server.http.deps import JobId, Reader, Services, Shared, Submitter, WantedPage
 from server.http.jobs import send_word
 from server.http.problems import request_id
 from server.http.schemas.base import Page
 from server.http.schemas.sweeps import SweepDetail, SweepPlanView, SweepRequest, SweepView
-from server.http.submission import training_terms
+from server.http.submission import PlanOnly, submit_or_plan, training_terms
 from server.http.sweeping import shown_plan, shown_sweep, shown_sweeps
 from server.http.translations import from_document
 
@@ -31,28 +31,20 @@ router = APIRouter(prefix="/sweeps", tags=["sweeps"])
     responses={200: {"model": SweepPlanView}},
     summary="Submit a sweep, or plan one",
 )
-def submit(
-    body: SweepRequest,
-    who: Submitter,
-    services: Shared,
-    request: Request,
-    key: IdempotencyKey = None,
-    dry_run: Annotated[bool, Query(description="Answer 200 with the plan; submit nothing.")] = False,
-) -> Any:
+def submit(body: SweepRequest, posted: Posted, plan_only: PlanOnly = False) -> Any:
     """A run for every combination of the grid, or for every one listed; 256 at most. All are checked before any is
     made, and a refusal names the combination. With `evaluate`, each run is evaluated when it is completed.
     """
-    if dry_run:
-        with services.look() as session:
-            view = shown_plan(session, _planned(session, body, who))
-        return Response(view.model_dump_json(), media_type="application/json")
+
+    def show_plan(session: Session) -> SweepPlanView:
+        return shown_plan(session, _planned(session, body, posted.who))
 
     def make(session: Session) -> Created:
-        sweep = sweeps.create_sweep(session, _planned(session, body, who))
-        audit.note(session, who.name, "sweep.submit", sweep.id, request_id=request_id(request.scope))
+        sweep = sweeps.create_sweep(session, _planned(session, body, posted.who))
+        posted.note(session, "sweep.submit", sweep.id)
         return Created(f"/v1/sweeps/{sweep.id}", shown_sweep(session, sweep))
 
-    return create(services, who, request, body, key, make)
+    return submit_or_plan(posted, body, make, show_plan, plan_only=plan_only)
 
 
 @router.get("", summary="List sweeps, newest first")

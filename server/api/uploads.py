@@ -9,7 +9,7 @@ from control.db.models import Upload
 from control.records.access import audit
 from control.records.store import uploads
 from control.records.store.uploads import NewUpload
-from server.http.creation import Created, IdempotencyKey, create
+from server.http.creation import Created, Posted, create
 from server.http.deletion import DryRun, note_deletion
 from server.http.deps import Named, Reader, Shared, Submitter, WantedPage
 from server.http.problems import request_id
@@ -22,19 +22,17 @@ router = APIRouter(prefix="/uploads", tags=["uploads"])
 
 
 @router.post("", status_code=201, response_model=UploadView, summary="Announce an upload")
-def announce(
-    body: UploadRequest, who: Submitter, services: Shared, request: Request, key: IdempotencyKey = None
-) -> Any:
+def announce(body: UploadRequest, posted: Posted) -> Any:
     """Then PUT its bytes, in one piece or in parts; it is given up when they are not all there in time."""
-    new = NewUpload(kind=body.kind, bytes=body.bytes, sha256=body.sha256, actor=who.name)
-    settings = services.settings
+    new = NewUpload(kind=body.kind, bytes=body.bytes, sha256=body.sha256, actor=posted.who.name)
+    settings = posted.services.settings
 
     def make(session: Session) -> Created:
         made = uploads.add_upload(session, new, settings.max_upload_bytes, settings.upload_hours)
-        audit.note(session, who.name, "upload.announce", made.id, request_id=request_id(request.scope))
+        posted.note(session, "upload.announce", made.id)
         return Created(f"/v1/uploads/{made.id}", upload_view(made), status=201)
 
-    return create(services, who, request, body, key, make)
+    return create(posted, body, make)
 
 
 @router.get("", summary="List uploads, newest first")

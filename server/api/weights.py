@@ -5,13 +5,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 from sqlalchemy.orm import Session
 
-from control.records.access import audit
 from control.records.models import weights
 from control.records.models.weights import NewWeights
-from server.http.creation import Created, IdempotencyKey, create
+from server.http.creation import Created, Posted, create
 from server.http.deletion import DryRun, note_deletion
 from server.http.deps import Named, Reader, Shared, Submitter, WantedPage
-from server.http.problems import request_id
 from server.http.schemas.base import Page
 from server.http.schemas.keeping import RemovalView, removal_view
 from server.http.schemas.weights import WeightsRequest, WeightsView, weights_view
@@ -20,18 +18,18 @@ router = APIRouter(prefix="/weights", tags=["weights"])
 
 
 @router.post("", status_code=202, response_model=WeightsView, summary="Bring in weights trained elsewhere")
-def add(body: WeightsRequest, who: Submitter, services: Shared, request: Request, key: IdempotencyKey = None) -> Any:
+def add(body: WeightsRequest, posted: Posted) -> Any:
     """The place is checked at once, the file by a job that loads it as plain tensors and holds it against the named
     architecture; what names the weights meanwhile waits for that job.
     """
-    new = NewWeights(**body.model_dump(), actor=who.name)
+    new = NewWeights(**body.model_dump(), actor=posted.who.name)
 
     def make(session: Session) -> Created:
-        made = weights.add_weights(session, new, services.settings.resolved_dataset_roots)
-        audit.note(session, who.name, "weights.add", made.id, request_id=request_id(request.scope))
+        made = weights.add_weights(session, new, posted.services.settings.resolved_dataset_roots)
+        posted.note(session, "weights.add", made.id)
         return Created(f"/v1/weights/{made.id}", weights_view(made))
 
-    return create(services, who, request, body, key, make)
+    return create(posted, body, make)
 
 
 @router.get("", summary="List imported weights, newest first")

@@ -1,20 +1,18 @@
-"""Answers a POST that asks for a pretraining run, new or forked: with its plan, or with the run it has become."""
+"""Answers a POST that asks for a job: with its plan when that is all that is wanted, or with the job it has become."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request, Response
+from fastapi import Query, Response
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
-from control.records.access import audit
 from control.records.access.principals import Principal
 from control.records.planning.plans import Plan
 from control.records.runs.runs import NewRun, create_run
 from detco_core.contract.errors import InvalidDocument
 from detco_core.contract.reader import digest
-from server.http.creation import Created, create
-from server.http.deps import Services
-from server.http.problems import request_id
+from server.http.creation import Created, Make, Posting, create
 from server.http.schemas.jobs import JobRequest
 from server.http.schemas.runs import ForkRequest, RunRequest
 from server.http.schemas.sweeps import SweepRequest
@@ -22,33 +20,34 @@ from server.http.translations import from_document
 from server.http.views import shown_plan, shown_run
 
 MakePlan = Callable[[Session], Plan]
+PlanOnly = Annotated[bool, Query(alias="dry_run", description="Answer 200 with the plan; submit nothing.")]
 
 
-def answer_plan(services: Services, planned: MakePlan) -> Response:
-    """200 with the plan; submits nothing."""
-    with services.look() as session:
-        view = shown_plan(session, _checked(session, planned))
+def submit_or_plan(
+    posted: Posting, body: BaseModel, make: Make, show_plan: Callable[[Session], BaseModel], *, plan_only: bool
+) -> Response:
+    """202 with what was submitted; or 200 with the plan, and nothing is."""
+    if not plan_only:
+        return create(posted, body, make)
+    with posted.services.look() as session:
+        view = show_plan(session)
     return Response(view.model_dump_json(), media_type="application/json")
 
 
 def submit_run(
-    services: Services,
-    who: Principal,
-    request: Request,
-    body: RunRequest | ForkRequest,
-    key: str | None,
-    planned: MakePlan,
-    action: str,
+    posted: Posting, body: RunRequest | ForkRequest, planned: MakePlan, action: str, *, plan_only: bool
 ) -> Response:
-    """202 with the run; `action` is what the audit calls it."""
+    """The same for a pretraining run, new or forked; `action` is what the audit calls it."""
+
+    def show_plan(session: Session) -> BaseModel:
+        return shown_plan(session, _checked(session, planned))
 
     def make(session: Session) -> Created:
-        run = create_run(session, _new_run(_checked(session, planned), body, who))
-        details = {"from": run.forked_from} if run.forked_from else {}
-        audit.note(session, who.name, action, run.id, details, request_id=request_id(request.scope))
+        run = create_run(session, _new_run(_checked(session, planned), body, posted.who))
+        posted.note(session, action, run.id, {"from": run.forked_from} if run.forked_from else {})
         return Created(f"/v1/runs/{run.id}", shown_run(session, run))
 
-    return create(services, who, request, body, key, make)
+    return submit_or_plan(posted, body, make, show_plan, plan_only=plan_only)
 
 
 def _checked(session: Session, planned: MakePlan) -> Plan:
