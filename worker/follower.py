@@ -12,33 +12,20 @@ from functools import partial
 from pathlib import Path
 
 from control.db.session import read_only, unit_of_work
-from control.errors import StoreError
 from control.records.life import shares
 from control.records.life.leases import Outcome
 from control.records.life.shares import Meeting
 from detco_core.contract.errors import DetcoError
-from worker.addresses import interface_environment, own_address
+from worker.assignment import EXIT_CLOSED, EXIT_OPEN, TICK, Assignment
 from worker.attempts import discard
-from worker.background import in_background
-from worker.disk import is_full
 from worker.holds import hold_of
-from worker.inputs import Prepared, prepare
-from worker.launch import Command, Post, job_command, job_environment, launch, log_tail
-from worker.lease import Lease
+from worker.inputs import Prepared
+from worker.launch import Command, Post, job_command, log_tail
 from worker.logs import ship_rest
-from worker.orders import Orders
 from worker.outages import DATABASE_AWAY, RETRY_SECONDS
-from worker.processes import Leash, Mark, ask_to_leave, clean_up, end
+from worker.processes import Mark, ask_to_leave, end
 from worker.services import Services
 from worker.verdicts import how_it_ended
-
-EXIT_CLOSED = 0
-"""The share is ended, or was ended by another."""
-EXIT_OPEN = 1
-"""Whoever holds the leash must see to it."""
-
-_TICK = 0.1
-_PULSE = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -52,10 +39,9 @@ class Follower:
         self._services = services
         self._mark = mark
         self._folder = folder
-        self._command = command
-        self._unpacked = services.unpacked()
-        self._lease = Lease(services.engine, mark, services.settings)
-        self.orders = Orders(self._lease, leash, services.settings.shutdown_seconds)
+        self._assignment = Assignment(services, mark, folder, leash, command)
+        self._lease = self._assignment.lease
+        self.orders = self._assignment.orders
 
     def run(self) -> int:
         """The whole share; returns `EXIT_CLOSED` or `EXIT_OPEN`."""
@@ -70,46 +56,20 @@ class Follower:
 
     def _prepare(self) -> tuple[Prepared, Meeting] | None:
         """Wait for node 0's word and fill the folder; None when there is nothing to start any more."""
-        inputs = in_background(self._bring_inputs, "inputs")
-        while not inputs.done():
-            if self.orders.deadline() is not None:
-                return None
-            time.sleep(_TICK)
-        return inputs.result()
+        return self._assignment.await_inputs(self._bring_inputs, self._is_off)
 
-    def _bring_inputs(self) -> tuple[Prepared, Meeting]:
-        engine = self._services.engine
-        while True:
-            try:
-                with read_only(engine) as session:
-                    meeting = shares.meeting_of(session, self._mark.run, self._mark.fence)
-                if meeting is not None:
-                    return prepare(engine, self._services.place, self._unpacked, self._mark, self._folder), meeting
-                time.sleep(_PULSE)
-            except (StoreError, *DATABASE_AWAY) as error:
-                _log.warning("%s %s waits for its inputs: %s", self._mark.run, self._mark.name, error)
-                time.sleep(RETRY_SECONDS)
-            except OSError as error:
-                if not is_full(error):
-                    raise
-                _log.warning("%s %s waits for room: %s", self._mark.run, self._mark.name, error)
-                time.sleep(RETRY_SECONDS)
+    def _is_off(self) -> bool:
+        return self.orders.deadline() is not None
+
+    def _bring_inputs(self) -> tuple[Prepared, Meeting] | None:
+        with read_only(self._services.engine) as session:
+            meeting = shares.meeting_of(session, self._mark.run, self._mark.fence)
+        return None if meeting is None else (self._assignment.prepare(), meeting)
 
     def _work(self, prepared: Prepared, meeting: Meeting) -> int | None:
         """Run this host's processes to their end; their launcher's exit code."""
-        leash = Leash()
         post = Post(self._mark.node, prepared.nodes, meeting.endpoint, f"{self._mark.run}-{self._mark.fence}")
-        environment = job_environment(self._mark, prepared.gpus, prepared.threads)
-        environment |= interface_environment(own_address(self._services.settings))
-        command = self._command(prepared.verb, prepared.processes, post)
-        launcher = launch(command, self._folder, environment, leash)
-        self._lease.announce()
-        try:
-            self._supervise(launcher)
-        finally:
-            leash.let_go()
-            clean_up(self._mark.run)
-        return launcher.returncode
+        return self._assignment.work(prepared, post, self._supervise)
 
     def _supervise(self, launcher: "subprocess.Popen[bytes]") -> None:
         asked = False
@@ -121,7 +81,7 @@ class Follower:
             if deadline is not None and not asked:
                 ask_to_leave(launcher, launcher=True)
                 asked = True
-            time.sleep(_TICK)
+            time.sleep(TICK)
 
     def _outcome(self, exit_code: int | None) -> Outcome:
         ended = partial(

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from control.bus import run_topic
 from control.db.session import unit_of_work
-from control.errors import StoreError
 from control.log import configure
 from control.records.life import feed, shares
 from control.records.life.leases import Outcome
@@ -24,31 +23,23 @@ from control.records.life.shares import Meeting
 from control.settings import load_settings
 from detco_core.contract.errors import DetcoError
 from detco_core.contract.jobs import EVENTS_FILE
-from worker.addresses import free_endpoint, interface_environment, own_address
+from worker.addresses import free_endpoint, own_address
+from worker.assignment import EXIT_CLOSED, EXIT_OPEN, TICK, Assignment
 from worker.attempts import discard, open_folder, trim
-from worker.background import in_background
-from worker.disk import complaint, is_full, no_room
+from worker.disk import complaint, no_room
 from worker.follower import Follower
 from worker.holds import hold_of
-from worker.inputs import Prepared, prepare
-from worker.launch import Command, Post, job_command, job_environment, launch, log_tail
-from worker.lease import Lease
+from worker.inputs import Prepared
+from worker.launch import Command, Post, job_command, log_tail
 from worker.logs import LogShipper
 from worker.oom import oom_kills
-from worker.orders import Orders
 from worker.outages import DATABASE_AWAY, RETRY_SECONDS
-from worker.processes import Leash, Mark, ask_to_leave, become_subreaper, clean_up, cpu_seconds_of_children, end
+from worker.processes import Mark, ask_to_leave, become_subreaper, clean_up, cpu_seconds_of_children, end
 from worker.services import Services, open_services
 from worker.silence import Silence
 from worker.sink import Feed, Sink
 from worker.verdicts import End, verdict
 
-EXIT_CLOSED = 0
-"""The attempt is closed, or is another's by now."""
-EXIT_OPEN = 1
-"""Whoever holds the leash must see to the attempt."""
-
-_TICK = 0.1
 _CLOSING_SECONDS = 5.0
 """For storing and closing after a job that had to go, even when it used all of its time."""
 
@@ -64,27 +55,27 @@ class Runner:
         self._services = services
         self._mark = mark
         self._folder = folder
-        self._command = command
-        self._unpacked = services.unpacked()
-        self._lease = Lease(services.engine, mark, services.settings)
+        self._assignment = Assignment(services, mark, folder, leash, command)
+        self._lease = self._assignment.lease
+        self.orders = self._assignment.orders
         self._sink = Sink(services.engine, services.store, services.bus, mark, folder)
         shipper = LogShipper(services.engine, services.store, mark, folder, services.settings.log_bytes)
         self._feed = Feed(self._sink, shipper)
-        self._post: Post | None = None
         self._asked = False
-        self.orders = Orders(self._lease, leash, services.settings.shutdown_seconds)
+        self._has_told = False
+        """Whether the run's readers know that it waits for room."""
 
     def run(self) -> int:
         """The whole attempt; returns `EXIT_CLOSED` or `EXIT_OPEN`."""
         self._lease.start()
         try:
-            prepared = self._prepare()
+            ready = self._prepare()
         except DetcoError as error:
             return self._close(Outcome(kind="failed", error_kind="user", message=str(error)))
-        if prepared is None:
+        if ready is None:
             return self._close(self._judge(End(began=False)))
         killed_before = oom_kills()
-        exit_code = self._work(prepared)
+        exit_code = self._work(*ready)
         disk_full = complaint(self._services.settings.work_dir)  # before what it saved leaves the folder for the store
         oom_killed = oom_kills() > killed_before
         all_taken = self._take_the_rest()
@@ -102,44 +93,27 @@ class Runner:
     def _judge(self, end_of_it: End) -> Outcome:
         return verdict(self._sink, self.orders, end_of_it, self._lease.trouble)
 
-    def _prepare(self) -> Prepared | None:
+    def _prepare(self) -> tuple[Prepared, Post | None] | None:
         """Fill the folder; None when the job is not to start any more."""
-        inputs = in_background(self._bring_inputs, "inputs")
-        while not inputs.done():
-            # Who wants the run finished wants a checkpoint saved, and that takes a job.
-            if self.orders.deadline() is not None and not self.orders.only_finish:
-                return None
-            time.sleep(_TICK)
-        return inputs.result()
+        return self._assignment.await_inputs(self._bring_inputs, self._is_off, self._warn_of_full_disk)
 
-    def _bring_inputs(self) -> Prepared:
-        has_warned = False
-        while True:
-            try:
-                prepared = prepare(
-                    self._services.engine, self._services.place, self._unpacked, self._mark, self._folder
-                )
-                self._post = self._meet(prepared) if prepared.nodes > 1 else None
-                return prepared
-            except (StoreError, *DATABASE_AWAY) as error:
-                _log.warning("%s waits for its inputs: %s", self._mark.run, error)
-                time.sleep(RETRY_SECONDS)
-            except OSError as error:
-                if not is_full(error):
-                    raise
-                has_warned = has_warned or self._warn_of_full_disk(error)
-                time.sleep(RETRY_SECONDS)
+    def _is_off(self) -> bool:
+        # Who wants the run finished wants a checkpoint saved, and that takes a job.
+        return self.orders.deadline() is not None and not self.orders.only_finish
 
-    def _warn_of_full_disk(self, error: OSError) -> bool:
-        """Tell the run's readers that it waits for room; False when they could not be told."""
-        _log.warning("%s waits for room: %s", self._mark.run, error)
+    def _bring_inputs(self) -> tuple[Prepared, Post | None]:
+        prepared = self._assignment.prepare()
+        return prepared, self._meet(prepared) if prepared.nodes > 1 else None
+
+    def _warn_of_full_disk(self) -> None:
+        """Tell the run's readers that it waits for room, until they could be told."""
+        if self._has_told:
+            return
         message = f"the run waits on its worker: {no_room(self._services.settings.work_dir)}"
-        told = False
         with suppress(*DATABASE_AWAY):
             with unit_of_work(self._services.engine) as session:
-                told = feed.warn(session, self._mark.run, self._mark.fence, "disk_full", message)
+                self._has_told = feed.warn(session, self._mark.run, self._mark.fence, "disk_full", message)
             self._services.bus.publish(run_topic(self._mark.run))
-        return told
 
     def _meet(self, prepared: Prepared) -> Post:
         """Say to the other hosts where their processes find those of this one, and what all continue from."""
@@ -148,22 +122,16 @@ class Runner:
             shares.publish(session, self._mark.run, self._mark.fence, Meeting(endpoint, prepared.resume_digest))
         return Post(0, prepared.nodes, endpoint, f"{self._mark.run}-{self._mark.fence}")
 
-    def _work(self, prepared: Prepared) -> int | None:
+    def _work(self, prepared: Prepared, post: Post | None) -> int | None:
         """Run the job to its end and leave no process of it; its exit code, None when the kernel could not end it."""
-        leash = Leash()
-        environment = job_environment(self._mark, prepared.gpus, prepared.threads)
-        if self._post is not None:
-            environment |= interface_environment(own_address(self._services.settings))
-        job = launch(self._command(prepared.verb, prepared.processes, self._post), self._folder, environment, leash)
-        self._lease.announce()
-        self._feed.start()
-        self.orders.listen(Silence(self._folder / EVENTS_FILE).seconds)
-        try:
-            self._supervise(job, launcher=prepared.processes * prepared.nodes > 1)
-        finally:
-            leash.let_go()
-            clean_up(self._mark.run)
-        return job.returncode
+        is_launcher = prepared.processes * prepared.nodes > 1
+
+        def supervise(job: "subprocess.Popen[bytes]") -> None:
+            self._feed.start()
+            self.orders.listen(Silence(self._folder / EVENTS_FILE).seconds)
+            self._supervise(job, launcher=is_launcher)
+
+        return self._assignment.work(prepared, post, supervise)
 
     def _supervise(self, job: "subprocess.Popen[bytes]", *, launcher: bool) -> None:
         while _is_running(job):
@@ -182,7 +150,7 @@ class Runner:
     def _take_the_rest(self) -> bool:
         """Wait until everything the job said and named is in tables and store; False when there is no time for it."""
         self._feed.finish()
-        while not self._feed.taken.wait(_TICK):
+        while not self._feed.taken.wait(TICK):
             if self._lease.is_stale or not self._feed.is_alive() or self._is_out_of_time():
                 return self._feed.taken.is_set()
         return True
@@ -238,7 +206,7 @@ def main(arguments: list[str], command: Command = job_command) -> int:
 
 def _is_running(job: "subprocess.Popen[bytes]") -> bool:
     try:
-        job.wait(_TICK)
+        job.wait(TICK)
     except subprocess.TimeoutExpired:
         return True
     return False

@@ -19,10 +19,10 @@ from control.records.scheduling.claims import Claim
 from control.records.scheduling.gangs import nodes_of
 from control.records.scheduling.workers import WorkerIdentity
 from tests.unit.worker.house import House, weights_after
+from worker.assignment import EXIT_CLOSED
 from worker.attempts import occupy, open_folder
 from worker.launch import package_environment
 from worker.processes import Leash, Mark, marked, start
-from worker.runner import EXIT_CLOSED
 
 CHILDREN = Path(__file__).with_name("children.py")
 

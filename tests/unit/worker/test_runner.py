@@ -29,10 +29,10 @@ from detco_core.contract.presets import smoke
 from detco_core.contract.reader import plain
 from tests.full_disk import small_disk
 from tests.unit.worker.house import House, weights_after
+from worker.assignment import EXIT_CLOSED
 from worker.attempts import is_occupied, occupy, open_folder
 from worker.launch import package_environment
 from worker.processes import Leash, Mark, marked, start, sweep
-from worker.runner import EXIT_CLOSED
 
 CHILDREN = Path(__file__).with_name("children.py")
 
