@@ -246,7 +246,7 @@ class TestSteering:
         assert admin.post("/v1/runs/%00/cancel").status_code == 422
         assert admin.post("/v1/runs/run_none/explode").status_code == 404
         assert admin.get("/v1/runs/run_none/cancel").status_code == 405
-        assert admin.put("/v1/runs").headers["allow"] == "GET, POST"
+        assert admin.put("/v1/runs").headers["allow"] == "GET, HEAD, POST"
 
     def test_the_act_is_in_the_audit(self, admin: httpx.Client) -> None:
         run = submit(admin)["id"]
