@@ -128,6 +128,8 @@ class Settings(BaseSettings):
     """Weights of model versions held at once, in bytes of their files; the same are always held, and count."""
     serve_device: Literal["auto", "cpu", "cuda"] = "auto"
     """What models run on; `cuda` refuses to fall back to the CPU, `auto` takes a GPU of `DETCO_SERVE_GPUS`."""
+    serve_precision: Literal["fp32", "tf32", "fp16"] = "fp32"
+    """Of models on a GPU: as exported, with products rounded (TF32), or in half precision; a CPU has fp32 alone."""
     batch_images: int | None = Field(default=None, ge=1, le=256)
     """Images of one size that run together; unset: 8 on a GPU, 1 on the CPU, where batches gain nothing."""
     batch_wait_ms: float = Field(default=2.0, ge=0, le=1000)

@@ -3,12 +3,14 @@
 import ctypes
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import onnxruntime as ort
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+
+Precision = Literal["fp32", "tf32", "fp16"]
 
 DEVICE = 0
 """Of the GPUs this process sees; which one that is, `CUDA_VISIBLE_DEVICES` says."""
@@ -32,6 +34,9 @@ class Execution:
     224, for 400 MB that never come back (ResNet-50)."""
     strict: bool = False
     """Refuse another provider than the first."""
+    precision: Precision = "fp32"
+    """Of a GPU: `fp32` as exported; `tf32` rounds what is multiplied to 10 bits of mantissa; `fp16` computes a graph in
+    half precision. A CPU has `fp32` only, as torch has there."""
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -62,6 +67,8 @@ def _cuda(execution: Execution) -> dict[str, str]:
         "arena_extend_strategy": "kSameAsRequested",
         # The default tries every algorithm at every size it has not seen, for seconds; images come in any size.
         "cudnn_conv_algo_search": "HEURISTIC",
+        # On by default, and then a network exported in fp32 is not what its export was proved to be.
+        "use_tf32": str(int(execution.precision == "tf32")),
     }
     if execution.gpu_memory is not None:
         options["gpu_mem_limit"] = str(execution.gpu_memory)

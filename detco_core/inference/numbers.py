@@ -20,10 +20,10 @@ class Cast(NamedTuple):
     """Of int8: `value = number * scale`, at most half of it off."""
 
 
-def cast(feature: NDArray[np.float32], dtype: DType) -> tuple[NDArray[Any], Cast]:
-    """`feature` in another type, in one piece of memory."""
-    if dtype == "float32":
-        return np.ascontiguousarray(feature), Cast()
+def cast(feature: NDArray[np.floating[Any]], dtype: DType) -> tuple[NDArray[Any], Cast]:
+    """`feature` in another type, in one piece of memory; float16 that the network itself computed in stays as it is."""
+    if dtype == "float32" or (dtype == feature.dtype == np.float16):
+        return np.ascontiguousarray(feature, dtype), Cast()
     return _half(feature) if dtype == "float16" else _bytes(feature)
 
 

@@ -126,11 +126,12 @@ def finish(
     selection: Selection,
     manifest: Manifest,
     geometry: Geometry,
-    maps: Mapping[str, NDArray[np.float32]],
+    maps: Mapping[str, NDArray[np.floating[Any]]],
     regions: Regions | None = None,
 ) -> list[Finished]:
-    """The raw maps of one image as they were asked for."""
+    """The raw maps of one image, float32 or (of a network in half precision) float16, as they were asked for."""
     levels = selection.levels_of(manifest)
+    maps = {name: _wide(selection, feature, regions) for name, feature in maps.items()}
     if regions is None:
         features = [_whole(selection, level, manifest, geometry, maps) for level in levels]
     elif selection.roi_levels == "each":
@@ -150,6 +151,12 @@ def l2(feature: NDArray[np.float32]) -> NDArray[np.float32]:
     length = np.sqrt(np.einsum("nc...,nc...->n...", feature, feature))[:, None]
     unit: NDArray[np.float32] = feature / np.maximum(length, np.float32(_EPSILON))
     return unit
+
+
+def _wide(selection: Selection, feature: NDArray[Any], regions: Regions | None) -> NDArray[Any]:
+    """Whatever is computed is computed in float32; a map in float16 that was asked for as such stays as it is."""
+    as_it_is = regions is None and (selection.pool, selection.normalize) == ("none", "none")
+    return feature if as_it_is and feature.dtype == selection.dtype else feature.astype(np.float32, copy=False)
 
 
 def _whole(

@@ -8,6 +8,7 @@ import hashlib
 import logging
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from numpy.typing import NDArray
 from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import BundleFile, Manifest, read_manifest
 from detco_core.inference.allocator import give_back
-from detco_core.inference.binding import Bound, Placement, Staged
-from detco_core.inference.execution import CPU, DEVICE, Execution, provider_options, session_options
+from detco_core.inference.binding import Bound, Maps, Placement, Staged
+from detco_core.inference.execution import CPU, DEVICE, Execution, Precision, provider_options, session_options
 from detco_core.inference.graph import Needs, cut, needs
+from detco_core.inference.half import halved
 from detco_core.inference.host_memory import gpu_buffers
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,11 @@ class Session:
         return cls(bundle, manifest, execution, found, whole)
 
     @property
+    def precision(self) -> Precision:
+        """What it really computes in."""
+        return "fp32" if self.provider == CPU else self.execution.precision
+
+    @property
     def provider(self) -> str:
         """The provider really obtained."""
         return str(self._whole.session.get_providers()[0])
@@ -73,8 +80,8 @@ class Session:
         """Times that the weights are held: for the whole graph, and for each part of it that runs by itself."""
         return 1 + len(self._parts)
 
-    def run(self, array: NDArray[np.float32], outputs: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Compute the named outputs, and as little else as can be, of `array` `[N, C, H, W]`."""
+    def run(self, array: NDArray[np.float32], outputs: Sequence[str]) -> Maps:
+        """Compute the named outputs, and as little else as can be, of `array` `[N, C, H, W]`; float16 in `fp16`."""
         return self.stage([array], outputs).compute()
 
     def stage(self, arrays: Sequence[NDArray[np.float32]], outputs: Sequence[str]) -> Staged:
@@ -128,8 +135,12 @@ def _check(got: str, execution: Execution) -> None:
 
 
 def _bound(model: bytes, execution: Execution) -> Bound:
-    session = start(model, execution)
+    if execution.precision == "fp16" and execution.order[0] == CPU:
+        raise BundleError("fp16 is for GPUs: a CPU would convert every number back and forth; use fp32")
+    session = start(halved(model) if execution.precision == "fp16" else model, execution)
     on_gpu = session.get_providers()[0] != CPU
+    if execution.precision == "fp16" and not on_gpu:
+        session = start(model, replace(execution, providers=(CPU,), precision="fp32"))
     return Bound(session, Placement("cuda", DEVICE, gpu_buffers(DEVICE)) if on_gpu else None)
 
 

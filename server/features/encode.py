@@ -69,6 +69,7 @@ def describe(reply: FeatureReply, describe_error: DescribeError) -> dict[str, An
         "version": reply.model.version,
         "digest": reply.model.digest,
         "provider": reply.model.provider,
+        "precision": reply.model.precision,
         "images": [_image(image, describe_error) for image in reply.images],
         "outputs": [_output(tensor, len(reply.images)) for tensor in reply.tensors],
         "timings_ms": _milliseconds(reply.timings) | {"total": _ms(reply.total)},

@@ -14,7 +14,7 @@ from server.features.catalog import VersionRef
 from server.features.schemas import ModelIdentity
 from server.features.turns import Turns
 from server.features.waiting import Batching
-from server.features.warming import Sides, check_shapes, warm
+from server.features.warming import Sides, check_outputs, warm
 
 
 class Loaded:
@@ -55,7 +55,7 @@ class Loaded:
         asked_for_gpu = execution.order[0] != CPU
         fell_back = session.provider == CPU and asked_for_gpu
         batching = Batching() if batching is None or fell_back else batching
-        check_shapes(session)
+        check_outputs(session)
         warm(session, batching.images, sizes)
         owner = ComputeOwner(session, str(version), batching)
         owner.start()
@@ -74,7 +74,9 @@ class Loaded:
 
     @property
     def identity(self) -> ModelIdentity:
-        return ModelIdentity(self.version.model, self.version.number, self.version.digest, self.session.provider)
+        return ModelIdentity(
+            self.version.model, self.version.number, self.version.digest, self.session.provider, self.session.precision
+        )
 
     def hold(self) -> bool:
         """Begin to use it; False when it is closed already."""

@@ -1,5 +1,6 @@
 """Builds the feature engine that the settings describe."""
 
+import logging
 import os
 
 from sqlalchemy import Engine
@@ -7,13 +8,15 @@ from sqlalchemy import Engine
 from control.settings import Settings
 from control.storage.base import Store
 from detco_core.inference.allocator import return_large_blocks
-from detco_core.inference.execution import CPU, CUDA, Execution
+from detco_core.inference.execution import CPU, CUDA, Execution, available_providers
 from detco_core.inference.images import Limits
 from server.features.engine import FeatureEngine, Listener
 from server.features.job import EngineLimits
 from server.features.models import Models, ServingOptions
 from server.features.records import RecordsCatalog
 from server.features.waiting import Batching
+
+log = logging.getLogger(__name__)
 
 _MOST_DECODERS = 8
 _ON_GPU = 8
@@ -52,11 +55,16 @@ def open_features(settings: Settings, engine: Engine, store: Store, listener: Li
 
 def _execution(settings: Settings) -> Execution:
     providers = {"auto": None, "cpu": (CPU,), "cuda": (CUDA, CPU)}[settings.serve_device]
+    precision = settings.serve_precision
+    if (providers or available_providers())[0] == CPU and precision != "fp32":
+        log.warning("models run on the CPU: DETCO_SERVE_PRECISION=%s is for GPUs, they compute in fp32", precision)
+        precision = "fp32"
     return Execution(
         providers=providers,
         threads=settings.serve_threads,
         gpu_memory=settings.serve_gpu_memory,
         strict=settings.serve_device == "cuda",
+        precision=precision,
     )
 
 

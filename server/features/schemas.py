@@ -198,6 +198,8 @@ class ModelIdentity:
     digest: str
     """Of the weights."""
     provider: str
+    precision: str = "fp32"
+    """That it computes in: `fp32`, `tf32`, `fp16`."""
     """Of onnxruntime, as really obtained."""
 
 

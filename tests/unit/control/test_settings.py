@@ -80,6 +80,7 @@ OTHERS = {
     "log_bytes": "5000000",
     "serve_device": "cpu",
     "serve_gpus": "GPU-9",
+    "serve_precision": "fp16",
     "serve_warm_sizes": "224x224,800x1333",
     "shared_memory": "true",
     "webhook_networks": "10.0.0.0/8",

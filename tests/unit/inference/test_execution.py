@@ -8,6 +8,7 @@ from detco_core.inference.execution import (
     CPU,
     CUDA,
     Execution,
+    Precision,
     available_providers,
     provider_options,
     session_options,
@@ -27,12 +28,19 @@ def test_the_gpus_memory_is_bounded_and_new_sizes_cost_no_search() -> None:
                 "device_id": "0",
                 "arena_extend_strategy": "kSameAsRequested",
                 "cudnn_conv_algo_search": "HEURISTIC",
+                "use_tf32": "0",
                 "gpu_mem_limit": "1073741824",
             },
         ),
         (CPU, {}),
     ]
     assert "gpu_mem_limit" not in provider_options(Execution(providers=(CUDA, CPU)))[0][1]
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("fp32", "0"), ("tf32", "1"), ("fp16", "0")])
+def test_numbers_are_rounded_only_where_that_was_asked_for(precision: Precision, expected: str) -> None:
+    asked = provider_options(Execution(providers=(CUDA, CPU), precision=precision))
+    assert asked[0][1]["use_tf32"] == expected
 
 
 def test_what_runs_where_nothing_is_said() -> None:

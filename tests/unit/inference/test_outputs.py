@@ -13,6 +13,7 @@ from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import InputSpec, Level, Manifest, read_manifest
 from detco_core.contract.reader import FieldError
 from detco_core.inference.images import Size
+from detco_core.inference.numbers import Cast
 from detco_core.inference.outputs import Selection, finish, l2, needed
 from detco_core.inference.preprocess import Geometry
 from detco_core.inference.roi import place
@@ -135,6 +136,37 @@ def test_half_precision_says_what_it_cannot_hold(manifest: Manifest) -> None:
     np.testing.assert_array_equal(half.array.ravel(), [1.5, 65504, np.inf, -np.inf, np.inf, 0])
     (single,) = finish(Selection(), manifest, EXACT, {"res5": feature})
     assert single.cast.overflow == 0
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        Selection(levels=("res2", "res5")),
+        Selection(levels=("res4",), pool="avg", pooled=True),
+        Selection(levels=("res3",), normalize="l2", dtype="float16"),
+        Selection(levels=("res5",), dtype="int8"),
+    ],
+)
+def test_a_network_in_half_precision_is_finished_in_float32(
+    selection: Selection, manifest: Manifest, maps: dict[str, np.ndarray]
+) -> None:
+    half = {name: feature.astype(np.float16) for name, feature in maps.items()}
+    wide = {name: feature.astype(np.float32) for name, feature in half.items()}
+    regions = place([(3, 3, 50, 40)], PADDED)
+    for boxes in (None, regions):
+        if boxes is None or not selection.pooled:
+            pairs = [finish(selection, manifest, PADDED, found, boxes) for found in (half, wide)]
+            for got, expected in zip(*pairs, strict=True):
+                assert (got.array.dtype, got.cast) == (expected.array.dtype, expected.cast)
+                np.testing.assert_array_equal(got.array, expected.array)
+
+
+def test_half_precision_asked_of_such_a_network_is_not_copied(manifest: Manifest, maps: dict[str, np.ndarray]) -> None:
+    half = {name: feature.astype(np.float16) for name, feature in maps.items()}
+    selection = Selection(levels=("res2", "res5"), dtype="float16")
+    for item in finish(selection, manifest, PADDED, half):
+        assert item.array is half[item.level]
+        assert item.cast == Cast()
 
 
 @pytest.fixture

@@ -125,9 +125,20 @@ class TestWithoutGpu:
         assert f"asked onnxruntime for {CUDA}, got {CPU}" in caplog.text
         assert session.run(image, ["pooled"])["pooled"].shape == (1, 10)
 
+    def test_half_precision_is_left_with_the_gpu(self, bundle: Path, image: np.ndarray) -> None:
+        session = Session.open(bundle, Execution(providers=(CUDA, CPU), precision="fp16"))
+        assert (session.provider, session.precision) == (CPU, "fp32")
+        found = session.run(image, ["res5"])["res5"]
+        np.testing.assert_array_equal(found, Session.open(bundle).run(image, ["res5"])["res5"])
+
     def test_strict_refuses_to_fall_back(self, bundle: Path) -> None:
         with pytest.raises(BundleError, match=CUDA):
             Session.open(bundle, Execution(providers=(CUDA,), strict=True))
+
+
+def test_half_precision_on_a_cpu_is_refused(bundle: Path) -> None:
+    with pytest.raises(BundleError, match="fp16 is for GPUs"):
+        Session.open(bundle, Execution(providers=(CPU,), precision="fp16"))
 
 
 def test_the_options_reach_onnxruntime(bundle: Path) -> None:

@@ -93,11 +93,12 @@ def test_an_empty_tensor_takes_no_bytes() -> None:
 
 def test_everything_about_the_answer_is_said() -> None:
     document = describe(reply({"res5": level(1, 2)}, ImageError("unreadable", "cut off")), said)
-    assert {key: document[key] for key in ("model", "version", "digest", "provider")} == {
+    assert {key: document[key] for key in ("model", "version", "digest", "provider", "precision")} == {
         "model": "tiny",
         "version": 3,
         "digest": "sha256:abc",
         "provider": "CPUExecutionProvider",
+        "precision": "fp32",
     }
     good, bad = document["images"]
     assert good == {

@@ -10,7 +10,7 @@ from control.db.session import open_engine
 from control.settings import load_settings
 from control.storage.open import open_store
 from detco_core.inference.execution import CPU, CUDA
-from server.features.open import open_features
+from server.features.open import _execution, open_features
 from server.features.waiting import Batching
 from server.telemetry import Telemetry
 
@@ -37,6 +37,18 @@ def test_settings_reach_the_engine(tmp_path: Path) -> None:
     assert not options.execution.spinning
     engine.close()
     database.dispose()
+
+
+def test_the_precision_asked_for_is_a_gpus(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def precision(device: str) -> str:
+        return _execution(load_settings(data_dir=tmp_path, serve_device=device, serve_precision="fp16")).precision
+
+    assert (precision("cuda"), precision("cpu")) == ("fp16", "fp32")
+    assert "DETCO_SERVE_PRECISION=fp16 is for GPUs" in caplog.text
+    monkeypatch.setattr("server.features.open.available_providers", lambda: (CUDA, CPU))
+    assert precision("auto") == "fp16"
 
 
 @pytest.mark.parametrize(

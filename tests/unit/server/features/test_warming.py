@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import InputSpec, read_manifest
 from detco_core.inference.execution import CPU, CUDA
-from server.features.warming import default_sizes, grey, warm
+from server.features.warming import check_outputs, default_sizes, grey, warm
 
 
 class Recorded:
@@ -54,3 +55,26 @@ def test_the_usual_sizes_are_those_of_photos(spec: InputSpec, sizes: list[tuple[
 
 def test_grey_is_padded_as_the_manifest_says(bundles: list[Path]) -> None:
     assert grey(read_manifest(bundles[0]), (5, 7)).shape == (1, 3, 5, 7)
+
+
+class Overflowing:
+    """Stands for a session whose last level is too large for float16."""
+
+    def __init__(self, bundle: Path, precision: str) -> None:
+        self.precision = precision
+        self.manifest = read_manifest(bundle)
+
+    def run(self, array: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
+        height, width = array.shape[2:]
+        maps = {
+            level.name: np.zeros((1, level.channels, -(-height // level.stride), -(-width // level.stride)))
+            for level in self.manifest.levels
+        }
+        maps["res5"][0, 0, 0, 0] = np.inf
+        return maps | {"pooled": np.zeros((1, self.manifest.pooled))}
+
+
+def test_a_model_that_half_precision_cannot_hold_is_refused_in_it_alone(bundles: list[Path]) -> None:
+    check_outputs(Overflowing(bundles[0], "fp32"))  # type: ignore[arg-type]
+    with pytest.raises(BundleError, match="res5 has values beyond float16's range"):
+        check_outputs(Overflowing(bundles[0], "fp16"))  # type: ignore[arg-type]

@@ -1,0 +1,67 @@
+"""The graph in half precision gives the network's features, a thousandth off, and gives them in float16."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from detco_core.contract.errors import BundleError
+from detco_core.inference.binding import Bound
+from detco_core.inference.execution import CPU, Execution
+from detco_core.inference.graph import cut
+from detco_core.inference.half import halved
+from detco_core.inference.session import start
+
+OUTPUTS = ("res2", "res3", "res4", "res5", "pooled")
+TOLERANCE = 5e-3
+"""Relative, as an export's parity; a ResNet-50 is within 2e-3."""
+
+
+@pytest.fixture(scope="module")
+def model(bundle: Path) -> bytes:
+    return (bundle / "model.onnx").read_bytes()
+
+
+def run(model: bytes, image: np.ndarray, outputs: tuple[str, ...]) -> dict[str, np.ndarray]:
+    return Bound(start(model, Execution(providers=(CPU,), threads=1)), None).stage([image], outputs).compute()
+
+
+@pytest.mark.parametrize("outputs", [OUTPUTS, ("res2", "res3")])
+def test_features_are_the_same_within_the_tolerance(model: bytes, outputs: tuple[str, ...]) -> None:
+    image = np.random.default_rng(0).standard_normal((2, 3, 50, 70)).astype(np.float32)
+    part = cut(model, frozenset(outputs))
+    whole, half = run(part, image, outputs), run(halved(part), image, outputs)
+    for name in outputs:
+        assert half[name].dtype == np.float16
+        error = np.abs(half[name] - whole[name]).max() / np.abs(whole[name]).max()
+        assert 0 < error < TOLERANCE
+
+
+def test_weights_take_half_the_room_and_the_input_stays_float32(model: bytes) -> None:
+    parsed = onnx.load_from_string(halved(model))
+    assert {tensor.data_type for tensor in parsed.graph.initializer} == {TensorProto.FLOAT16}
+    assert [value.type.tensor_type.elem_type for value in parsed.graph.input] == [TensorProto.FLOAT]
+
+
+def test_the_search_path_of_modules_stays_as_it_was(model: bytes) -> None:
+    before = list(sys.path)
+    halved(model)
+    assert sys.path == before
+
+
+def test_what_cannot_be_converted_is_refused() -> None:
+    node = helper.make_node("Nonsense", ["image"], ["a"], domain="nowhere")
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph([node], "g", [value("image", 1, ["n"])], [value("a", 1, ["n"])])
+    broken = helper.make_model(graph).SerializeToString()[:-3]
+    with pytest.raises(BundleError, match="half precision"):
+        halved(broken)
+
+
+def test_the_package_it_needs_is_named(model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime.transformers.float16", None)
+    with pytest.raises(BundleError, match="pip install onnx"):
+        halved(model)
