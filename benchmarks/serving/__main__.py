@@ -22,7 +22,7 @@ from benchmarks.serving.corrupt import measure_corrupt
 from benchmarks.serving.cost import measure_cost
 from benchmarks.serving.hang_ups import measure_hang_ups
 from benchmarks.serving.memory import measure_memory
-from benchmarks.serving.peers import PEERS, versions
+from benchmarks.serving.peers.processes import PEERS, versions
 from benchmarks.serving.profiles import PROFILES
 from benchmarks.serving.scene import Scene, scene
 from benchmarks.serving.swaps import measure_swaps
@@ -39,11 +39,12 @@ MEASURES: Mapping[str, Callable[[Scene], dict[str, Any]]] = {
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure, print, keep; 1 when a promise is missed."""
+    """Measure, print, keep; 1 when a promise is missed or a figure could not be had."""
     options = arguments(words)
     profile = replace(PROFILES[options.profile], **({"mixed": options.mixed} if options.mixed else {}))
     peers = () if options.no_peers else PEERS
     found: dict[str, Any] = {}
+    failed: dict[str, str] = {}
     about = {"profile": options.profile, "peers": versions(peers)}
     with (
         tempfile.TemporaryDirectory(dir=options.folder, prefix="serving-") as folder,
@@ -52,11 +53,16 @@ def main(words: Sequence[str] | None = None) -> int:
         for name in options.only:
             print(f"{name} ...", file=sys.stderr, flush=True)
             facts = describe("fastapi", "uvicorn")
-            found[name] = {"measured_with": facts, **about, "found": MEASURES[name](set_up)}
+            try:
+                found[name] = {"measured_with": facts, **about, "found": MEASURES[name](set_up)}
+            except RuntimeError as error:
+                failed[name] = str(error)
             if options.results is not None:
                 keep(found, options.results / "serving")
     print(told(found), flush=True)
-    return int(bool(missed(found)))
+    for name, why in failed.items():
+        print(f"{name} could not be measured: {why}", file=sys.stderr)
+    return int(bool(failed or missed(found)))
 
 
 def keep(found: Mapping[str, Any], stem: Path) -> None:

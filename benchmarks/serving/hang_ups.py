@@ -13,7 +13,7 @@ _MOMENT = 0.3
 
 def measure_hang_ups(scene: Scene) -> dict[str, Any]:
     """By server; the peers have one round, in which each needs seconds."""
-    found = {"detco": _measure(scene, scene.server, min(3, scene.profile.rounds))}
+    found = {"detco": _measure(scene, scene.server, min(5, scene.profile.rounds))}
     found |= {target.name: _measure(scene, target, 1) for target in scene.others}
     return {"hang_ups": scene.profile.hang_ups, "servers": found}
 

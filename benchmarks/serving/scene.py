@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.serving.bundles import resnet50, tiny
 from benchmarks.serving.driver import Driver, Load, driver
-from benchmarks.serving.peers import PEERS, PeerFailed, peer
+from benchmarks.serving.peers.processes import PEERS, PeerFailed, peer
 from benchmarks.serving.pictures import jpeg, keep
 from benchmarks.serving.profiles import Profile
 from benchmarks.serving.service import Service, service

@@ -5,6 +5,7 @@ dataclasses through pydantic; a test feeds both the same bad bodies.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import sys
@@ -93,12 +94,18 @@ def _dataclass(cls: type, data: object, path: str, faults: list[Fault]) -> objec
     for key in data:
         if key not in fields:
             faults.append(Fault(_join(path, str(key)), f"unknown key; known here: {', '.join(fields)}"))
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     values = {name: _value(hints[name], data[name], _join(path, name), faults) for name in fields if name in data}
     for name, field in fields.items():
         if name not in data and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             faults.append(Fault(_join(path, name), "missing"))
     return _build(cls, values, path, faults) if len(faults) == before else None
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    """What every field is; kept, since working it out takes longer than all the rest, and requests are read so too."""
+    return typing.get_type_hints(cls)
 
 
 def _build(cls: type, values: dict[str, object], path: str, faults: list[Fault]) -> object:

@@ -78,7 +78,7 @@ class FeatureOptions:
             gem_p=DEFAULT_GEM_P if self.gem_p is None else self.gem_p,
             dtype=self.dtype,
             normalize=self.normalize,
-            roi_size=self.roi_size or DEFAULT_ROI_SIZE,
+            roi_size=DEFAULT_ROI_SIZE if self.roi_size is None else self.roi_size,
             roi_levels=self.roi_levels or "each",
         )
 

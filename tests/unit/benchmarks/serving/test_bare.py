@@ -4,8 +4,8 @@ import numpy as np
 
 from benchmarks.serving.bare import Bare
 from benchmarks.serving.pictures import jpeg
+from detco_core.contract.features import ResizeExact
 from detco_core.inference import Backbone
-from detco_core.inference.preprocess import ResizeExact
 from detco_core.inference.tiny import write_tiny_bundle
 
 
