@@ -53,4 +53,4 @@ lock: $(READY) ## resolve pyproject.toml again into requirements.lock
 		--no-annotate --no-header pyproject.toml -o requirements.lock
 
 clean: ## remove what the build and the demo made (the .venv too)
-	@rm -rf .venv build *.egg-info demo/ .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-kserve build *.egg-info demo/ .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

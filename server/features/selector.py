@@ -7,6 +7,8 @@ from server.features.catalog import VersionRef
 from server.features.errors import NoDefaultModel, UnknownModel
 
 DEFAULT_ALIAS = "production"
+_LONGEST = 300
+"""Characters of the name, the mark and the alias."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Selector:
 
 def read_selector(text: str) -> Selector:
     """Raises `UnknownModel` when the text names nothing that could exist."""
+    if len(text) > _LONGEST:
+        raise UnknownModel(f"{text[:80]!r}... is longer than any name")
     name, at, alias = text.partition("@")
     if at:
         return Selector(name, alias=alias)

@@ -1,12 +1,9 @@
 """LitServe and BentoML, each as a process in an environment made from the requirements beside this file."""
 
-import hashlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from benchmarks.environments import NoEnvironment, environment
 from benchmarks.machine import ROOT
 from benchmarks.serving.target import Target
 
@@ -26,13 +24,17 @@ _HEALTH = {"litserve": "/health", "bentoml": "/readyz"}
 
 
 class PeerFailed(RuntimeError):
-    """Its environment cannot be made, or it does not start."""
+    """It does not start."""
 
 
 @contextmanager
 def peer(name: str, model: Path, side: int, folder: Path) -> Iterator[Target]:
     """The peer `name`, serving `model` at `side` pixels as `POST /features`; ends with the block."""
-    home, port = environment(name), _free_port()
+    try:
+        home = environment(KEPT / name, _HERE / f"{name}.txt")
+    except NoEnvironment as error:
+        raise PeerFailed(str(error)) from error
+    port = _free_port()
     settings = {"BENCHMARK_MODEL": str(model), "BENCHMARK_SIDE": str(side), "BENTOML_HOME": str(folder / name)}
     settings |= {"BENTOML_DO_NOT_TRACK": "true", "PYTHONPATH": str(ROOT)}
     address = ("--host", "127.0.0.1", "--port", str(port))
@@ -48,36 +50,6 @@ def peer(name: str, model: Path, side: int, folder: Path) -> Iterator[Target]:
         yield Target(name=name, host="127.0.0.1", port=port, path="/features", pid=process.pid, form="multipart")
     finally:
         _end(process)
-
-
-def environment(name: str) -> Path:
-    """The folder of the peer's environment; made when its requirements are new.
-
-    Raises:
-        PeerFailed: the packages cannot be installed.
-    """
-    wanted = _HERE / f"{name}.txt"
-    home = KEPT / f"{name}-{hashlib.sha256(wanted.read_bytes()).hexdigest()[:12]}"
-    if not (home / ".ready").exists():
-        shutil.rmtree(home, ignore_errors=True)
-        _install(home, wanted)
-        (home / ".ready").touch()
-    return home
-
-
-def _install(home: Path, wanted: Path) -> None:
-    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-    python = str(home / "bin/python")
-    if uv is not None:
-        steps = [[uv, "venv", "--quiet", "--python", sys.executable, str(home)]]
-        steps += [[uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python, "-r", str(wanted)]]
-    else:
-        steps = [[sys.executable, "-m", "venv", str(home)]]
-        steps += [[python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(wanted)]]
-    for step in steps:
-        done = subprocess.run(step, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise PeerFailed(f"{wanted.name} cannot be installed: {done.stderr.strip()[-500:]}")
 
 
 def _wait_ready(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:

@@ -68,7 +68,7 @@ def test_no_boxes_are_an_empty_tensor(door: Door) -> None:
 @pytest.mark.parametrize("count", [1001, 10**6])
 def test_too_many_boxes(door: Door, count: int) -> None:
     request = json.dumps({"boxes": [[WHOLE] * count]}).replace(" ", "")
-    files = [("image", ("a.png", door.good, "image/png")), ("request", (None, request))]
+    files: list[Any] = [("image", ("a.png", door.good, "image/png")), ("request", (None, request))]
     answer = door.client.post("/features", files=files)
     assert answer.status_code in (413, 422), answer.text[:300]
     door.refused(answer, answer.status_code, answer.json()["code"])
