@@ -17,6 +17,8 @@ from control.records.scheduling.claims import claim
 from control.records.scheduling.workers import NewSlot, NewWorker, register
 
 CLAIMERS = 8
+_LEASE_SECONDS = 3600.0
+"""Nobody renews it here, and a slow machine may claim for longer than the usual minute."""
 
 
 def measure_claims(engine: Engine, runs: int, claimers: int = CLAIMERS) -> dict[str, float]:
@@ -66,7 +68,7 @@ def _claim_all(url: str, number: int, slots: int, ready: Barrier, spans: Any) ->
     while misses < 3:  # on PostgreSQL another may hold the row we would have taken
         try:
             with unit_of_work(engine) as session:
-                taken = claim(session, worker, "cpu")
+                taken = claim(session, worker, "cpu", _LEASE_SECONDS)
         except OperationalError:  # SQLite: half a minute without the lock; a worker asks again too
             continue
         misses = 0 if taken else misses + 1
