@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     grpc_port: int | None = Field(default=None, ge=0, le=65535)
     """The Open Inference Protocol over gRPC is served here, on `DETCO_HOST`; unset: nowhere. Needs the extra `grpc`."""
     log_level: str = "INFO"
+    access_log: str | None = None
+    """File that gets a line of JSON for every request; `-`: stderr; unset: none."""
     host_name: str = Field(default_factory=socket.gethostname, min_length=1)
     """Names this machine in the slot table; workers of one machine must agree on it."""
 
@@ -254,6 +256,25 @@ def load_settings(**overrides: Any) -> Settings:
     if not settings.embedded and not settings.dataset_roots:
         raise SettingsError("set DETCO_DATASET_ROOTS to the folders data sets may lie in, separated by ':'")
     return settings
+
+
+def traces_exporter() -> str | None:
+    """`otlp` or `console`, as OpenTelemetry's standard environment says; None: no traces. Its packages read the rest.
+
+    Raises:
+        SettingsError: it names an exporter or a protocol that the service has not.
+    """
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return None
+    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    name = os.environ.get("OTEL_TRACES_EXPORTER") or ("otlp" if any(map(os.environ.get, endpoints)) else "none")
+    if name not in ("otlp", "console", "none"):
+        raise SettingsError(f"OTEL_TRACES_EXPORTER is {name[:80]!r}; the service has otlp, console and none")
+    protocols = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+    protocol = next(filter(None, map(os.environ.get, protocols)), "http/protobuf")
+    if name == "otlp" and protocol != "http/protobuf":
+        raise SettingsError(f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol[:80]!r}; traces are sent as http/protobuf")
+    return None if name == "none" else name
 
 
 def _split(value: Any, separator: str) -> Any:

@@ -46,6 +46,7 @@ from server.features.oip.service import OpenInference
 from server.features.oip.shared_memory import SharedMemory
 from server.features.open import open_features
 from server.http import handlers
+from server.http.access import open_access_log
 from server.http.auth import Doorman
 from server.http.conditional import Conditional
 from server.http.deps import Services
@@ -56,6 +57,7 @@ from server.http.middleware import DOCUMENT_BYTES, BodyLimit, RequestContext
 from server.http.openapi import PROBLEMS, describe
 from server.http.readings import watch
 from server.http.streams import Streams
+from server.http.tracing import open_tracing
 from server.rpc.open import Door, open_door
 from server.telemetry import Telemetry
 
@@ -95,7 +97,9 @@ def make_app(settings: Settings, parts: Iterable[Part] = ("api", "features")) ->
     app.add_middleware(Conditional)
     app.add_middleware(Head)
     app.add_middleware(BodyLimit, limit_of=_limit_of(settings))
-    app.add_middleware(RequestContext, telemetry=services.telemetry)
+    access, tracing = open_access_log(settings.access_log), open_tracing()
+    app.state.closing = (tracing.close, access.close)
+    app.add_middleware(RequestContext, telemetry=services.telemetry, access=access, tracing=tracing)
     return app
 
 
@@ -180,3 +184,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             await run_in_threadpool(services.features.close)
         services.bus.close()
         services.engine.dispose()
+        for close in app.state.closing:
+            await run_in_threadpool(close)

@@ -11,6 +11,7 @@ from detco_core.contract.errors import Fault, ImageError, InvalidDocument
 from server.features.encode import JSON_VALUES, MEDIA_TYPES, MediaType, encode
 from server.features.errors import ComputeFailed
 from server.features.schemas import FeatureReply, FeatureRequest, query_document, read_options
+from server.http.access import note, note_reply
 from server.http.compression import ZSTD, compress, wished
 from server.http.deps import FeatureUser, Shared, caller_of
 from server.http.hang_up import unless_gone
@@ -47,7 +48,9 @@ async def features(request: Request, services: Shared, caller: FeatureUser) -> R
         only_models=caller.models,
         caller=who,
     )
+    note(request.scope, images=len(asked.images), priority=asked.options.priority)
     reply = await unless_gone(request, engine.infer(asked))
+    note_reply(request.scope, reply)
     coding = wished(request.headers.get("accept-encoding"), (ZSTD,))
     return await _respond(request, reply, media, coding)
 

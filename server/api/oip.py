@@ -14,6 +14,7 @@ from server.features.oip.replies import lay_out
 from server.features.oip.requests import LENGTH_HEADER, read_request
 from server.features.oip.service import OpenInference
 from server.features.oip.targets import Target
+from server.http.access import note, note_reply
 from server.http.compression import ENCODINGS, compress, decompress, wished
 from server.http.deps import Admin, FeatureUser, Services, Shared, caller_of
 from server.http.hang_up import unless_gone
@@ -107,6 +108,8 @@ async def infer(
     asked = await run_in_threadpool(read_request, body, header, memory.read)
     del body
     inferred, reply = await unless_gone(request, protocol.infer(target, asked, caller.models, who))
+    note(request.scope, images=len(reply.images))
+    note_reply(request.scope, reply)
     try:
         encoded = await run_in_threadpool(lay_out, asked, inferred, memory.write)
         coding = wished(request.headers.get("accept-encoding"), ENCODINGS)

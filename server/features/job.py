@@ -105,13 +105,18 @@ class Job:
         arrived = time.monotonic()
         async with self._loaded.ahead.turn(bulk=self._ticket.bulk):
             self._ticket.begun += 1
+            timings.moments.append(("queue", arrived, time.monotonic()))
             facts, prepared = await self._in_thread(self._prepare, index, part, timings)
             self._reserve(facts)
             selection, manifest = self._request.selection, self._loaded.manifest
             outputs = needed(selection, manifest, facts.geometry, facts.regions)
+            queued = time.monotonic()
             computed = await asyncio.wrap_future(self._loaded.owner.submit(prepared.array, outputs, self._deadline))
+        ended = time.monotonic()
         timings.compute = computed.seconds
-        timings.queue = time.monotonic() - arrived - timings.decode - timings.compute
+        timings.queue = ended - arrived - timings.decode - timings.compute
+        began = max(queued, ended - computed.seconds)
+        timings.moments += [("queue", queued, began), ("compute", began, ended)]
         return facts, await self._in_thread(self._finish, index, facts, computed, timings)
 
     def _reserve(self, facts: ImageFacts) -> None:
@@ -147,14 +152,18 @@ class Job:
             geometry, converted = prepared.geometry, prepared.converted_from
             regions = None if options.boxes is None else place(options.boxes[index], geometry)
             facts = ImageFacts(decoded.format, decoded.orientation, geometry, converted, decoded.animated, regions)
-        timings.decode = time.monotonic() - began
+        ended = time.monotonic()
+        timings.decode = ended - began
+        timings.moments.append(("decode", began, ended))
         return facts, prepared
 
     def _finish(self, index: int, facts: ImageFacts, computed: Computed, timings: Timings) -> tuple[Tensor, ...]:
         began = time.monotonic()
         selection, manifest = self._request.selection, self._loaded.manifest
         finished = finish(selection, manifest, facts.geometry, computed.maps, facts.regions)
-        timings.encode = time.monotonic() - began
+        ended = time.monotonic()
+        timings.encode = ended - began
+        timings.moments.append(("encode", began, ended))
         return tuple(Tensor(index, *item) for item in finished)
 
     async def _in_thread(self, work: Callable[[*Ts], T], *arguments: *Ts) -> T:

@@ -214,6 +214,8 @@ class Timings:
     compute: float = 0.0
     encode: float = 0.0
     """Pool, normalise and cast."""
+    moments: list[tuple[str, float, float]] = field(default_factory=list)
+    """Stage, and when it began and ended by `time.monotonic`; `queue` twice, before decoding and before compute."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from control.storage.base import Store
 from server.features import allowances as features
 from server.features.engine import FeatureEngine
 from server.features.oip.service import OpenInference
+from server.http.access import note
 from server.http.auth import Doorman
 from server.http.streams import Streams
 from server.telemetry import Telemetry
@@ -78,6 +79,7 @@ def _caller(scope: Scope | None) -> Callable[..., Awaitable[Principal]]:
         address = request.client.host if request.client else "unknown"
         header = request.headers.get("authorization")
         principal = await services.doorman.admit(header, address, last_good=scope == "features")
+        note(request.scope, token=principal.token_id)
         if scope is not None:
             principal.require(scope)
         return principal

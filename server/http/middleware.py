@@ -5,14 +5,21 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import anyio
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.http.access import AccessLog, note, notes, shortened
+from server.http.exchange import Exchange
 from server.http.problems import BodyTooLarge, Problem, render
+from server.http.tracing import Tracing, trace_id
 from server.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +33,13 @@ _LAWFUL_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 class RequestContext:
     """Gives a request its id, logs and counts how it ended, and answers 500 for an error nobody made a problem of."""
 
-    def __init__(self, app: ASGIApp, telemetry: Telemetry) -> None:
+    def __init__(
+        self, app: ASGIApp, telemetry: Telemetry, access: AccessLog | None = None, tracing: Tracing | None = None
+    ) -> None:
         self.app = app
         self.telemetry = telemetry
+        self.access = access or AccessLog()
+        self.tracing = tracing or Tracing()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -37,24 +48,37 @@ class RequestContext:
         sent = Headers(scope=scope).get("x-request-id", "")
         identity = sent if _LAWFUL_ID.fullmatch(sent) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = identity
-        answer = _Answer(send, identity)
+        exchange = Exchange(receive, send, identity)
         began = time.perf_counter()
+        with self.tracing.request(scope) as span:
+            try:
+                await self._serve(scope, exchange, identity)
+            finally:
+                self._end(scope, exchange, time.perf_counter() - began, span)
+
+    async def _serve(self, scope: Scope, exchange: Exchange, identity: str) -> None:
         try:
-            await self.app(scope, receive, answer.send)
+            await self.app(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
-            answer.status = answer.status or 499
+            exchange.status = exchange.status or 499
+            note(scope, cause="caller_left")
         except Exception:
             log.exception("request %s failed: %s %s", identity, scope["method"], scope["path"])
-            if answer.status:
+            note(scope, cause="internal")
+            if exchange.status:
                 raise  # half an answer is out: let the server cut the connection
             detail = f"something broke here; the log has it under request id {identity}"
-            await render(Problem("internal", detail), scope)(scope, receive, answer.send)
-        finally:
-            self._end(scope, answer.status, time.perf_counter() - began)
+            await render(Problem("internal", detail), scope)(scope, exchange.receive, exchange.send)
 
-    def _end(self, scope: Scope, status: int, seconds: float) -> None:
-        self.telemetry.request(scope["method"], route_template(scope), status, seconds)
-        log.debug("%s %s -> %d in %.3f s", scope["method"], scope["path"], status, seconds)
+    def _end(self, scope: Scope, exchange: Exchange, seconds: float, span: "Span | None") -> None:
+        route, said = route_template(scope), notes(scope)
+        self.telemetry.request(scope["method"], route, exchange.status, seconds)
+        self.tracing.describe(span, scope, route, exchange.status, {"request_id": exchange.identity, **said})
+        line = {"request_id": exchange.identity, "method": scope["method"], "route": route}
+        line |= {"path": shortened(scope["path"]), "status": exchange.status, "ms": round(seconds * 1000, 3)}
+        line |= {"bytes_in": exchange.bytes_in, "bytes_out": exchange.bytes_out, "trace": trace_id(span)}
+        self.access.write({**line, **said})
+        log.debug("%s %s -> %d in %.3f s", scope["method"], scope["path"], exchange.status, seconds)
 
 
 def route_template(scope: Scope) -> str:
@@ -63,21 +87,6 @@ def route_template(scope: Scope) -> str:
         return "unmatched"
     names = {str(value): name for name, value in scope.get("path_params", {}).items()}
     return "/".join(f"{{{names[part]}}}" if part in names else part for part in str(scope["path"]).split("/"))
-
-
-class _Answer:
-    """Notes the status that goes out and puts the request id on it."""
-
-    def __init__(self, send: Send, identity: str) -> None:
-        self._send = send
-        self._identity = identity
-        self.status = 0
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            MutableHeaders(scope=message)["X-Request-Id"] = self._identity
-        await self._send(message)
 
 
 class BodyLimit:

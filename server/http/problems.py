@@ -8,6 +8,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
+from server.http.access import note
+
 MEDIA_TYPE = "application/problem+json"
 
 STATUS: Mapping[str, tuple[int, str]] = {
@@ -109,6 +111,7 @@ def document(problem: Problem, request_id: str) -> dict[str, Any]:
 
 def render(problem: Problem, scope: Scope) -> JSONResponse:
     """The problem as a response to the request of `scope`."""
+    note(scope, cause=problem.code)
     if is_open_inference(scope):
         return JSONResponse({"error": problem.detail}, open_inference_status(problem), headers=problem.headers)
     body = document(problem, request_id(scope))

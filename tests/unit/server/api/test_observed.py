@@ -1,0 +1,118 @@
+"""A request for features as an operator sees it: a line in the access log, and its spans at a collector."""
+
+import io
+import json
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from PIL import Image
+
+from server.app import make_app
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+class Collector:
+    """Takes OTLP over HTTP, as far as the tests need it."""
+
+    def __init__(self) -> None:
+        self.spans: list[Any] = []
+        self.service = ""
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.take(ExportTraceServiceRequest.FromString(body))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+
+    def take(self, sent: Any) -> None:
+        for resource in sent.resource_spans:
+            named = {item.key: item.value.string_value for item in resource.resource.attributes}
+            self.service = named["service.name"]
+            self.spans += [span for scope in resource.scope_spans for span in scope.spans]
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    collector = Collector()
+    thread = Thread(target=collector.server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield collector
+    collector.server.shutdown()
+    thread.join()
+    collector.server.server_close()
+
+
+def test_a_request_is_seen_in_the_log_and_as_spans(
+    house: Any,
+    admin: httpx.Client,
+    run: str,
+    serve: Callable[[FastAPI], httpx.Client],
+    collector: Collector,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert admin.post("/v1/models/tiny/versions", json={"run": run}).status_code == 202
+    house.export(0)
+    assert admin.put("/v1/models/tiny/aliases/production", json={"version": 1}).status_code == 200
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server.server_port}")
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+    log = tmp_path / "access.jsonl"
+    app = make_app(house.settings.model_copy(update={"access_log": str(log)}), ["features"])
+    client = serve(app)
+    client.headers["Authorization"] = house.client("features").headers["authorization"]
+    while client.get("/readyz/features").status_code != 200:
+        time.sleep(0.01)
+    file = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(file, "PNG")
+    given = {"Content-Type": "image/png", "traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
+    answer = client.post("/features?priority=bulk", content=file.getvalue(), headers=given)
+    assert answer.status_code == 200
+    refused = client.post("/features?model=other", content=file.getvalue(), headers=given)
+
+    def lines() -> dict[str, Any]:
+        return {line["request_id"]: line for line in map(json.loads, log.read_text().splitlines())}
+
+    give_up = time.monotonic() + 20
+    while len([span for span in collector.spans if span.trace_id.hex() == TRACE]) < 7:
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+    line = lines()[answer.headers["x-request-id"]]
+    said = {name: line[name] for name in ("route", "status", "model", "version", "images", "priority", "trace")}
+    assert said == {
+        "route": "/features",
+        "status": 200,
+        "model": "tiny",
+        "version": 1,
+        "images": 1,
+        "priority": "bulk",
+        "trace": TRACE,
+    }
+    assert line["token"].startswith("tok_")
+    assert line["bytes_out"] == len(answer.content)
+    assert lines()[refused.headers["x-request-id"]]["cause"] == "unknown_model"
+    ours = [span for span in collector.spans if span.trace_id.hex() == TRACE]
+    requests = [span for span in ours if span.name == "POST /features"]
+    assert len(requests) == 2
+    stages = sorted((span for span in ours if span not in requests), key=lambda span: span.start_time_unix_nano)
+    assert [span.name for span in stages] == ["queue", "decode", "queue", "compute", "encode"]
+    assert {span.parent_span_id for span in stages} <= {span.span_id for span in requests}
+    (parent,) = (span for span in requests if span.span_id == stages[0].parent_span_id)
+    assert parent.start_time_unix_nano <= stages[0].start_time_unix_nano
+    assert stages[-1].end_time_unix_nano <= parent.end_time_unix_nano
+    assert collector.service == "detco-server"
