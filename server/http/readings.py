@@ -4,9 +4,10 @@ from functools import partial
 
 from control.records.runs.counts import job_counts, slot_counts
 from control.records.store.objects import count_damaged
+from server.exposition import HeldModel, Readings
 from server.features.engine import FeatureEngine
+from server.features.loaded import Loaded
 from server.http.deps import Services
-from server.telemetry import Readings
 
 
 def watch(services: Services) -> None:
@@ -23,12 +24,22 @@ def _of_records(services: Services) -> Readings:
 
 
 def _of_features(engine: FeatureEngine) -> Readings:
-    held = engine.models.loaded()
     return Readings(
         images=engine.admission.images,
         images_refused=engine.admission.refused,
         reply_bytes=engine.memory.held,
-        providers={(model.version.model, str(model.version.number)): model.session.provider for model in held},
-        model_bytes={(model.version.model, str(model.version.number)): model.bytes for model in held},
+        held=[_held(model) for model in engine.models.loaded()],
         models={state.alias: state.served == state.wanted for state in engine.models.states()},
+    )
+
+
+def _held(loaded: Loaded) -> HeldModel:
+    return HeldModel(
+        model=loaded.version.model,
+        version=str(loaded.version.number),
+        provider=loaded.session.provider,
+        bytes=loaded.bytes,
+        images=loaded.owner.computed,
+        batches=loaded.owner.runs,
+        dropped=loaded.owner.dropped,
     )

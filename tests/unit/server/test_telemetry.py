@@ -3,9 +3,10 @@
 import pytest
 
 from detco_core.contract.errors import ImageError
+from server.exposition import HeldModel, Readings
 from server.features.errors import Overloaded
 from server.features.schemas import FeatureReply, ImageReply, ModelIdentity, Timings
-from server.telemetry import Readings, Telemetry
+from server.telemetry import Telemetry
 
 
 def test_streams_go_down_again() -> None:
@@ -50,7 +51,10 @@ def test_the_feature_path_is_measured_by_stage_and_its_errors_by_cause() -> None
     bad = ImageReply(1, None, Timings(0.02), error=ImageError("unreadable", "damaged"))
     telemetry.answered(FeatureReply(model, (good, bad), 0.3))
     telemetry.not_answered(Overloaded("full", 2))
-    telemetry.watch(lambda: Readings(providers={("tiny", "1"): "CPUExecutionProvider"}))
+    held = HeldModel(
+        model="tiny", version="1", provider="CPUExecutionProvider", bytes=7, images=9, batches=4, dropped=2
+    )
+    telemetry.watch(lambda: Readings(held=[held]))
     text = telemetry.exposition().decode()
     assert 'detco_feature_seconds_sum{model="tiny",stage="compute"} 0.2' in text
     assert 'detco_feature_seconds_bucket{le="0.05",model="tiny",stage="decode"} 1.0' in text
@@ -58,4 +62,8 @@ def test_the_feature_path_is_measured_by_stage_and_its_errors_by_cause() -> None
     assert 'detco_feature_request_images_sum{model="tiny"} 2.0' in text
     assert 'detco_feature_errors_total{cause="image_unreadable"} 1.0' in text
     assert 'detco_feature_errors_total{cause="Overloaded"} 1.0' in text
+    assert 'detco_model_bytes{model="tiny",version="1"} 7.0' in text
+    assert 'detco_model_images_total{model="tiny",version="1"} 9.0' in text
+    assert 'detco_model_batches_total{model="tiny",version="1"} 4.0' in text
+    assert 'detco_model_dropped_total{model="tiny",version="1"} 2.0' in text
     assert 'detco_model_loaded{model="tiny",provider="CPUExecutionProvider",version="1"} 1.0' in text
