@@ -14,7 +14,9 @@ from detco_client.features import FeaturesReply
 def features(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="JPEG, PNG, WebP or TIFF files.")],
     model: Annotated[str | None, typer.Option(help="NAME, NAME@ALIAS or NAME:VERSION.")] = None,
-    levels: Annotated[str, typer.Option(help="Comma-separated levels, e.g. res3,res5.")] = "res5",
+    levels: Annotated[
+        str | None, typer.Option(help="Comma-separated levels, e.g. res3,res5; res5, or the last, when not given.")
+    ] = None,
     pool: Annotated[str, typer.Option(help="none (maps), avg or gem (one vector).")] = "none",
     gem_p: Annotated[float | None, typer.Option(help="Power of gem; 3 when not given.")] = None,
     dtype: Annotated[str, typer.Option(help="float32, float16 or int8.")] = "float32",
@@ -32,7 +34,7 @@ def features(
     """
     asked: dict[str, Any] = {"model": model, "pool": pool, "gem_p": gem_p, "dtype": dtype, "normalize": normalize}
     with connect() as client:
-        reply = client.features(images, levels=levels.split(","), compressed=compressed, **asked)
+        reply = client.features(images, levels=levels.split(",") if levels else None, compressed=compressed, **asked)
     if output:
         _save(reply, output)
     if as_json:

@@ -1,7 +1,7 @@
-"""A bundle of a few kilobytes for tests and examples: a real ONNX file that no training made.
+"""Bundles of a few kilobytes for tests and examples: real ONNX files that no training made.
 
 Four 3x3 convolutions of stride 2 (the first of stride 4 in all), so that levels, strides, odd sizes and dynamic shapes
-behave as a ResNet's do, in microseconds.
+behave as a ResNet's do, in microseconds; and the same with a feature pyramid on top.
 """
 
 import hashlib
@@ -18,10 +18,14 @@ from detco_core.inference.binding import INPUT
 from detco_core.inference.session import POOLED
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import ModelProto, NodeProto
+
+    Nodes = list[NodeProto]
 
 CHANNELS = (4, 6, 8, 10)
 STRIDES = (4, 8, 16, 32)
+WIDTH = 8
+"""Channels of every level of the pyramid."""
 
 
 def write_tiny_bundle(folder: Path, seed: int = 0, spec: InputSpec | None = None) -> Manifest:
@@ -29,17 +33,38 @@ def write_tiny_bundle(folder: Path, seed: int = 0, spec: InputSpec | None = None
 
     Needs the `onnx` package, which the `core` extra brings.
     """
+    levels = zip(CHANNELS, STRIDES, strict=True)
+    found = tuple(Level(name=f"res{n}", channels=c, stride=s) for n, (c, s) in enumerate(levels, start=2))
     spec = spec or InputSpec()
     weights = _weights(seed, spec.channels)
-    model = _model(weights, spec.channels).SerializeToString()
+    return _write(folder, found, spec, weights, _backbone())
+
+
+def write_tiny_pyramid(folder: Path, seed: int = 0, spec: InputSpec | None = None) -> Manifest:
+    """The same with levels `p2` to `p6`, as a feature pyramid network (Lin et al. 2017) makes them of `res2` to `res5`.
+
+    `spec` pads to a multiple of 32 by default, as detectors do: levels are added to one another, cell on cell.
+    """
+    spec = spec or InputSpec(multiple=32)
+    weights = _weights(seed, spec.channels)
+    random = np.random.default_rng(seed + 1)
+    for n, channels in enumerate(CHANNELS, start=2):
+        weights[f"lateral{n}"] = random.standard_normal((WIDTH, channels, 1, 1), np.float32)
+    levels = tuple(Level(name=f"p{n}", channels=WIDTH, stride=2**n) for n in range(2, 7))
+    return _write(folder, levels, spec, weights, [*_backbone(), *_top_down()])
+
+
+def _write(
+    folder: Path, levels: tuple[Level, ...], spec: InputSpec, weights: dict[str, NDArray[np.float32]], nodes: "Nodes"
+) -> Manifest:
+    model = _model(levels, spec.channels, weights, nodes).SerializeToString()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(model)
-    levels = zip(CHANNELS, STRIDES, strict=True)
     manifest = Manifest(
         architecture="tiny",
         weights_digest=_digest(b"".join(weights[name].tobytes() for name in sorted(weights))),
-        levels=tuple(Level(name=f"res{n}", channels=c, stride=s) for n, (c, s) in enumerate(levels, start=2)),
-        pooled=CHANNELS[-1],
+        levels=levels,
+        pooled=levels[-1].channels,
         input=spec,
         files={"onnx": BundleFile(path="model.onnx", bytes=len(model), sha256=_digest(model))},
         parity={},
@@ -55,11 +80,9 @@ def _weights(seed: int, channels: int) -> dict[str, NDArray[np.float32]]:
     return {name: random.standard_normal(shape, np.float32) / np.float32(3) for name, shape in shapes.items()}
 
 
-def _model(weights: dict[str, NDArray[np.float32]], channels: int) -> "ModelProto":
-    from onnx import TensorProto, helper, numpy_helper
-
-    def value(name: str, *shape: str | int) -> Any:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+def _backbone() -> "Nodes":
+    """`res2` to `res5` of the image."""
+    from onnx import helper
 
     nodes = []
     source = INPUT
@@ -70,12 +93,43 @@ def _model(weights: dict[str, NDArray[np.float32]], channels: int) -> "ModelProt
         )
         nodes.append(helper.make_node("Relu", [convolved], [target]))
         source = target
-    nodes.append(helper.make_node("GlobalAveragePool", [source], ["mean"]))
-    nodes.append(helper.make_node("Flatten", ["mean"], [POOLED]))
-    outputs = [value(f"res{n}", "n", c, f"h{n}", f"w{n}") for n, c in enumerate(CHANNELS, start=2)]
-    outputs.append(value(POOLED, "n", CHANNELS[-1]))
+    return nodes
+
+
+def _top_down() -> "Nodes":
+    """`p2` to `p6` of `res2` to `res5`: each level and the next coarser one, twice as large."""
+    from onnx import helper
+
+    nodes = [helper.make_node("Conv", ["res5", "lateral5"], ["p5"], kernel_shape=[1, 1])]
+    nodes.append(helper.make_node("MaxPool", ["p5"], ["p6"], kernel_shape=[1, 1], strides=[2, 2]))
+    for n in (4, 3, 2):
+        lateral, size, coarser = f"lateral{n}.map", f"lateral{n}.size", f"p{n + 1}.larger"
+        nodes.append(helper.make_node("Conv", [f"res{n}", f"lateral{n}"], [lateral], kernel_shape=[1, 1]))
+        nodes.append(helper.make_node("Shape", [lateral], [size]))
+        nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        nodes.append(helper.make_node("Resize", [f"p{n + 1}", "", "", size], [coarser], **nearest))
+        nodes.append(helper.make_node("Add", [lateral, coarser], [f"p{n}"]))
+    return nodes
+
+
+def _model(
+    levels: tuple[Level, ...], channels: int, weights: dict[str, NDArray[np.float32]], nodes: "Nodes"
+) -> "ModelProto":
+    from onnx import TensorProto, helper, numpy_helper
+
+    def value(name: str, *shape: str | int) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    last = levels[-1]
+    pooled = [
+        helper.make_node("GlobalAveragePool", [last.name], ["mean"]),
+        helper.make_node("Flatten", ["mean"], [POOLED]),
+    ]
+    outputs = [value(level.name, "n", level.channels, f"h{level.stride}", f"w{level.stride}") for level in levels]
+    outputs.append(value(POOLED, "n", last.channels))
     constants = [numpy_helper.from_array(array, name) for name, array in weights.items()]
-    graph = helper.make_graph(nodes, "tiny", [value(INPUT, "n", channels, "h", "w")], outputs, constants)
+    inputs = [value(INPUT, "n", channels, "h", "w")]
+    graph = helper.make_graph([*nodes, *pooled], "tiny", inputs, outputs, constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 

@@ -9,7 +9,10 @@ _BINARY = {"type": "string", "format": "binary"}
 _PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
     "model": ({"type": "string"}, "`name@alias`, `name:version`, or `name` for its alias `production`"),
     "expect_digest": ({"type": "string"}, "Weights digest relied on; 412 before any compute when it is another"),
-    "levels": ({"type": "string", "example": "res4,res5"}, "Comma-separated; default `res5`"),
+    "levels": (
+        {"type": "string", "example": "res4,res5"},
+        "Comma-separated, of those the manifest lists; default `res5`, or the last",
+    ),
     "pool": (
         {"enum": ["none", "avg", "gem"], "default": "none"},
         "One vector an image and level: the mean, or with `gem` the generalised mean",

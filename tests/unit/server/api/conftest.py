@@ -22,6 +22,7 @@ from control.settings import Settings, load_settings
 from control.storage.base import file_digest
 from control.storage.open import open_store
 from detco_core.contract import events
+from detco_core.contract.manifest import Manifest
 from detco_core.contract.reader import plain
 from detco_core.inference.tiny import write_tiny_bundle
 from server.app import make_app
@@ -120,11 +121,11 @@ class House:
         self.say(taken, saved, events.Reported(report=report | {"broken": broken}), events.Finished())
         self.close(taken)
 
-    def export(self, seed: int = 0) -> None:
+    def export(self, seed: int = 0, write: Callable[[Path, int], Manifest] = write_tiny_bundle) -> None:
         """Do the export that is next in the queue, with a tiny network of its own weights for each seed."""
         taken = self.claim("cpu")
         folder = self.root / f"bundle-{taken.run_id}"
-        manifest = write_tiny_bundle(folder, seed)
+        manifest = write(folder, seed)
         saved = [self.keep(folder / name, f"bundle/{name}") for name in ("manifest.json", "model.onnx")]
         self.say(taken, *saved, events.Reported(report={"manifest": plain(manifest)}), events.Finished())
         self.close(taken)
