@@ -88,10 +88,8 @@ class Calls:
         asked = await asyncio.to_thread(read_infer, request, memory.read, call.seconds)
         request.Clear()
         inferred, reply = await self._protocol.infer(target, asked, call.principal.models, caller)
-        try:
-            return await asyncio.to_thread(write_infer, asked, inferred, memory.write)
-        finally:
-            reply.release()
+        call.at_end(reply.release)
+        return await asyncio.to_thread(write_infer, asked, inferred, memory.write)
 
     async def index(self, request: Any, call: Call) -> wire.RepositoryIndexResponse:
         found = self._protocol.repository.index(call.principal.models, ready=request.ready)

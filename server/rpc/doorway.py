@@ -35,6 +35,8 @@ class Call:
     """The caller's; "" on a Unix socket, no address at all behind a proxy."""
     seconds: float | None
     """Until the caller's own deadline; None without one."""
+    at_end: Callable[[Callable[[], None]], None]
+    """Takes what is to be done once the answer is out, or nobody waits for it any more."""
 
 
 Handler = Callable[[bytes, Any], Awaitable[bytes]]
@@ -75,7 +77,9 @@ class Doorway:
         host = host_of(context.peer())
         principal = await self._doorman.admit(metadata.get("authorization"), host, last_good=scope == "features")
         principal.require(scope)
-        return Call(principal, "forwarded" if _FORWARDED & metadata.keys() else host, context.time_remaining())
+        if _FORWARDED & metadata.keys():
+            host = "forwarded"
+        return Call(principal, host, context.time_remaining(), lambda act: context.add_done_callback(lambda _: act()))
 
     async def _answer(self, name: str, context: Any, work: Coroutine[Any, Any, Message]) -> bytes:
         began = time.perf_counter()
