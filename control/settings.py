@@ -138,6 +138,8 @@ class Settings(BaseSettings):
     """How long the first image of a batch waits for others."""
     serve_warm_sizes: Annotated[tuple[tuple[PositiveInt, PositiveInt], ...], NoDecode] = ()
     """Sizes `HEIGHTxWIDTH`, separated by commas, that a model computes before it counts as ready."""
+    result_cache_bytes: int = Field(default=0, ge=0)
+    """Bytes for the features of images asked for before; 0: none are remembered."""
     shared_memory: bool = False
     """Let clients on this machine give and take the tensors of `/v2` in shared memory."""
     serve_threads: int | None = Field(default=None, gt=0)

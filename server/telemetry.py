@@ -52,6 +52,12 @@ class Telemetry:
             buckets=(1, 2, 4, 8, 16, 32, 64),
             registry=self.registry,
         )
+        self._feature_cached = Counter(
+            "detco_feature_cached_images",
+            "Images whose features were remembered, not computed.",
+            ("model",),
+            registry=self.registry,
+        )
         self._feature_errors = Counter(
             "detco_feature_errors",
             "Requests and single images not answered, by cause.",
@@ -66,6 +72,8 @@ class Telemetry:
             self._feature_seconds.labels(model, stage).observe(getattr(timings, stage))
         self._feature_seconds.labels(model, "total").observe(reply.total)
         self._feature_images.labels(model).observe(len(reply.images))
+        if reply.cached:
+            self._feature_cached.labels(model).inc(reply.cached)
         for image in reply.images:
             if image.error is not None:
                 self.not_answered(image.error)

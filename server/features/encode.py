@@ -59,7 +59,8 @@ def encode(reply: FeatureReply, media_type: MediaType, describe_error: DescribeE
         ReplyTooLarge: JSON was asked for and some value is infinite or NaN, which JSON cannot say.
     """
     encoded = _ENCODERS[media_type](reply, describe(reply, describe_error))
-    return Encoded(encoded.media_type, encoded.pieces, {**encoded.headers, "Server-Timing": _server_timing(reply)})
+    headers = {**encoded.headers, "Server-Timing": _server_timing(reply), **_cache_status(reply)}
+    return Encoded(encoded.media_type, encoded.pieces, headers)
 
 
 def describe(reply: FeatureReply, describe_error: DescribeError) -> dict[str, Any]:
@@ -97,6 +98,7 @@ def _image(image: ImageReply, describe_error: DescribeError) -> dict[str, Any]:
         "converted_from": facts.converted_from,
         "animated": facts.animated,
         **_boxes(facts),
+        **({"cached": True} if image.cached else {}),
         "timings_ms": _milliseconds(image.timings),
     }
 
@@ -179,6 +181,12 @@ def _json(document: dict[str, Any]) -> bytes:
 def _server_timing(reply: FeatureReply) -> str:
     stages = _milliseconds(reply.timings) | {"total": _ms(reply.total)}
     return ", ".join(f"{stage};dur={duration}" for stage, duration in stages.items())
+
+
+def _cache_status(reply: FeatureReply) -> dict[str, str]:
+    """By RFC 9211; nothing where nothing was remembered."""
+    whole = reply.cached == len(reply.images)
+    return {"Cache-Status": "detco; hit" if whole else "detco; fwd=partial"} if reply.cached else {}
 
 
 def _milliseconds(timings: Timings) -> dict[str, float]:

@@ -20,6 +20,7 @@ from server.features.job import EngineLimits, Job
 from server.features.loaded import Loaded
 from server.features.models import Models
 from server.features.probe import Probe
+from server.features.results import Results
 from server.features.schemas import FeatureReply, FeatureRequest, ImageReply, Priority
 
 
@@ -41,6 +42,7 @@ class FeatureEngine:
         self.admission = Admission(limits.under_way, limits.bulk)
         self.allowances = Allowances(limits.images_per_token, limits.pixels_per_token)
         self.memory = ReplyBytes(limits.held_bytes)
+        self.results = Results(limits.result_bytes) if limits.result_bytes else None
         self._threads = ThreadPoolExecutor(limits.decoders, "decode")
 
     def start(self) -> None:
@@ -113,7 +115,7 @@ class FeatureEngine:
             _check(loaded, request)
             memory = Reservation(self.memory)
             deadline = arrived + request.options.timeout_ms / 1000
-            job = Job(loaded, request, self.limits, memory, self._threads, deadline, ticket)
+            job = Job(loaded, request, self.limits, memory, self._threads, deadline, ticket, self.results)
             try:
                 images = await job.run()
             except BaseException:

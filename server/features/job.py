@@ -21,6 +21,7 @@ from detco_core.inference.roi import place
 from server.features.admission import Reservation, Ticket
 from server.features.errors import ComputeFailed, FeatureError, NoneReadable, ReplyTooLarge
 from server.features.loaded import Loaded
+from server.features.results import Results
 from server.features.schemas import FeatureRequest, ImageFacts, ImagePart, ImageReply, Tensor, Timings
 from server.features.waiting import Computed
 
@@ -52,6 +53,8 @@ class EngineLimits:
     """Of one answer."""
     held_bytes: int = 2**30
     """Of all answers not sent yet."""
+    result_bytes: int = 0
+    """Of results remembered; 0: none are."""
     decoders: int = 2
     """Threads that decode and finish."""
 
@@ -68,6 +71,7 @@ class Job:
         threads: Executor,
         deadline: float,
         ticket: Ticket,
+        results: Results | None = None,
     ) -> None:
         self._loaded = loaded
         self._request = request
@@ -76,6 +80,7 @@ class Job:
         self._threads = threads
         self._deadline = deadline
         self._ticket = ticket
+        self._results = results
 
     async def run(self) -> tuple[ImageReply, ...]:
         """Every image's answer.
@@ -96,9 +101,22 @@ class Job:
     async def _image(self, index: int, part: ImagePart) -> ImageReply:
         timings = Timings()
         try:
+            if self._results is not None:
+                return await self._remembered(self._results, index, part, timings)
             facts, tensors = await self._features(index, part, timings)
         except (ImageError, FeatureError) as error:
             return ImageReply(index, part.name, timings, error=error)
+        return ImageReply(index, part.name, timings, facts, tensors)
+
+    async def _remembered(self, results: Results, index: int, part: ImagePart, timings: Timings) -> ImageReply:
+        """The image's answer, from memory where it is there; what went wrong is not remembered."""
+        key = await self._in_thread(results.key_of, self._loaded, self._request, index)
+        known = results.get(key)
+        if known is not None:
+            self._reserve(known.facts)
+            return ImageReply(index, part.name, timings, known.facts, known.at(index), cached=True)
+        facts, tensors = await self._features(index, part, timings)
+        await self._in_thread(results.put, key, facts, tensors)
         return ImageReply(index, part.name, timings, facts, tensors)
 
     async def _features(self, index: int, part: ImagePart, timings: Timings) -> tuple[ImageFacts, tuple[Tensor, ...]]:

@@ -48,6 +48,7 @@ def open_features(settings: Settings, engine: Engine, store: Store, listener: Li
         bulk=settings.max_bulk_images_under_way,
         images_per_token=settings.token_images_under_way,
         pixels_per_token=settings.token_pixels_per_second,
+        result_bytes=settings.result_cache_bytes,
         decoders=decoders,
     )
     return FeatureEngine(Models(RecordsCatalog(engine, store), options), limits, listener)

@@ -255,6 +255,8 @@ class ImageReply:
     facts: ImageFacts | None = None
     tensors: tuple[Tensor, ...] = ()
     error: Exception | None = None
+    cached: bool = False
+    """Remembered, not computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +273,11 @@ class FeatureReply:
     def tensors(self) -> tuple[Tensor, ...]:
         """All tensors, by image, then by level as asked."""
         return tuple(tensor for image in self.images for tensor in image.tensors)
+
+    @property
+    def cached(self) -> int:
+        """How many images' answers were remembered, not computed."""
+        return sum(image.cached for image in self.images)
 
     @property
     def timings(self) -> Timings:

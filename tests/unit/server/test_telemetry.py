@@ -47,7 +47,7 @@ def test_what_is_away_is_left_out() -> None:
 def test_the_feature_path_is_measured_by_stage_and_its_errors_by_cause() -> None:
     telemetry = Telemetry()
     model = ModelIdentity("tiny", 1, "sha256:0", "CPUExecutionProvider")
-    good = ImageReply(0, None, Timings(0.02, 0.0, 0.2, 0.001))
+    good = ImageReply(0, None, Timings(0.02, 0.0, 0.2, 0.001), cached=True)
     bad = ImageReply(1, None, Timings(0.02), error=ImageError("unreadable", "damaged"))
     telemetry.answered(FeatureReply(model, (good, bad), 0.3))
     telemetry.not_answered(Overloaded("full", 2))
@@ -60,6 +60,7 @@ def test_the_feature_path_is_measured_by_stage_and_its_errors_by_cause() -> None
     assert 'detco_feature_seconds_bucket{le="0.05",model="tiny",stage="decode"} 1.0' in text
     assert 'detco_feature_seconds_sum{model="tiny",stage="total"} 0.3' in text
     assert 'detco_feature_request_images_sum{model="tiny"} 2.0' in text
+    assert 'detco_feature_cached_images_total{model="tiny"} 1.0' in text
     assert 'detco_feature_errors_total{cause="image_unreadable"} 1.0' in text
     assert 'detco_feature_errors_total{cause="Overloaded"} 1.0' in text
     assert 'detco_model_bytes{model="tiny",version="1"} 7.0' in text

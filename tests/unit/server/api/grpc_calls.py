@@ -71,6 +71,8 @@ def inferred(client: Any, data: bytes, found: dict[str, Any], headers: Headers) 
     )
     response = result.get_response()
     found["id"], found["version"] = response.id, response.model_version
+    repeated = client.infer("tiny", [image(data)], outputs=outputs, headers=headers)
+    found["cached"] = [answer.get_response().parameters["cached"].bool_param for answer in (result, repeated)]
     found["provider"] = response.parameters["provider"].string_param
     arrays["res5"], arrays["pooled"] = result.as_numpy("res5"), result.as_numpy("pooled")
     everything = client.infer("tiny", [image(data)], "1", headers=headers, compression_algorithm="gzip")

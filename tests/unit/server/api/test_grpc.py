@@ -51,11 +51,12 @@ def direct(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
 
 
 @pytest.fixture(scope="module")
-def door(house: Any, tiny: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A process that serves features of the same data folder, and the address of its gRPC."""
+def door(house: Any, tiny: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """A process that serves features of the same data folder, and its addresses: gRPC and HTTP."""
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DETCO_")}
     environment |= {"DETCO_GRPC_PORT": str(port), "DETCO_SHARED_MEMORY": "true", "DETCO_MAX_REQUEST_BYTES": str(BYTES)}
+    environment |= {"DETCO_RESULT_CACHE_BYTES": "1000000"}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
     command = [sys.executable, "-m", "server", "--only", "features", "--port", "0"]
     command += ["--data-dir", str(house.settings.data_dir)]
@@ -66,7 +67,7 @@ def door(house: Any, tiny: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     deadline = time.monotonic() + 120
     while not _ready(url) and time.monotonic() < deadline:
         time.sleep(0.05)
-    yield process, f"127.0.0.1:{port}"
+    yield process, f"127.0.0.1:{port}", url
     process.kill()
     process.wait()
     process.stdout.close()
@@ -81,7 +82,7 @@ def _ready(url: str) -> bool:
 
 @pytest.fixture(scope="module")
 def calls(
-    door: tuple[Any, str], client: httpx.Client, admin: httpx.Client, tmp_path_factory: pytest.TempPathFactory
+    door: tuple[Any, str, str], client: httpx.Client, admin: httpx.Client, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What `grpc_calls.py` saw."""
     folder = tmp_path_factory.mktemp("triton")
@@ -170,13 +171,31 @@ def test_what_is_wrong_has_its_status(calls: Any, group: str, name: str, code: s
     assert word in found[group][name][1]
 
 
+def test_answers_are_remembered_where_there_is_room_and_all_memory_comes_back(
+    calls: Any, door: tuple[Any, str, str], client: httpx.Client
+) -> None:
+    found, _ = calls
+    assert found["cached"] == [False, True]
+    *_, url = door
+    headers = {"Content-Type": "image/png", "Authorization": client.headers["authorization"]}
+    answers = [
+        httpx.post(f"{url}/features", params={"pool": "avg"}, content=picture(), headers=headers) for _ in range(2)
+    ]
+    assert [answer.headers.get("cache-status") for answer in answers] == [None, "detco; hit"]
+    assert answers[1].content.endswith(answers[0].content[-40:])
+    metrics = httpx.get(f"{url}/metrics").text
+    assert "detco_feature_reply_bytes 0.0" in metrics
+    assert 'detco_feature_cached_images_total{model="tiny"}' in metrics
+    assert 'detco_grpc_call_seconds_count{code="OK",method="ModelInfer"}' in metrics
+
+
 def test_who_hangs_up_costs_nothing_more(calls: Any) -> None:
     found, _ = calls
     assert "cancelled" in found["raw"]["left"]
 
 
-def test_it_ends_with_its_server(calls: Any, door: tuple[Any, str]) -> None:
-    process, _ = door
+def test_it_ends_with_its_server(calls: Any, door: tuple[Any, str, str]) -> None:
+    process, *_ = door
     status = Path("/proc", str(process.pid), "status").read_text()
     peak = int(status.split("VmHWM:")[1].split()[0]) * 1024
     assert peak < 400 * 2**20, "a message that unfolds to 300 MB must not have been taken in"

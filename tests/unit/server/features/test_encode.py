@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,17 @@ def test_everything_about_the_answer_is_said() -> None:
     assert [output["name"] for output in document["outputs"]] == ["0/res5"]
     assert document["timings_ms"] == {"decode": 2.0, "queue": 4.0, "compute": 6.0, "encode": 0.0, "total": 10.0}
     json.dumps(document)
+
+
+def test_remembered_answers_are_said_to_be() -> None:
+    made = reply({"res5": level(1, 2)}, {"res5": level(1, 2)})
+    for cached, header in ((0, None), (1, "detco; fwd=partial"), (2, "detco; hit")):
+        images = tuple(replace(image, cached=image.index < cached) for image in made.images)
+        encoded = encode(replace(made, images=images), "application/json", said)
+        assert encoded.headers.get("Cache-Status") == header
+        assert [image.get("cached", False) for image in json.loads(body(encoded))["images"]] == [
+            index < cached for index in range(2)
+        ]
 
 
 def test_values_that_overflowed_are_counted() -> None:
