@@ -140,7 +140,7 @@ def test_pixels_and_shared_memory(calls: Any, direct: Backbone) -> None:
 def test_statistics(calls: Any) -> None:
     found, _ = calls
     (stats,) = found["statistics"]["model_stats"]
-    assert stats["inference_count"] == stats["inference_stats"]["success"]["count"] == "5"
+    assert stats["inference_count"] == stats["inference_stats"]["success"]["count"] == "6"
     assert {entry["name"] for entry in found["all_statistics"]["model_stats"]} == {"tiny", "tiny_tensor"}
 
 
