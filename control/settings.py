@@ -124,6 +124,8 @@ class Settings(BaseSettings):
     """Images of one token in the feature server at once, where its quota says nothing; unset: any number."""
     token_pixels_per_second: int | None = Field(default=None, gt=0)
     """Pixels of the images one token sends, where its quota says nothing; unset: any number."""
+    max_extraction_bytes: int = Field(default=100 * 2**30, gt=0)
+    """Most bytes of features that one extraction may write; one that would take more is refused with its estimate."""
     max_loaded_models: int = Field(default=4, gt=0)
     """Model versions held at once; those an alias names or a consumer pinned are always held, and count."""
     max_model_bytes: int = Field(default=4 * 2**30, gt=0)

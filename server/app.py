@@ -22,6 +22,7 @@ from server.api import (
     datasets,
     deletions,
     evaluations,
+    extractions,
     features,
     forks,
     health,
@@ -51,7 +52,7 @@ from server.http.auth import Doorman
 from server.http.conditional import Conditional
 from server.http.deps import Services
 from server.http.head import Head
-from server.http.job_kinds import EVALUATION, EXPORT, RUN
+from server.http.job_kinds import EVALUATION, EXPORT, EXTRACTION, RUN
 from server.http.known_tokens import KnownTokens
 from server.http.middleware import DOCUMENT_BYTES, BodyLimit, RequestContext
 from server.http.openapi import PROBLEMS, describe
@@ -140,6 +141,7 @@ def _api() -> APIRouter:
         forks,
         steering,
         evaluations,
+        extractions,
         sweeps,
         models,
         aliases,
@@ -153,7 +155,7 @@ def _api() -> APIRouter:
         audit,
     ):
         router.include_router(resource.router)
-    for kind in (RUN, EVALUATION, EXPORT):
+    for kind in (RUN, EVALUATION, EXTRACTION, EXPORT):
         router.include_router(jobs.job_routes(kind))
     return router
 

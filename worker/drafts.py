@@ -9,7 +9,7 @@ from typing import Any, cast
 from sqlalchemy.orm import Session
 
 from control.db.models import Checkpoint, DatasetVersion, ModelVersion, Run, Upload, Weights, Worker
-from control.records.journal.history import get_attempt
+from control.records.journal.history import get_attempt, index_parts
 from control.records.models.lineage import inherited, lineage_of
 from control.records.models.sources import TENSOR_FORMATS
 from control.records.store.places import sees
@@ -18,13 +18,16 @@ from detco_core.contract.config import read_config
 from detco_core.contract.datasets import REMOTE, ChannelStatistics, DatasetKind, DatasetRef
 from detco_core.contract.errors import DataError
 from detco_core.contract.evaluations import EvaluationSpec, Source
-from detco_core.contract.jobs import CheckJob, EvaluateJob, ExportJob, ImportJob, Init, Job, PretrainJob
+from detco_core.contract.extractions import ExtractionOptions
+from detco_core.contract.jobs import CheckJob, EvaluateJob, ExportJob, ExtractJob, ImportJob, Init, Job, PretrainJob
 from detco_core.contract.reader import read
 from detco_core.contract.weights import WeightsFormat
 from worker.unpacked import Unpacked
 
 DATASET_FILE = "dataset.jsonl"
 RESUME_FILE = "resume.pt"
+_MOST_WAITING = 4
+"""Shards of features that may lie on the disk until they are in the store; the job waits then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class Draft:
     unpacked: Unpacked
     needed: dict[Path, tuple[str, str]] = field(default_factory=dict)
     """Where it must lie: its digest, and what it is."""
+    kept: dict[Path, str] = field(default_factory=dict)
+    """What earlier attempts saved and this one can do without, by where it must lie: its digest."""
     archives: list[str] = field(default_factory=list)
     """Digests of those that must lie unpacked on this host."""
 
@@ -145,11 +150,33 @@ def _import(session: Session, draft: Draft) -> Job:
     weights = session.get_one(Weights, spec["weights_id"])
     return ImportJob(
         folder=str(draft.folder),
-        path=_imported(session, draft, spec["path"]),
+        path=_uploaded(session, draft, spec["path"], "import.pth"),
         architecture=weights.architecture,
         channels=spec["channels"],
         format=cast("WeightsFormat | None", weights.format),
         strict=spec["strict"],
+        run=draft.run.id,
+    )
+
+
+def _extract(session: Session, draft: Draft) -> Job:
+    spec, bounds = draft.run.spec, draft.run.spec["bounds"]
+    version = session.get_one(ModelVersion, spec["model_version_id"])
+    for part in index_parts(session, draft.run.id):
+        draft.kept[draft.folder / part.name] = part.digest
+    return ExtractJob(
+        folder=str(draft.folder),
+        bundle=str(_bundle(version, draft).path),
+        dataset=_dataset(session, draft),
+        options=read(ExtractionOptions, spec["options"]),
+        boxes=_uploaded(session, draft, spec["boxes"], "boxes.json") if spec["boxes"] else None,
+        model=spec["model"],
+        weights_digest=spec["weights_digest"],
+        licenses=spec["licenses"],
+        max_bytes=bounds["bytes"],
+        max_image_bytes=bounds["image_bytes"],
+        max_image_pixels=bounds["image_pixels"],
+        most_waiting=_MOST_WAITING,
         run=draft.run.id,
     )
 
@@ -160,6 +187,7 @@ _MAKERS: dict[str, Callable[[Session, Draft], Job]] = {
     "export": _export,
     "check": _check,
     "import": _import,
+    "extract": _extract,
 }
 
 
@@ -177,12 +205,12 @@ def _root(session: Session, draft: Draft, version: DatasetVersion) -> str:
     return version.root
 
 
-def _imported(session: Session, draft: Draft, place: str) -> str:
-    """The path at which a file of weights lies, once the job is prepared."""
+def _uploaded(session: Session, draft: Draft, place: str, name: str) -> str:
+    """The path at which a file lies, once the job is prepared; an uploaded one is brought by this name."""
     if not place.startswith(SCHEME):
         return place
     upload = session.get_one(Upload, place.removeprefix(SCHEME))
-    return draft.need("import.pth", upload.digest, f"upload {upload.id}")
+    return draft.need(name, upload.digest, f"upload {upload.id}")
 
 
 def _roots(session: Session, draft: Draft) -> tuple[str, ...]:

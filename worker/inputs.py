@@ -73,6 +73,8 @@ def prepare(engine: Engine, place: Place, unpacked: Unpacked, mark: Mark, folder
     place = _watched(engine, place)
     for path, (digest, what) in draft.needed.items():
         _bring(place, path, digest, what)
+    for path, digest in draft.kept.items():
+        _bring_if_there(place, path, digest)
     for digest in draft.archives:
         unpacked.bring(digest, place)
     if isinstance(job, PretrainJob):
@@ -97,6 +99,14 @@ def _bring(place: Place, path: Path, digest: str, what: str) -> None:
         place(path, digest)
     except (ArtifactMissing, DigestMismatch) as error:
         raise DataError(f"{what} cannot be had from the artifact store: {error}") from error
+
+
+def _bring_if_there(place: Place, path: Path, digest: str) -> None:
+    """What can be made again costs time when it is lost or damaged, not the run."""
+    try:
+        place(path, digest)
+    except (ArtifactMissing, DigestMismatch) as error:
+        _log.error("%s is made again: %s", path.name, error)
 
 
 def _resumed(job: PretrainJob, place: Place, checkpoints: Sequence[Checkpoint]) -> PretrainJob:

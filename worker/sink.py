@@ -21,6 +21,7 @@ from control.errors import ArtifactMissing, BeingRemoved, DigestMismatch, StoreE
 from control.records.life import feed
 from control.storage.base import Store, key_of
 from detco_core.contract.events import ArtifactSaved, CheckpointSaved, Event, Failed, Finished, Stopped
+from detco_core.contract.extractions import is_shard
 from detco_core.contract.jobs import EVENTS_FILE
 from worker.background import in_background
 from worker.logs import LogShipper
@@ -93,7 +94,7 @@ class Sink:
             if not self._register(file, following):
                 break
             self._files.popleft()
-            if isinstance(file.body, CheckpointSaved):  # the store's copy is the one that counts; disks are finite
+            if _is_bulky(file.body):  # the store's copy is the one that counts; disks are finite
                 (self._folder / file.body.path).unlink(missing_ok=True)
         return not lines and not self._files
 
@@ -211,6 +212,11 @@ class Feed(threading.Thread):
                 self.fault = error
                 return
             time.sleep(_PULSE / 10) if ended else self._ended.wait(_PULSE)
+
+
+def _is_bulky(body: CheckpointSaved | ArtifactSaved) -> bool:
+    """A checkpoint, or a shard of features: its job needs it no more once it is stored."""
+    return isinstance(body, CheckpointSaved) or is_shard(body.name)
 
 
 def _named_file(line: Line) -> _NamedFile | None:

@@ -4,7 +4,9 @@ import re
 
 from control.errors import InvalidRequest
 
-NOUNS = {"pretrain": "run", "evaluate": "evaluation", "export": "export", "check": "scan", "import": "import"}
+NOUNS = {"pretrain": "run", "evaluate": "evaluation", "export": "export", "check": "scan", "import": "import"} | {
+    "extract": "extraction"
+}
 """What people call a run of each kind."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 

@@ -42,7 +42,7 @@ class Dataset(DatasetVersion):
 class Upload(Resource):
     """Bytes on their way in; `uri` names them once they are ready."""
 
-    kind: Literal["weights", "dataset", "bundle"]
+    kind: Literal["weights", "dataset", "bundle", "boxes"]
     state: Literal["receiving", "ready", "failed"]
     reason: str | None
     bytes: int

@@ -265,6 +265,11 @@ def estimate_bytes(
     return sum(count * image_bytes(options, manifest, width, height) for width, height, count in sizes)
 
 
+def is_shard(name: str) -> bool:
+    """Whether an artifact of this name is a shard of an extraction."""
+    return name.startswith(f"{FOLDER}/") and name.endswith(tuple(SHARD_SUFFIXES.values()))
+
+
 def too_large(expected: int, most: int) -> str:
     """Why an extraction of that many bytes is not begun, and what makes it smaller."""
     return (

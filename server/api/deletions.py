@@ -1,4 +1,4 @@
-"""Deleting runs, evaluations, sweeps, models and their versions, and aliases.
+"""Deleting runs, evaluations, extractions, sweeps, models and their versions, and aliases.
 
 Each takes `dry_run=true`; each may be repeated, and gives the same answer; each is refused, with names, while something
 needs the thing.
@@ -48,6 +48,15 @@ def sweep(sweep: JobId, who: Submitter, services: Shared, request: Request, dry_
     with services.work() as session:
         removed = delete_sweep(session, sweep, who.name, dry_run=dry_run)
         note_deletion(session, who, request, "sweep.delete", removed, dry_run=dry_run)
+    return removal_view(removed, dry_run=dry_run)
+
+
+@router.delete("/extractions/{job}", tags=["extractions"], summary="Delete an extraction")
+def extraction(job: JobId, who: Submitter, services: Shared, request: Request, dry_run: DryRun = False) -> RemovalView:
+    """With its shards, report and events; it must have ended."""
+    with services.work() as session:
+        removed = delete_run(session, job, "extract", who.name, dry_run=dry_run)
+        note_deletion(session, who, request, "extraction.delete", removed, dry_run=dry_run)
     return removal_view(removed, dry_run=dry_run)
 
 

@@ -82,8 +82,10 @@ def ask(
 
 
 def require_model_of(session: Session, who: Principal, run_id: str) -> None:
-    """Raise `Forbidden` where a job exports a model that the token is not limited to."""
+    """Raise `Forbidden` where a job exports, or runs for people, a model that the token is not limited to."""
     run = get_run(session, run_id)
+    if run.kind == "extract":
+        who.require_model(run.spec["model"].partition(":")[0])
     if run.kind == "export":
         who.require_model(session.get_one(ModelVersion, run.spec["model_version_id"]).model)
 

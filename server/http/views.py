@@ -18,6 +18,7 @@ from control.records.scheduling.waiting import queue_position, why
 from detco_core.contract.reader import digest
 from server.http.schemas.datasets import DatasetView, dataset_view
 from server.http.schemas.evaluations import EvaluationPlanView, EvaluationView, evaluation_view
+from server.http.schemas.extractions import ExtractionView, extraction_view
 from server.http.schemas.jobs import JobView, Waiting, job_fields
 from server.http.schemas.models import ModelVersionView, model_version_view
 from server.http.schemas.runs import PlanView, RunView, run_view
@@ -55,6 +56,12 @@ def shown_evaluations(session: Session, runs: Sequence[Run]) -> list[EvaluationV
     return [evaluation_view(run, waits[run.id]) for run in runs]
 
 
+def shown_extractions(session: Session, runs: Sequence[Run]) -> list[ExtractionView]:
+    """As `shown_extraction`, with a number of queries that does not depend on how many they are."""
+    waits = _waiting_of_all(session, runs)
+    return [extraction_view(run, waits[run.id]) for run in runs]
+
+
 def _waiting_of_all(session: Session, runs: Sequence[Run]) -> dict[str, Waiting]:
     around, saved = Surroundings(session, runs), saved_among(session, runs)
     return {run.id: waiting_of(session, run, around, run.id in saved) for run in runs}
@@ -85,6 +92,10 @@ def shown_evaluation_plan(session: Session, new: NewRun) -> EvaluationPlanView:
 
 def shown_evaluation(session: Session, run: Run) -> EvaluationView:
     return evaluation_view(run, waiting_of(session, run))
+
+
+def shown_extraction(session: Session, run: Run) -> ExtractionView:
+    return extraction_view(run, waiting_of(session, run))
 
 
 def shown_any(session: Session, run: Run) -> RunView | JobView:

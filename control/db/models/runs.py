@@ -30,7 +30,7 @@ class Run(Made, Base):
 
     id: Mapped[str] = mapped_column(primary_key=True, default=partial(new_id, "run"))
     kind: Mapped[str]
-    """`pretrain`, `evaluate`, `export`, `check` or `import`."""
+    """`pretrain`, `evaluate`, `export`, `extract`, `check` or `import`."""
     queue: Mapped[str]
     """`gpu` or `cpu`; decides the purpose of the slots it needs."""
     name: Mapped[str | None]

@@ -9,6 +9,7 @@ from control.db.models import Artifact, Attempt, Checkpoint, Run, RunEvent
 from control.errors import NotFound, NotReady
 from control.records.paging import Listing, Page, paginate
 from detco_core.contract.evaluations import better
+from detco_core.contract.extractions import FOLDER, PART_SUFFIX
 
 NEWEST = (Checkpoint.step.desc(), Checkpoint.fence.desc())
 """Order of the checkpoints of one run, the one to continue from first."""
@@ -139,6 +140,12 @@ def list_artifacts(session: Session, run_id: str) -> list[Artifact]:
 def page_artifacts(session: Session, run_id: str, page: Page) -> Listing[Artifact]:
     """A page of them, by name."""
     return paginate(session, select(Artifact).where(Artifact.run_id == run_id), Artifact.name, page, ascending=True)
+
+
+def index_parts(session: Session, run_id: str) -> list[Artifact]:
+    """The index parts of an extraction: each says that its shard is in the store."""
+    query = select(Artifact).where(Artifact.run_id == run_id, Artifact.name.startswith(f"{FOLDER}/", autoescape=True))
+    return [found for found in session.scalars(query.order_by(Artifact.name)) if found.name.endswith(PART_SUFFIX)]
 
 
 def _stored(run_id: str) -> Select[Checkpoint]:

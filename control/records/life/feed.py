@@ -137,6 +137,8 @@ def _keep_artifact(session: Session, run: Run, saved: ArtifactSaved) -> None:
     if artifact is not None and artifact.key != key:
         objects.doom(session, [artifact.key])
     if artifact is None:
+        if run.kind == "extract":
+            run.losses = 0  # one more shard is there: it has come on
         artifact = Artifact(run_id=run.id, name=saved.name, created_by=run.created_by)
         session.add(artifact)
     run.stored_bytes += saved.bytes - (artifact.bytes or 0)

@@ -1,4 +1,4 @@
-"""Deleting runs and evaluations: who holds them, what came from them, what becomes of their checkpoints."""
+"""Deleting runs, evaluations and extractions: what holds them, came from them, and becomes of checkpoints."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from control.states import TERMINAL
 
 
 def delete_run(session: Session, run_id: str, kind: Kind, actor: str, *, dry_run: bool = False) -> Removed:
-    """Delete a run or an evaluation that has ended, with its checkpoints, files, metrics and events.
+    """Delete a run, an evaluation or an extraction that has ended, with its checkpoints, files, metrics and events.
 
     Asking again gives the answer again. What was made from it stays.
 

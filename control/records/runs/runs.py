@@ -20,10 +20,17 @@ from control.records.store import uses
 from control.states import HELD, TERMINAL, Action, move
 from detco_core.contract.reader import digest
 
-Kind = Literal["pretrain", "evaluate", "export", "check", "import"]
+Kind = Literal["pretrain", "evaluate", "export", "check", "import", "extract"]
 Queue = Literal["gpu", "cpu"]
 
-QUEUES: dict[Kind, Queue] = {"pretrain": "gpu", "evaluate": "cpu", "export": "cpu", "check": "cpu", "import": "cpu"}
+QUEUES: dict[Kind, Queue] = {
+    "pretrain": "gpu",
+    "evaluate": "cpu",
+    "export": "cpu",
+    "check": "cpu",
+    "import": "cpu",
+    "extract": "gpu",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +48,8 @@ class NewRun:
     labels: Mapping[str, str] = field(default_factory=dict)
     group: str | None = None
     priority: int = 0
+    queue: Queue | None = None
+    """None: that of its kind."""
     gpus: int = 1
     """Training slots a `gpu` run needs on each node (processes, on a worker without GPUs); light runs take one."""
     nodes: int = 1
@@ -79,11 +88,12 @@ def create_run(session: Session, new: NewRun) -> Run:
     version = _dataset_version(session, new.dataset_version_id) if new.kind != "check" else None
     for run_id in new.after:
         _check_dependency(session, run_id)
-    slots = max(1, new.gpus) * new.nodes if QUEUES[new.kind] == "gpu" else 1
-    admit(session, new.token_id, slots if QUEUES[new.kind] == "gpu" else 0)
+    queue = new.queue or QUEUES[new.kind]
+    slots = max(1, new.gpus) * new.nodes if queue == "gpu" else 1
+    admit(session, new.token_id, slots if queue == "gpu" else 0)
     run = Run(
         kind=new.kind,
-        queue=QUEUES[new.kind],
+        queue=queue,
         name=new.name,
         labels=dict(new.labels),
         group=new.group,

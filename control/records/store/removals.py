@@ -99,7 +99,7 @@ def users(session: Session, used: Collection[str], but: Collection[str] = ()) ->
     return going, [job_name(run.kind, run.id) for run in ended]
 
 
-SHOWN: Sequence[str] = ("pretrain", "evaluate")
+SHOWN: Sequence[str] = ("pretrain", "evaluate", "extract")
 """Kinds of jobs that are results by themselves; the others make something that is named instead."""
 
 

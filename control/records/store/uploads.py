@@ -23,7 +23,7 @@ from control.states import TERMINAL
 from control.storage.archives import Contents
 from control.storage.base import prefixed
 
-UploadKind = Literal["weights", "dataset", "bundle"]
+UploadKind = Literal["weights", "dataset", "bundle", "boxes"]
 KINDS: tuple[UploadKind, ...] = get_args(UploadKind)
 SCHEME = "upload:"
 """Begins the uri of an upload."""
@@ -170,7 +170,7 @@ def delete_upload(session: Session, upload_id: str, actor: str, *, dry_run: bool
 
     Raises:
         NotFound: there never was one.
-        InUse: data sets, or imports that have not ended, need it.
+        InUse: data sets, or imports and extractions that have not ended, need it.
     """
     upload = session.get(Upload, upload_id, with_for_update=True, populate_existing=True)
     if upload is None:
@@ -210,4 +210,7 @@ def _holders(session: Session, upload: Upload) -> list[str]:
     )
     importing: Any = Run.spec["path"].as_string() == uri
     runs = session.scalars(select(Run.id).where(Run.kind == "import", importing, Run.state.not_in(TERMINAL)))
-    return [*(f"data set {name}" for name in names), *(f"import {run}" for run in runs)]
+    reading: Any = Run.spec["boxes"].as_string() == uri
+    boxes = session.scalars(select(Run.id).where(Run.kind == "extract", reading, Run.state.not_in(TERMINAL)))
+    found = ((f"data set {name}" for name in names), (f"import {run}" for run in runs))
+    return [*found[0], *found[1], *(f"extraction {run}" for run in boxes)]

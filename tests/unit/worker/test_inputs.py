@@ -13,6 +13,7 @@ from control.db.session import open_engine, unit_of_work
 from control.errors import StoreError
 from control.records.datasets.datasets import NewDataset, add_dataset
 from control.records.journal import history
+from control.records.life import feed
 from control.records.models import registry
 from control.records.models.registry import NewVersion
 from control.records.models.weights import NewWeights, add_weights
@@ -21,7 +22,8 @@ from control.settings import Settings
 from control.storage.archives import survey
 from control.storage.base import file_digest, key_of
 from detco_core.contract.errors import DataError, InvalidDocument
-from detco_core.contract.jobs import CheckJob, EvaluateJob, ExportJob, ImportJob, PretrainJob, read_job
+from detco_core.contract.events import ArtifactSaved, Event
+from detco_core.contract.jobs import CheckJob, EvaluateJob, ExportJob, ExtractJob, ImportJob, PretrainJob, read_job
 from detco_core.contract.manifest import EXPORT_FORMATS
 from detco_core.contract.presets import smoke
 from detco_core.contract.reader import plain
@@ -156,6 +158,54 @@ class TestEvaluation:
         self.submit(house, {"model_version_id": "mv_gone"})
         with pytest.raises(DataError, match="was deleted"):
             prepared(house, "cpu")
+
+
+class TestExtraction:
+    def spec(self, house: House, tmp_path: Path, **more: Any) -> dict[str, Any]:
+        version = exported(house)
+        house.close(house.claim(), "completed")
+        house.close(house.claim("cpu"), "completed")
+        give_files(house, tmp_path, version, {"manifest": "manifest.json", "onnx": "model.onnx"})
+        return {
+            "model_version_id": version,
+            "model": "backbone:1",
+            "weights_digest": None,
+            "options": {"levels": ["res4"]},
+            "boxes": None,
+            "licenses": {"data set photos@1": "CC0"},
+            "bounds": {"bytes": 10**9, "image_bytes": 1000, "image_pixels": 2000},
+        } | more
+
+    def test_it_has_its_bundle_its_bounds_and_takes_its_shards_away(self, house: House, tmp_path: Path) -> None:
+        house.submit("extract", self.spec(house, tmp_path), dataset_version_id=house.photos.id)
+        job, folder = prepared(house)
+        document = read_job(ExtractJob, folder / "job.json")
+        assert (job.verb, document.model, document.options.levels) == ("extract", "backbone:1", ("res4",))
+        assert (document.max_bytes, document.max_image_bytes, document.max_image_pixels) == (10**9, 1000, 2000)
+        assert document.most_waiting == 4
+        assert document.licenses == {"data set photos@1": "CC0"}
+        assert (Path(document.bundle) / "model.onnx").read_text() == "model.onnx"
+        assert not (folder / "features").exists()
+
+    def test_a_later_attempt_has_the_index_parts_of_those_before_but_not_the_damaged_ones(
+        self, house: House, tmp_path: Path
+    ) -> None:
+        run_id = house.submit("extract", self.spec(house, tmp_path), dataset_version_id=house.photos.id)
+        first = house.claim()
+        names = ("00000.safetensors", "00000.jsonl", "00001.safetensors", "00001.jsonl")
+        bodies = []
+        for name in names:
+            (tmp_path / name).write_text(name)
+            digest = house.store_file(tmp_path / name)
+            bodies.append(ArtifactSaved(name=f"features/{name}", path=name, bytes=len(name), sha256=digest))
+        with unit_of_work(house.engine) as session:
+            session.get_one(Run, run_id).losses = 5
+            assert feed.ingest(session, run_id, first.fence, [Event(n, 0.0, b) for n, b in enumerate(bodies, 1)], 9)
+        assert house.run(run_id).losses == 0
+        house.close(first, "preempted")
+        damage(house, key_of(bodies[3].sha256))
+        _, folder = prepared(house)
+        assert [path.name for path in (folder / "features").iterdir()] == ["00000.jsonl"]
 
 
 class TestInit:

@@ -153,6 +153,14 @@ def test_a_checkpoint_is_registered_when_it_is_in_the_store_and_then_leaves_the_
     assert (job.folder / "report.json").exists()
 
 
+def test_a_shard_of_features_leaves_the_folder_too_and_its_index_part_stays(job: Job) -> None:
+    (job.folder / "features").mkdir()
+    job.say(job.artifact("features/00000.safetensors"), job.artifact("features/00000.jsonl"))
+    job.pump_all()
+    assert job.house.artifact(job.run_id, "features/00000.safetensors") == b"content"
+    assert [path.name for path in (job.folder / "features").iterdir()] == ["00000.jsonl"]
+
+
 def test_progress_does_not_wait_for_an_upload(job: Job) -> None:
     job.store.gate.clear()
     job.say(progress(1))
