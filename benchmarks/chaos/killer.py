@@ -1,7 +1,7 @@
 """Every second one process of the deployment is killed with SIGKILL; now and then an attempt is frozen instead.
 
-An API that has not answered yet and a worker that does not work yet are spared: starting takes them longer than the
-time between two blows, so they would never do anything that is worth disturbing.
+A database or an API that has not answered yet and a worker that does not work yet are spared: starting takes them
+longer than the time between two blows, so they would never do anything that is worth disturbing.
 
 A kill alone never makes a stale writer, since what is dead writes nothing. A frozen attempt does: all of its processes
 are stopped (SIGSTOP) until its lease and the grace are over and another has the run, and then go on.
@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
@@ -20,9 +20,10 @@ from http.client import HTTPConnection, HTTPException
 import psutil
 from sqlalchemy import select
 
-from benchmarks.chaos.deployment import SETTINGS, Deployment
+from benchmarks.chaos.deployment import BACKEND, POSTGRESQL, SETTINGS, Deployment
 from control.db.models import Worker
-from control.db.session import read_only
+from control.db.session import database_time, read_only
+from worker.outages import DATABASE_AWAY
 
 FROZEN = "frozen attempt"
 _FROZEN_SECONDS = SETTINGS["lease_seconds"] + SETTINGS["grace_seconds"] + 6.0
@@ -41,8 +42,16 @@ _WORDS = {
 class Killer(threading.Thread):
     """Works until `stop`; a kind of process is drawn first, then one of that kind, if there is any."""
 
-    def __init__(self, deployment: Deployment, interval: float, freeze_share: float, seed: int) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        interval: float,
+        freeze_share: float,
+        seed: int,
+        spared: Collection[str] = (),
+    ) -> None:
         super().__init__(name="killer", daemon=True)
+        self._victims = [kind for kind in deployment.victims if kind not in spared]
         self._deployment = deployment
         self._interval = interval
         self._freeze_share = freeze_share
@@ -79,7 +88,7 @@ class Killer(threading.Thread):
         if not self._frozen and found.get("runner") and self._chance.random() < self._freeze_share:
             self._freeze(self._chance.choice(found["runner"]))
             return
-        kind = self._chance.choice(self._deployment.victims)
+        kind = self._chance.choice(self._victims)
         victim = self._chance.choice(found[kind]) if kind in found else None
         if victim is None or self._is_starting(kind, victim):
             self.misses += 1
@@ -91,9 +100,12 @@ class Killer(threading.Thread):
     def _is_starting(self, kind: str, process: psutil.Process) -> bool:
         if kind == "api":
             return not _answers(self._deployment.port)
-        if kind not in ("worker", "pool process"):
+        if kind not in ("worker", "pool process", POSTGRESQL, BACKEND):
             return False
-        with suppress(psutil.NoSuchProcess), read_only(self._deployment.engine) as session:
+        with suppress(psutil.NoSuchProcess, *DATABASE_AWAY), read_only(self._deployment.engine) as session:
+            if kind in (POSTGRESQL, BACKEND):
+                database_time(session)
+                return False
             main = process.pid if kind == "worker" else process.ppid()
             row = session.scalars(select(Worker).where(Worker.pid == main).order_by(Worker.id.desc())).first()
             return row is None or (row.seen_at - row.created_at).total_seconds() < _BEATEN
@@ -132,11 +144,12 @@ def _answers(port: int) -> bool:
 
 def sort(processes: Iterable[psutil.Process], deployment: Deployment) -> dict[str, list[psutil.Process]]:
     """Processes by what they are."""
-    kept = {pid: kind for kind in ("api", "redis") for pid in deployment.kept(kind)}
+    kept = {pid: kind for kind in ("api", "redis", POSTGRESQL) for pid in deployment.kept(kind)}
     found: dict[str, list[psutil.Process]] = {}
     for process in processes:
         with suppress(psutil.Error):
-            kind = kept.get(process.pid) or _kind(process)
+            is_backend = kept.get(process.ppid()) == POSTGRESQL
+            kind = kept.get(process.pid) or (BACKEND if is_backend else _kind(process))
             if kind is not None:
                 found.setdefault(kind, []).append(process)
     return found

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import RESULTS
@@ -12,32 +13,58 @@ _FOREWORD = """\
 # Chaos
 
 Short runs through the whole service, from POST to their last checkpoint, while wake-ups are dropped, tripled and held
-back, and again and again one process (worker, pool process, runner, job, launcher, API, Redis) gets SIGKILL or, now and
-then, an attempt is frozen (SIGSTOP) until it has lost its lease. Every process killed is started again by a supervisor.
-The full play is 300 runs and a blow every second, on a machine that does nothing else; each section says what it was.
+back, and again and again one process (worker, pool process, runner, job, launcher, API, Redis, PostgreSQL) gets SIGKILL
+or, now and then, an attempt is frozen (SIGSTOP) until it has lost its lease. Every process killed is started again by a
+supervisor. The full play is 300 runs and a blow every second, on a machine that does nothing else; each section says
+what it was. A sabotaged play has a guard of the service taken out, to see that its loss is found: it must not hold.
 
 Most runs are stand-ins: a job of a few NumPy SGD steps that speaks the same protocol, started by the same worker and
 runner; only `real runs` of them are DetCo itself. Leases and polls are shorter than the defaults (`settings`).
-PostgreSQL is not killed. The command stands in `benchmarks/README.md`.
+The command stands in `benchmarks/README.md`.
+
 """
+_FULL = 100
+"""Runs from which on a play is the one of its variant; a smaller one is kept beside it."""
 
 
-def keep(variant: str, result: Mapping[str, Any]) -> None:
-    """Put the result beside that of the other variant."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / "chaos.json"
+def section(variant: str, runs: int, sabotage: str | None = None) -> str:
+    """The name a play is kept under."""
+    small = f", {runs} runs" if runs < _FULL else ""
+    return f"{variant}{small}" + (f", without {sabotage}" if sabotage else "")
+
+
+def keep(name: str, result: Mapping[str, Any], folder: Path = RESULTS) -> None:
+    """Put the result beside the others."""
+    folder.mkdir(exist_ok=True)
+    path = folder / "chaos.json"
     results = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    results[variant] = result
+    results[name] = result
     path.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
-    text = "\n".join([_FOREWORD, *(told(results[name]) for name in sorted(results))])
-    (RESULTS / "chaos.md").write_text(text + "\n", "utf-8")
+    text = "\n".join([_FOREWORD + table(results), "", *(told(results[name], name) for name in sorted(results))])
+    (folder / "chaos.md").write_text(text + "\n", "utf-8")
 
 
-def told(result: Mapping[str, Any]) -> str:
+def table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """One line a play."""
+    lines = [
+        "| play | runs | of them real | on two hosts | attempts | blows | checks |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in sorted(results):
+        figures, faults = results[name]["figures"], results[name]["faults"]
+        broken = [check for check, found in faults.items() if found]
+        verdict = "**broken**: " + "; ".join(broken) if broken else f"all {len(faults)} hold"
+        counts = [figures["runs"], figures["real runs"], figures.get("runs on two hosts", 0)]
+        counts += [sum(figures["attempts"].values()), sum(figures["blows"].values())]
+        lines.append(f"| {name} | " + " | ".join(map(str, counts)) + f" | {verdict} |")
+    return "\n".join(lines)
+
+
+def told(result: Mapping[str, Any], name: str | None = None) -> str:
     """One section."""
     plan, machine = result["plan"], result["machine"]
     lines = [
-        f"## {result['variant']}",
+        f"## {name or result['variant']}",
         "",
         f"{machine['cpu']}, {machine['cores']} cores, load {machine['load']:.1f} at the start, "
         f"commit {machine['commit']}, {machine['time']}; {plan['runs']} stand-in and {plan['real']} real runs, "

@@ -15,7 +15,7 @@ from benchmarks.chaos import audit, real
 from benchmarks.chaos.audit import Facts
 from benchmarks.chaos.child import STAND_IN, weights_after
 from benchmarks.chaos.customer import Customer
-from benchmarks.chaos.deployment import SETTINGS, Deployment
+from benchmarks.chaos.deployment import BACKEND, POSTGRESQL, SETTINGS, Deployment, patiently
 from benchmarks.chaos.killer import Killer, sort
 from benchmarks.machine import describe
 from control.db.models import Run
@@ -26,7 +26,9 @@ from detco_core.data.synthetic import write_photos
 _READY_SECONDS = 300.0
 _SETTLE_SECONDS = 60.0
 _PULSE = 1.0
-_OUTSIDE = ("api", "redis", "worker", "pool process", "stand-in")
+_GANG_SHARE, _PAIR_SHARE = 0.1, 0.15
+"""Of the stand-in runs: on two hosts at once, where there are two; with two processes on one."""
+_OUTSIDE = ("api", "redis", "worker", "pool process", "stand-in", POSTGRESQL, BACKEND)
 """Kinds of processes that are there without any run."""
 
 
@@ -41,6 +43,8 @@ class Plan:
     freeze_share: float
     under_way: int
     """Runs that wait or run at once."""
+    spared: tuple[str, ...] = ()
+    """Kinds of processes that are not killed."""
 
 
 @dataclass
@@ -53,6 +57,7 @@ class Scene:
     def __post_init__(self) -> None:
         self._chance = random.Random(self.plan.seed)
         self._most_messages = 0
+        self._gangs = 0
 
     def play(self) -> dict[str, Any]:
         """The result, as it is kept: plan, machine, figures, and the faults of each check."""
@@ -93,7 +98,9 @@ class Scene:
             if time.monotonic() > deadline:
                 raise TimeoutError("the service did not begin")
             time.sleep(0.1)
-        customer = Customer(self.deployment.url, self.deployment.token_file.read_text("utf-8").strip())
+        forgiven = "database_unavailable" if POSTGRESQL in self.deployment.victims else None
+        token = self.deployment.token_file.read_text("utf-8").strip()
+        customer = Customer(self.deployment.url, token, forgiven)
         customer.get("/v1/workers")
         return customer
 
@@ -124,13 +131,14 @@ class Scene:
 
     def _chaos(self, customer: Customer) -> Killer:
         before, deadline = len(self.submitted), time.monotonic() + self.plan.seconds
-        killer = Killer(self.deployment, self.plan.interval, self.plan.freeze_share, self.plan.seed)
+        plan = self.plan
+        killer = Killer(self.deployment, plan.interval, plan.freeze_share, plan.seed, plan.spared)
         killer.start()
         wanted = before + self.plan.runs + self.plan.real
         told = 0.0
         try:
             while time.monotonic() < deadline:
-                states = self._states()
+                states = patiently(self._states)
                 ended = sum(count for state, count in states.items() if state in TERMINAL)
                 if time.monotonic() - told > 15:
                     told = time.monotonic()
@@ -157,11 +165,18 @@ class Scene:
     def _submit_stand_in(self, customer: Customer) -> None:
         seed, steps = self._chance.randrange(2**31), self._chance.randrange(8, 24)
         overrides = {"seed": seed, "train.steps": steps, "train.checkpoint_every": 4}
-        gpus = 2 if self.submitted and self._chance.random() < 0.15 else 1
-        body = {"dataset": STAND_IN, "preset": "smoke", "overrides": overrides, "gpus": gpus}
+        body = {"dataset": STAND_IN, "preset": "smoke", "overrides": overrides, **self._company()}
         weights = weights_after(seed, steps)
         run = customer.post("/v1/runs", body)["id"]
         self.submitted[str(run)] = "sha256:" + hashlib.sha256(weights).hexdigest()
+
+    def _company(self) -> dict[str, int]:
+        """How many processes and hosts the next run wants; the first, undisturbed one a single one."""
+        drawn = self._chance.random() if self.submitted else 1.0
+        if drawn < _GANG_SHARE and self.deployment.hosts > 1:
+            self._gangs += 1
+            return {"gpus": 1, "nodes": 2}
+        return {"gpus": 2 if drawn < _GANG_SHARE + _PAIR_SHARE else 1}
 
     def _states(self) -> Counter[str]:
         query = select(Run.state, func.count()).where(Run.kind == "pretrain").group_by(Run.state)
@@ -180,7 +195,7 @@ class Scene:
         """Once things had time to settle."""
         deadline = time.monotonic() + _SETTLE_SECONDS
         while True:
-            runs, leaked, unsent = audit.read_tables(self.deployment.engine)
+            runs, leaked, unsent = patiently(lambda: audit.read_tables(self.deployment.engine))
             left = self._left()
             messages = self._count_messages()
             if not (leaked or unsent or left or messages) or time.monotonic() > deadline:
@@ -210,6 +225,7 @@ class Scene:
         return {
             "runs": len(facts.runs),
             "real runs": sum(expected is None for expected in self.submitted.values()),
+            "runs on two hosts": self._gangs,
             "attempts": dict(Counter(state for run in facts.runs.values() for _, state in run.attempts)),
             "attempts a run": {"median": median(attempts), "most": max(attempts)} if attempts else {},
             "blows": dict(sorted(killer.kills.items())),
@@ -218,6 +234,7 @@ class Scene:
             "wake-ups": self.deployment.fates(),
             "most wake-ups with the broker at once": facts.most_messages,
             "requests cut off and sent again": customer.cut_off,
+            "requests put off while the database was away": customer.put_off,
             "chaos, s": round(chaos_seconds),
             "all of it, s": round(seconds),
         }

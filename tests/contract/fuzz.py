@@ -29,7 +29,7 @@ from schemathesis.specs.openapi import checks
 from schemathesis.transport.serialization import Binary
 from sqlalchemy import select
 
-from benchmarks.postgresql import postgresql
+from benchmarks.servers import HASTY, postgres
 from control.db.models import AuditEntry
 from control.db.session import read_only, unit_of_work
 from control.records.access.principals import create_token
@@ -202,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.process_time()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        database = stack.enter_context(postgresql()) if asked.postgresql else None
+        database = stack.enter_context(postgres(HASTY)).url if asked.postgresql else None
         here = stack.enter_context(ground(folder, database))
         faults = fuzz(here, asked.examples, asked.seed, asked.only)
     say = sys.stdout.write

