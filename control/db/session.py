@@ -18,14 +18,25 @@ from control.db.base import UtcTime, storable
 
 _BUSY_TIMEOUT_MS = 30_000
 _READ_ONLY = "detco_read_only"
+_POSTGRESQL = {
+    "connect_timeout": 5,
+    "keepalives_idle": 8,
+    "keepalives_interval": 4,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+    "options": "-c tcp_keepalives_idle=8 -c tcp_keepalives_interval=4 -c tcp_keepalives_count=3 "
+    "-c tcp_user_timeout=20000",
+}
+"""Either end notices within 20 s that the other is cut off, where the kernel's own patience is two hours: we must not
+wait for an answer that long, and the server must let go of the rows we had locked (docs/decisions/168)."""
 
 
 def open_engine(url: str) -> Engine:
     """An engine for a resolved URL (`Settings.resolved_database_url`); makes the folder of a SQLite file."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        timeout = {"connect_timeout": 5}
-        return create_engine(parsed, pool_pre_ping=True, connect_args=timeout, **_QUIETLY)
+        told = {name: value for name, value in _POSTGRESQL.items() if name not in parsed.query}
+        return create_engine(parsed, pool_pre_ping=True, connect_args=told, **_QUIETLY)
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(parsed, **_QUIETLY)

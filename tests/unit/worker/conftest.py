@@ -4,18 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy.orm import Session
 
 from control.bus import PollingBus
-from control.db.models import Dataset, DatasetVersion
 from control.db.session import unit_of_work
 from control.records.scheduling import workers
 from control.records.scheduling.workers import NewSlot, NewWorker
 from control.settings import Settings
-from control.storage.base import Store, file_digest, key_of
 from control.storage.local import LocalStore
 from tests.migrated import open_migrated
-from tests.unit.worker.house import House
+from tests.unit.worker.house import House, add_photos
 from worker.attempts import all_folders
 from worker.processes import marked, sweep
 from worker.services import Services
@@ -42,28 +39,11 @@ def house(settings: Settings, tmp_path: Path) -> Iterator[House]:
         slots = (NewSlot(uuid="cpu:0", purpose="train"), NewSlot(uuid="light:0", purpose="light"))
         new = NewWorker(host="host", pid=1, software="test", roots=(str(tmp_path),), slots=slots)
         worker = workers.register(session, new)
-        photos = _photos(session, store, tmp_path)
+        photos = add_photos(session, store, tmp_path)
     yield House(Services(settings, engine, store, PollingBus()), worker, photos)
     engine.dispose()
     for mark, _ in all_folders(settings.work_dir):
         sweep(lambda mark=mark: marked(mark))  # type: ignore[misc]  # mypy cannot infer a lambda's default
-
-
-def _photos(session: Session, store: Store, folder: Path) -> DatasetVersion:
-    """A data set that is ready, with an empty manifest."""
-    manifest = folder / "manifest.jsonl"
-    manifest.touch()
-    digest = file_digest(manifest)
-    store.put(manifest, digest)
-    made = {"kind": "images", "root": str(folder), "created_by": "test"}
-    session.add(Dataset(name="photos", uri=str(folder), **made))
-    session.flush()
-    version = DatasetVersion(
-        dataset="photos", number=1, exclude=[], state="ready", digest=digest, manifest_key=key_of(digest), **made
-    )
-    session.add(version)
-    session.flush()
-    return version
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

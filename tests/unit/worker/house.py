@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from control.db.models import Attempt, Checkpoint, DatasetVersion, Run, RunEvent
+from control.db.models import Attempt, Checkpoint, Dataset, DatasetVersion, Run, RunEvent
 from control.db.session import read_only, unit_of_work
 from control.records.journal import history, logs
 from control.records.life import leases
@@ -160,3 +160,20 @@ class House:
             session.add(row)
             session.flush()
             return row.id
+
+
+def add_photos(session: Session, store: Store, folder: Path) -> DatasetVersion:
+    """A data set that is ready, with an empty manifest."""
+    manifest = folder / "manifest.jsonl"
+    manifest.touch()
+    digest = file_digest(manifest)
+    store.put(manifest, digest)
+    made = {"kind": "images", "root": str(folder), "created_by": "test"}
+    session.add(Dataset(name="photos", uri=str(folder), **made))
+    session.flush()
+    version = DatasetVersion(
+        dataset="photos", number=1, exclude=[], state="ready", digest=digest, manifest_key=key_of(digest), **made
+    )
+    session.add(version)
+    session.flush()
+    return version
