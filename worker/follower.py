@@ -21,7 +21,8 @@ from worker.attempts import discard
 from worker.holds import hold_of
 from worker.inputs import Prepared
 from worker.launch import Command, Post, job_command, log_tail
-from worker.logs import ship_rest
+from worker.log_feed import LogFeed
+from worker.logs import LogShipper, ship_rest
 from worker.outages import DATABASE_AWAY, RETRY_SECONDS
 from worker.processes import Mark, ask_to_leave, end
 from worker.services import Services
@@ -69,7 +70,18 @@ class Follower:
     def _work(self, prepared: Prepared, meeting: Meeting) -> int | None:
         """Run this host's processes to their end; their launcher's exit code."""
         post = Post(self._mark.node, prepared.nodes, meeting.endpoint, f"{self._mark.run}-{self._mark.fence}")
-        return self._assignment.work(prepared, post, self._supervise)
+        log = self._ship_log()
+        try:
+            return self._assignment.work(prepared, post, self._supervise)
+        finally:
+            log.finish()
+
+    def _ship_log(self) -> LogFeed:
+        services = self._services
+        shipper = LogShipper(services.engine, services.store, self._mark, self._folder, services.settings.log_bytes)
+        feed = LogFeed(shipper)
+        feed.start()
+        return feed
 
     def _supervise(self, launcher: "subprocess.Popen[bytes]") -> None:
         asked = False

@@ -67,10 +67,14 @@ class LogShipper:
             self._seal_when_due()
         return False
 
-    def seal(self) -> None:
-        """Bring what is in rows to the store, once; what fails stays where it is, and is tried again by the upkeep."""
+    def settle(self) -> None:
+        """Wait for the piece that is on its way to the store."""
         if self._sealing is not None:
             wait([self._sealing])
+
+    def seal(self) -> None:
+        """Bring what is in rows to the store, once; what fails stays where it is, and is tried again by the upkeep."""
+        self.settle()
         seal_loose(self._engine, self._store, self._mark, self._rows.path.parent)
 
     def _seal_when_due(self) -> None:

@@ -195,6 +195,8 @@ def job(verb: str, node: str = "0") -> int:
     watch_parent()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     if os.environ.get("RANK", "0") != "0" or node != "0":  # the others only keep the first company
+        sys.stdout.write(f"node {node} is here\n")
+        sys.stdout.flush()
         while not (stop.wait(0.05) or Path("weights").exists()):
             pass
         return EXIT_STOPPED if stop.is_set() else 0

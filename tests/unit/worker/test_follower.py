@@ -104,6 +104,8 @@ def test_one_run_on_two_hosts_outlives_the_loss_of_one(house: House, tmp_path: P
     lead, other = pair.begin()
     pair.wait_for_step(6)
     pair.wait_until(other.job)
+    pair.wait_until(lambda: house.log(pair.run_id, 1, 1))
+    assert house.log(pair.run_id, 1, 1).startswith(b"node 1 is here"), "its log is there while it runs"
     killed = other.job()
     assert killed is not None
     os.kill(killed.pid, signal.SIGKILL)
