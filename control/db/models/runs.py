@@ -12,6 +12,7 @@ from control.db.ids import new_id
 from control.states import DesiredState, State
 
 _RESERVED = text("reserved_host IS NOT NULL")
+_LARGE = text("slots_wanted > 1")
 
 
 class Run(Made, Base):
@@ -21,6 +22,12 @@ class Run(Made, Base):
     __table_args__ = (
         # In the order the queue is taken, so that a claim ends at the first run it may have, however many wait.
         Index("ix_runs_most_urgent", "queue", "state", text("priority DESC"), "id"),
+        Index(
+            "ix_runs_large",
+            *("queue", "state", text("priority DESC"), "id"),
+            sqlite_where=_LARGE,
+            postgresql_where=_LARGE,
+        ),
         Index("ix_runs_reserved_host", "reserved_host", sqlite_where=_RESERVED, postgresql_where=_RESERVED),
         Index("ix_runs_lease", "state", "lease_expires_at"),
         Index("ix_runs_kind_id", "kind", "id"),

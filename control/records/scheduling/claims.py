@@ -23,6 +23,7 @@ from control.records.scheduling.eligibility import MOST_URGENT, ready
 from control.records.scheduling.gangs import found, gather
 from control.records.scheduling.reservations import leaves_room
 from control.records.scheduling.slots import free_slots
+from control.records.scheduling.turns import kept_from, leaves_turn, next_turn
 from control.records.scheduling.workers import Purpose, WorkerIdentity
 from control.records.store.places import is_seen
 
@@ -57,7 +58,7 @@ def claim(session: Session, worker: WorkerIdentity, queue: Queue, lease_seconds:
 
     Eligible: `eligibility.ready`, what is read in place under a root the worker reads, and enough free slots on the
     host, or on as many hosts as it has nodes. One that cannot be placed holds up none behind it, except where others
-    were asked to make room for it.
+    were asked to make room for it (`reservations`), or where it has waited for long (`turns`).
     """
     registered = session.get(Worker, worker.id)
     if registered is None or registered.state != "active":
@@ -87,14 +88,15 @@ def _best(
 ) -> tuple[Run, list[Sequence[Slot]]] | None:
     """The best run that can be placed now, and the slots of each of its nodes; `take` locks them all."""
     purpose = PURPOSES[queue]
-    candidates = _candidates(session, worker, queue, now, free_slots(session, worker.host, purpose))
+    free, turn = free_slots(session, worker.host, purpose), next_turn(session, queue, purpose, now)
+    candidates = _candidates(session, worker, queue, now, free).where(*leaves_turn(turn, worker.host, free))
     if take:
         candidates = candidates.with_for_update(of=Run, skip_locked=True).execution_options(populate_existing=True)
     passed_over: list[str] = []
     while (run := session.scalars(candidates.where(Run.id.not_in(passed_over))).first()) is not None:
         # Another worker may have used up the quota of its token since, or taken one of its sweep.
         allowed = not take or (quotas.confirm(session, run) and sweep_limit.confirm(session, run))
-        slots = gather(session, run, worker.host, purpose, take=take) if allowed else None
+        slots = gather(session, run, worker.host, purpose, kept_from(turn, run), take=take) if allowed else None
         if slots is not None:
             return run, slots
         passed_over.append(run.id)

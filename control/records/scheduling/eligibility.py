@@ -4,7 +4,7 @@ for. Where a place may be, and whether there is one, is the claims' own question
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, exists, literal, or_, select
+from sqlalchemy import ColumnElement, and_, exists, literal, or_, select
 from sqlalchemy.orm import aliased
 
 from control.db.models import DatasetVersion, Run, RunDependency
@@ -13,6 +13,11 @@ from control.records.scheduling import sweep_limit
 
 MOST_URGENT = (Run.priority.desc(), Run.id)
 """Order of a queue: the larger priority first, then the older run."""
+
+
+def not_after(priority: int, run_id: str) -> ColumnElement[bool]:
+    """Condition on `Run`: in the order of the queue it is that run, or comes before it."""
+    return or_(Run.priority > priority, and_(Run.priority == priority, Run.id <= run_id))
 
 
 def ready(now: datetime | None = None) -> tuple[ColumnElement[bool], ...]:

@@ -39,8 +39,11 @@ def able_hosts(session: Session, run: Run) -> set[str]:
     return {worker.host for worker in alive if version is None or sees(worker.roots, version.root)}
 
 
-def gather(session: Session, run: Run, host: str, purpose: Purpose, *, take: bool) -> list[Sequence[Slot]] | None:
-    """Free slots for every node of the run, those of `host` first; None when there are not enough now.
+def gather(
+    session: Session, run: Run, host: str, purpose: Purpose, but: Collection[str] = (), *, take: bool
+) -> list[Sequence[Slot]] | None:
+    """Free slots for every node of the run, those of `host` first, and of no host of `but` beside it; None when there
+    are not enough now.
 
     `take` locks them; with a lock that somebody else holds there are not enough.
     """
@@ -48,7 +51,7 @@ def gather(session: Session, run: Run, host: str, purpose: Purpose, *, take: boo
     own = choose(session, host, purpose, each, take=take)
     if own is None or run.nodes == ALONE:
         return None if own is None else [own]
-    chosen = _others(session, run, own[0], purpose, each)
+    chosen = _others(session, run, own[0], purpose, each, but)
     if chosen is None or not take:
         return None if chosen is None else [own, *chosen]
     wanted = [(slot.host, slot.uuid) for slots in chosen for slot in slots]
@@ -114,9 +117,11 @@ def disband(session: Session, run: Run, ending: str, now: datetime) -> set[str]:
     return set(session.scalars(select(AttemptNode.host).where(*mine)))
 
 
-def _others(session: Session, run: Run, like: Slot, purpose: Purpose, each: int) -> list[Sequence[Slot]] | None:
+def _others(
+    session: Session, run: Run, like: Slot, purpose: Purpose, each: int, but: Collection[str]
+) -> list[Sequence[Slot]] | None:
     """Slots of the other hosts: those with the fewest to spare first, all GPUs or none, as on the host of `like`."""
-    hosts = able_hosts(session, run) - {like.host}
+    hosts = able_hosts(session, run) - {like.host, *but}
     here = (*available(purpose, each), Slot.host.in_(hosts), Slot.is_gpu == like.is_gpu)
     counted = select(Slot.host).where(*here).group_by(Slot.host).having(func.count() >= each)
     chosen = session.scalars(counted.order_by(func.count(), Slot.host).limit(run.nodes - 1)).all()

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from control.db.models import Run
-from control.records.scheduling.eligibility import MOST_URGENT
+from control.records.scheduling.eligibility import MOST_URGENT, not_after
 
 
 def reserve(run: Run, host: str, until: datetime) -> None:
@@ -24,5 +24,4 @@ def leaves_room(session: Session, host: str, queue: str, now: datetime, free: in
     first = session.scalars(select(Run).where(kept).order_by(*MOST_URGENT).limit(1)).first()
     if first is None:
         return ()
-    as_urgent = or_(Run.priority > first.priority, and_(Run.priority == first.priority, Run.id <= first.id))
-    return (or_(as_urgent, Run.slots_wanted <= free - first.slots_wanted),)
+    return (or_(not_after(first.priority, first.id), Run.slots_wanted <= free - first.slots_wanted),)

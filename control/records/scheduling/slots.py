@@ -29,8 +29,13 @@ def available(purpose: Purpose, count: int = 1) -> tuple[ColumnElement[bool], ..
 
     A process sees one MIG instance at most, so several of them do not make a run of several processes.
     """
+    return (*usable(purpose, count), Slot.run_id.is_(None))
+
+
+def usable(purpose: Purpose, count: int = 1) -> tuple[ColumnElement[bool], ...]:
+    """Conditions on a slot that such a run could be given if nobody had it."""
     whole = (~Slot.uuid.startswith("MIG-"),) if count > 1 else ()
-    return (Slot.purpose == purpose, Slot.run_id.is_(None), Slot.set_aside.is_(None), *whole)
+    return (Slot.purpose == purpose, Slot.set_aside.is_(None), *whole)
 
 
 def locked(query: Select[Slot]) -> Select[Slot]:

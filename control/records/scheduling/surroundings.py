@@ -13,7 +13,8 @@ from control.db.session import database_time
 from control.records.access import quotas
 from control.records.scheduling import sweep_limit
 from control.records.scheduling.eligibility import ready
-from control.records.scheduling.workers import ALIVE_SECONDS
+from control.records.scheduling.turns import Turn, next_turn
+from control.records.scheduling.workers import ALIVE_SECONDS, Purpose
 
 
 class Surroundings:
@@ -27,6 +28,7 @@ class Surroundings:
         self._over_quota: dict[tuple[str | None, str, int], str | None] = {}
         self._over_sweep: dict[str, str | None] = {}
         self._order: dict[str, list[tuple[int, str]]] = {}
+        self._turns: dict[str, Turn | None] = {}
 
     @cached_property
     def now(self) -> datetime:
@@ -68,6 +70,12 @@ class Surroundings:
             query = select(Slot).where(Slot.purpose == purpose).order_by(Slot.host, Slot.uuid)
             self._slots[purpose] = list(self._session.scalars(query))
         return self._slots[purpose]
+
+    def turn(self, queue: str, purpose: Purpose) -> Turn | None:
+        """The large run whose turn it is."""
+        if queue not in self._turns:
+            self._turns[queue] = next_turn(self._session, queue, purpose, self.now)
+        return self._turns[queue]
 
     def over_quota(self, run: Run) -> str | None:
         """In what way a run is over its token's quota; None when it is not."""

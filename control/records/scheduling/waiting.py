@@ -12,6 +12,7 @@ from control.db.models import DatasetVersion, Run, Slot
 from control.records.scheduling.claims import PURPOSES
 from control.records.scheduling.eligibility import ready
 from control.records.scheduling.surroundings import Surroundings
+from control.records.scheduling.turns import Turn
 from control.records.scheduling.workers import ALIVE_SECONDS
 from control.records.store.places import sees
 
@@ -28,6 +29,7 @@ WaitingReason = Literal[
     "too_few_slots",
     "slots_set_aside",
     "making_room",
+    "room_kept",
     "no_free_slot",
     "wake_up",
 ]
@@ -136,14 +138,20 @@ def _without_slots(session: Session, run: Run, around: Surroundings, hosts: Sequ
     if most(usable) < each:
         reasons = sorted({f"{slot.uuid} of {slot.host}: {slot.set_aside}" for slot in slots if slot.set_aside})
         return Why("slots_set_aside", f"{wanted}, and {most(usable)} can be used; {_listed(reasons)}")
+    turn = around.turn(run.queue, PURPOSES[run.queue])
     if most(free) >= each:
-        return Why("wake_up", "a worker takes it at its next look")
+        if turn is None or not turn.comes_before(run) or most(_beside(free, turn)) >= each:
+            return Why("wake_up", "a worker takes it at its next look")
+        return Why("room_kept", f"what is free on {_listed(sorted(turn.hosts))} is kept for {turn.run_id}, a large run")
     holders = sorted({slot.run_id for slot in slots if slot.run_id is not None})
     if run.reserved_host is not None:
         leaving = session.scalars(select(Run.id).where(Run.id.in_(holders), Run.desired_state == "preempt")).all()
         if leaving:
             return Why("making_room", f"{_listed(sorted(leaving))} saves and makes room on {run.reserved_host}")
-    return Why("no_free_slot", f"{wanted}, and {most(free)} are free; the others are held by {_listed(holders)}")
+    kept = ""
+    if turn is not None and turn.run_id == run.id:
+        kept = f"; what comes free on {_listed(sorted(turn.hosts))} is kept for it"
+    return Why("no_free_slot", f"{wanted}, and {most(free)} are free; the others are held by {_listed(holders)}{kept}")
 
 
 def _wanted(run: Run) -> str:
@@ -155,6 +163,15 @@ def _most(slots: Sequence[Slot], hosts: Sequence[str], nodes: int) -> int:
     """How many of these slots each of the `nodes` hosts that have the most of them has at least."""
     counts = sorted((sum(slot.host == host for slot in slots) for host in hosts), reverse=True)
     return counts[nodes - 1] if len(counts) >= nodes else 0
+
+
+def _beside(free: Sequence[Slot], turn: Turn) -> list[Slot]:
+    """What is free and not kept for the run whose turn it is."""
+    left: list[Slot] = []
+    for host in sorted({slot.host for slot in free}):
+        here = [slot for slot in free if slot.host == host]
+        left += here[turn.each :] if host in turn.hosts else here
+    return left
 
 
 def _listed(names: Sequence[str]) -> str:
