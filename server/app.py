@@ -84,7 +84,6 @@ def make_app(settings: Settings, parts: Iterable[Part] = ("api", "features")) ->
         responses=PROBLEMS,
     )
     app.state.services = services
-    app.state.door = open_door(services)
     handlers.install(app)
     app.include_router(health.router)
     if "api" in serving:
@@ -100,6 +99,7 @@ def make_app(settings: Settings, parts: Iterable[Part] = ("api", "features")) ->
     app.add_middleware(BodyLimit, limit_of=_limit_of(settings))
     access, tracing = open_access_log(settings.access_log), open_tracing()
     app.state.closing = (tracing.close, access.close)
+    app.state.door = open_door(services, access, tracing)
     app.add_middleware(RequestContext, telemetry=services.telemetry, access=access, tracing=tracing)
     return app
 

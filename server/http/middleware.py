@@ -45,8 +45,7 @@ class RequestContext:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        sent = Headers(scope=scope).get("x-request-id", "")
-        identity = sent if _LAWFUL_ID.fullmatch(sent) else uuid.uuid4().hex
+        identity = identity_of(Headers(scope=scope).get("x-request-id", ""))
         scope.setdefault("state", {})["request_id"] = identity
         exchange = Exchange(receive, send, identity)
         began = time.perf_counter()
@@ -79,6 +78,11 @@ class RequestContext:
         line |= {"bytes_in": exchange.bytes_in, "bytes_out": exchange.bytes_out, "trace": trace_id(span)}
         self.access.write({**line, **said})
         log.debug("%s %s -> %d in %.3f s", scope["method"], scope["path"], exchange.status, seconds)
+
+
+def identity_of(sent: str) -> str:
+    """The id of a request: the caller's own if it is a lawful one, else a new one."""
+    return sent if _LAWFUL_ID.fullmatch(sent) else uuid.uuid4().hex
 
 
 def route_template(scope: Scope) -> str:

@@ -9,6 +9,7 @@ from tritonclient.grpc import service_pb2 as wire
 
 from server.features.oip.service import OpenInference
 from server.features.oip.targets import Target
+from server.http.access import note, note_reply
 from server.http.deps import Services, caller_of
 from server.http.open_inference import LOAD_SECONDS, refuse_configuration, require_ready
 from server.http.problems import Problem
@@ -89,6 +90,8 @@ class Calls:
         request.Clear()
         inferred, reply = await self._protocol.infer(target, asked, call.principal.models, caller)
         call.at_end(reply.release)
+        note(call.record.scope, images=len(reply.images))
+        note_reply(call.record.scope, reply)
         return await asyncio.to_thread(write_infer, asked, inferred, memory.write)
 
     async def index(self, request: Any, call: Call) -> wire.RepositoryIndexResponse:

@@ -5,9 +5,12 @@ import logging
 import grpc
 
 from server.features.oip.service import OpenInference
+from server.http.access import AccessLog
 from server.http.deps import Services
+from server.http.tracing import Tracing
 from server.rpc.calls import Calls
 from server.rpc.doorway import Doorway
+from server.rpc.record import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +25,9 @@ _CALLS_AN_IMAGE = 4
 class GrpcDoor:
     """Listens on `DETCO_HOST` and `DETCO_GRPC_PORT`, between `start` and `stop`."""
 
-    def __init__(self, services: Services, protocol: OpenInference) -> None:
+    def __init__(self, services: Services, protocol: OpenInference, access: AccessLog, tracing: Tracing) -> None:
         self._services = services
+        self._recorder = Recorder(services.telemetry, access, tracing)
         self._calls = Calls(services, protocol)
         self._server: grpc.aio.Server | None = None
 
@@ -39,7 +43,7 @@ class GrpcDoor:
         )
         most = _CALLS_AN_IMAGE * features.limits.under_way
         server = grpc.aio.server(options=options, maximum_concurrent_rpcs=most)
-        doorway = Doorway(self._services.doorman, self._services.telemetry)
+        doorway = Doorway(self._services.doorman, self._recorder)
         server.add_generic_rpc_handlers((self._calls.handlers(doorway),))
         address = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:

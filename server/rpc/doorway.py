@@ -1,25 +1,22 @@
-"""What surrounds every call: its token, its message off the event loop, errors as statuses, the log."""
+"""What surrounds every call: its token, its message off the event loop, errors as statuses, and a record of it."""
 
 import asyncio
 import logging
-import time
-import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 from google.protobuf.message import DecodeError, Message
-from grpc import StatusCode
 from tritonclient.grpc import service_pb2
 
 from control.records.access.principals import Principal, Scope
 from server.features.errors import BadTensor
+from server.http.access import note
 from server.http.auth import Doorman
 from server.http.handlers import problem_of
 from server.http.problems import Problem
-from server.rpc.statuses import status_of
-from server.telemetry import Telemetry
+from server.rpc.record import Record, Recorder
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +34,7 @@ class Call:
     """Until the caller's own deadline; None without one."""
     at_end: Callable[[Callable[[], None]], None]
     """Takes what is to be done once the answer is out, or nobody waits for it any more."""
+    record: Record
 
 
 Handler = Callable[[bytes, Any], Awaitable[bytes]]
@@ -45,60 +43,56 @@ Handler = Callable[[bytes, Any], Awaitable[bytes]]
 class Doorway:
     """Wraps what answers a call, by the call's name."""
 
-    def __init__(self, doorman: Doorman, telemetry: Telemetry) -> None:
+    def __init__(self, doorman: Doorman, recorder: Recorder) -> None:
         self._doorman = doorman
-        self._telemetry = telemetry
+        self._recorder = recorder
 
     def open(self, name: str, work: Callable[[Any], Awaitable[Message]]) -> Handler:
         """For anyone."""
 
-        async def handle(payload: bytes, context: Any) -> bytes:
-            async def whole() -> Message:
-                return await work(_parse(name, payload))
+        async def whole(payload: bytes, context: Any, record: Record) -> Message:
+            return await work(_parse(name, payload))
 
-            return await self._answer(name, context, whole())
-
-        return handle
+        return self._handler(name, whole)
 
     def closed(self, name: str, scope: Scope, work: Callable[[Any, Call], Awaitable[Message]]) -> Handler:
         """For tokens of a scope; who may not ask learns nothing, and costs nothing."""
 
-        async def handle(payload: bytes, context: Any) -> bytes:
-            async def whole() -> Message:
-                call = await self._admit(scope, context)
-                return await work(await asyncio.to_thread(_parse, name, payload), call)
+        async def whole(payload: bytes, context: Any, record: Record) -> Message:
+            call = await self._admit(scope, context, record)
+            return await work(await asyncio.to_thread(_parse, name, payload), call)
 
-            return await self._answer(name, context, whole())
+        return self._handler(name, whole)
+
+    def _handler(self, name: str, whole: Callable[[bytes, Any, Record], Awaitable[Message]]) -> Handler:
+        async def handle(payload: bytes, context: Any) -> bytes:
+            with self._recorder.call(name, context.invocation_metadata(), len(payload)) as record:
+                trailing = {"x-request-id": record.identity}
+                try:
+                    message = await whole(payload, context, record)
+                    answer: bytes = await asyncio.to_thread(message.SerializeToString)
+                except Exception as error:
+                    problem = problem_of(error) or _unexpected(name, error, record)
+                    trailing |= {key.lower(): value for key, value in problem.headers.items()}
+                    detail = record.refused(problem)
+                    await context.abort(record.code, detail, tuple(trailing.items()))
+                    raise  # `abort` has raised
+                context.set_trailing_metadata(tuple(trailing.items()))
+                record.answered(len(answer))
+                return answer
 
         return handle
 
-    async def _admit(self, scope: Scope, context: Any) -> Call:
-        metadata = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
+    async def _admit(self, scope: Scope, context: Any, record: Record) -> Call:
         host = host_of(context.peer())
-        principal = await self._doorman.admit(metadata.get("authorization"), host, last_good=scope == "features")
+        header = record.headers.get("authorization")
+        principal = await self._doorman.admit(header, host, last_good=scope == "features")
+        note(record.scope, token=principal.token_id)
         principal.require(scope)
-        if _FORWARDED & metadata.keys():
+        if any(name in record.headers for name in _FORWARDED):
             host = "forwarded"
-        return Call(principal, host, context.time_remaining(), lambda act: context.add_done_callback(lambda _: act()))
-
-    async def _answer(self, name: str, context: Any, work: Coroutine[Any, Any, Message]) -> bytes:
-        began = time.perf_counter()
-        code = StatusCode.CANCELLED
-        try:
-            message = await work
-            payload: bytes = await asyncio.to_thread(message.SerializeToString)
-            code = StatusCode.OK
-            return payload
-        except Exception as error:
-            problem = problem_of(error) or _unexpected(name, error)
-            code, detail = status_of(problem)
-            trailing = tuple((key.lower(), value) for key, value in problem.headers.items())
-            await context.abort(code, detail, trailing)
-            raise  # `abort` has raised
-        finally:
-            seconds = time.perf_counter() - began
-            self._telemetry.called(name, code.name, seconds)
-            log.debug("gRPC %s -> %s in %.3f s", name, code.name, seconds)
+        left = context.time_remaining()
+        return Call(principal, host, left, lambda act: context.add_done_callback(lambda _: act()), record)
 
 
 def host_of(peer: str) -> str:
@@ -115,7 +109,6 @@ def _parse(name: str, payload: bytes) -> Message:
     return message
 
 
-def _unexpected(name: str, error: Exception) -> Problem:
-    identity = uuid.uuid4().hex
-    log.error("call %s failed: %s", identity, name, exc_info=error)
-    return Problem("internal", f"something broke here; the log has it under call id {identity}")
+def _unexpected(name: str, error: Exception, record: Record) -> Problem:
+    log.error("request %s failed: %s", record.identity, name, exc_info=error)
+    return Problem("internal", f"something broke here; the log has it under request id {record.identity}")

@@ -3,7 +3,9 @@
 from typing import Protocol
 
 from control.errors import SettingsError
+from server.http.access import AccessLog
 from server.http.deps import Services
+from server.http.tracing import Tracing
 
 
 class Door(Protocol):
@@ -14,7 +16,7 @@ class Door(Protocol):
     async def stop(self) -> None: ...
 
 
-def open_door(services: Services) -> Door | None:
+def open_door(services: Services, access: AccessLog, tracing: Tracing) -> Door | None:
     """None where `DETCO_GRPC_PORT` is not set, or this process serves no features.
 
     Raises:
@@ -29,4 +31,4 @@ def open_door(services: Services) -> Door | None:
             f"DETCO_GRPC_PORT is set, and gRPC is not installed here ({error}): pip install 'detco[grpc]', or unset it"
         )
         raise SettingsError(why) from error
-    return GrpcDoor(services, services.protocol)
+    return GrpcDoor(services, services.protocol, access, tracing)

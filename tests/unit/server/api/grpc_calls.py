@@ -174,7 +174,7 @@ def by_hand(channel: Any, data: bytes, arrays: dict[str, Any], token: str) -> di
     large, bomb = bytes(3 * 2**20), bytes(300 * 2**20)
     behind = ((*who, ("x-forwarded-for", "10.0.0.1")),)
     return {
-        "garbage": told(lambda: say(b"\xff\xff\xff", metadata=who)),
+        "garbage": told(lambda: say(b"\xff\xff\xff", metadata=(*who, ("x-request-id", "by-hand")))),
         "no contents": told(lambda: stub.ModelInfer(request(), metadata=who)),
         "too many": told(lambda: stub.ModelInfer(request(raw_input_contents=[b"", b"", b""]), metadata=who)),
         "too large": told(lambda: stub.ModelInfer(request(raw_input_contents=[large]), metadata=who)),

@@ -56,7 +56,8 @@ def door(house: Any, tiny: str) -> Iterator[tuple[subprocess.Popen[str], str, st
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DETCO_")}
     environment |= {"DETCO_GRPC_PORT": str(port), "DETCO_SHARED_MEMORY": "true", "DETCO_MAX_REQUEST_BYTES": str(BYTES)}
-    environment |= {"DETCO_RESULT_CACHE_BYTES": "1000000"}
+    log = house.root / "access.jsonl"
+    environment |= {"DETCO_RESULT_CACHE_BYTES": "1000000", "DETCO_ACCESS_LOG": str(log)}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
     command = [sys.executable, "-m", "server", "--only", "features", "--port", "0"]
     command += ["--data-dir", str(house.settings.data_dir)]
@@ -187,6 +188,18 @@ def test_answers_are_remembered_where_there_is_room_and_all_memory_comes_back(
     assert "detco_feature_reply_bytes 0.0" in metrics
     assert 'detco_feature_cached_images_total{model="tiny"}' in metrics
     assert 'detco_grpc_call_seconds_count{code="OK",method="ModelInfer"}' in metrics
+
+
+def test_every_call_has_its_line_in_the_access_log(calls: Any, house: Any) -> None:
+    lines = [json.loads(line) for line in (house.root / "access.jsonl").read_text().splitlines()]
+    infers = [line for line in lines if line["route"] == "/inference.GRPCInferenceService/ModelInfer"]
+    first = infers[0]
+    assert {first["grpc"], first["status"], first["model"], first["images"]} == {"OK", 200, "tiny", 1}
+    assert first["token"].startswith("tok_")
+    assert first["bytes_out"] > 0
+    assert {line["cause"] for line in infers if line["grpc"] == "INVALID_ARGUMENT"} >= {"bad_tensor"}
+    (mine,) = [line for line in lines if line["request_id"] == "by-hand"]
+    assert (mine["grpc"], mine["status"], mine["cause"]) == ("INVALID_ARGUMENT", 400, "bad_tensor")
 
 
 def test_who_hangs_up_costs_nothing_more(calls: Any) -> None:

@@ -1,0 +1,88 @@
+"""What is noted of every call: its metric, its line in the access log, its span, as of a request to `/v2`."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from grpc import StatusCode
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from server.http.access import AccessLog, note, notes
+from server.http.middleware import identity_of
+from server.http.problems import Problem, open_inference_status
+from server.http.tracing import Tracing, trace_id
+from server.rpc.statuses import status_of
+from server.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+_PATH = "/inference.GRPCInferenceService/"
+
+
+@dataclass(slots=True)
+class Record:
+    """One call under way. It is an HTTP request too, so it has a scope, where notes on it are kept."""
+
+    scope: Scope
+    identity: str
+    bytes_in: int
+    bytes_out: int = 0
+    code: StatusCode = StatusCode.CANCELLED
+    status: int = 499
+    """What `/v2` would have answered."""
+
+    @property
+    def headers(self) -> Headers:
+        """The call's metadata, of text."""
+        return Headers(scope=self.scope)
+
+    def answered(self, size: int) -> None:
+        """It ends well, with so many bytes."""
+        self.code, self.status, self.bytes_out = StatusCode.OK, 200, size
+
+    def refused(self, problem: Problem) -> str:
+        """It ends with a problem; the details to send."""
+        self.code, detail = status_of(problem)
+        self.status = open_inference_status(problem)
+        note(self.scope, cause=problem.code)
+        return detail
+
+
+class Recorder:
+    """Keeps the records of a door."""
+
+    def __init__(self, telemetry: Telemetry, access: AccessLog, tracing: Tracing) -> None:
+        self._telemetry = telemetry
+        self._access = access
+        self._tracing = tracing
+
+    @contextmanager
+    def call(self, name: str, metadata: Any, size: int) -> Iterator[Record]:
+        """Note the call for as long as the block runs; who leaves before its end is noted as gone."""
+        texts = [(key.encode(), value.encode()) for key, value in metadata if isinstance(value, str)]
+        scope: Scope = {"type": "http", "method": "POST", "path": _PATH + name, "headers": texts, "state": {}}
+        identity = identity_of(Headers(scope=scope).get("x-request-id", ""))
+        scope["state"]["request_id"] = identity
+        record = Record(scope, identity, size)
+        began = time.perf_counter()
+        with self._tracing.request(scope) as span:
+            try:
+                yield record
+            finally:
+                self._end(name, record, time.perf_counter() - began, span)
+
+    def _end(self, name: str, record: Record, seconds: float, span: Any) -> None:
+        scope, code = record.scope, record.code.name
+        if record.code is StatusCode.CANCELLED:
+            note(scope, cause="caller_left")
+        said = {"grpc": code, **notes(scope)}
+        self._telemetry.called(name, code, seconds)
+        self._tracing.describe(span, scope, scope["path"], record.status, {"request_id": record.identity, **said})
+        line = {"request_id": record.identity, "method": "POST", "route": scope["path"], "path": scope["path"]}
+        line |= {"status": record.status, "ms": round(seconds * 1000, 3), "bytes_in": record.bytes_in}
+        self._access.write({**line, "bytes_out": record.bytes_out, "trace": trace_id(span), **said})
+        log.debug("gRPC %s -> %s in %.3f s", name, code, seconds)
