@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from control.db.migrate import upgrade
 from control.db.session import open_engine, unit_of_work
 from control.errors import SettingsError
-from control.records.access.principals import bootstrap_secret, ensure_bootstrap_token
+from control.records.access.bootstrap import bootstrap_secret, ensure_bootstrap_token
 from control.settings import Settings
 
 log = logging.getLogger(__name__)

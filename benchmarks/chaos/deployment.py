@@ -29,7 +29,7 @@ from benchmarks.servers import Postgres
 from control.db.migrate import upgrade
 from control.db.session import open_engine
 from control.jobs import QUEUES
-from control.records.access.principals import bootstrap_secret
+from control.records.access.bootstrap import bootstrap_secret
 from worker.outages import DATABASE_AWAY
 
 T = TypeVar("T")

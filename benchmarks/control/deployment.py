@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from control.db.migrate import upgrade
 from control.db.session import open_engine, unit_of_work
-from control.records.access.principals import create_token
+from control.records.access.tokens import create_token
 from control.settings import load_settings
 
 LEASE_SECONDS = 10.0

@@ -19,7 +19,7 @@ from benchmarks.serving.target import Target
 from control.db.migrate import upgrade
 from control.db.models import Model, ModelVersion
 from control.db.session import open_engine, unit_of_work
-from control.records.access.principals import create_token
+from control.records.access.tokens import create_token
 from control.records.models.aliases import PRODUCTION, set_alias
 from control.settings import load_settings
 from control.storage.base import Store, file_digest

@@ -4,8 +4,8 @@ from fastapi import APIRouter, BackgroundTasks, Request
 
 from control import jobs
 from control.records.access import audit, quotas
-from control.records.access.principals import get_token
 from control.records.access.quotas import Quota
+from control.records.access.tokens import get_token
 from server.http.deps import Admin, Named, Shared
 from server.http.problems import request_id
 from server.http.schemas.quotas import QuotaBody, QuotaView, quota_view

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from fastapi import APIRouter, Request, Response
 
-from control.records.access import audit, principals
+from control.records.access import audit, tokens
 from control.records.access.quotas import Quota, set_quota
 from server.http.deps import Admin, Named, Shared, WantedPage
 from server.http.problems import request_id
@@ -27,9 +27,7 @@ def make(body: TokenRequest, who: Admin, services: Shared, request: Request, res
     who.require_models(body.models)
     expires_at = _moment(body.expires_in_seconds)
     with services.work() as session:
-        made = principals.create_token(
-            session, body.name, body.scopes, who.name, models=body.models, expires_at=expires_at
-        )
+        made = tokens.create_token(session, body.name, body.scopes, who.name, models=body.models, expires_at=expires_at)
         set_quota(session, made.token.id, Quota(**body.quota.model_dump()))
         details = {"name": body.name, "scopes": sorted(body.scopes)}
         audit.note(session, who.name, "token.create", made.token.id, details, request_id(request.scope))
@@ -42,7 +40,7 @@ def make(body: TokenRequest, who: Admin, services: Shared, request: Request, res
 def list_all(_: Admin, services: Shared, page: WantedPage) -> Page[TokenView]:
     """Revoked and expired ones too; never a secret."""
     with services.look() as session:
-        found = principals.list_tokens(session, page)
+        found = tokens.list_tokens(session, page)
         return Page(items=[token_view(row) for row in found.items], next_page_token=found.next_page_token)
 
 
@@ -50,7 +48,7 @@ def list_all(_: Admin, services: Shared, page: WantedPage) -> Page[TokenView]:
 def show(token: Named, _: Admin, services: Shared) -> TokenView:
     """Without its secret."""
     with services.look() as session:
-        return token_view(principals.get_token(session, token))
+        return token_view(tokens.get_token(session, token))
 
 
 @router.post("/{token}/rotate", status_code=201, summary="Make a token that takes another's place")
@@ -61,9 +59,9 @@ def rotate(
     over; 0 ends it at once.
     """
     with services.work() as session:
-        who.require_models(principals.get_token(session, token).models)
+        who.require_models(tokens.get_token(session, token).models)
         grace = timedelta(seconds=body.grace_seconds)
-        made = principals.rotate_token(session, token, who.name, grace, _moment(body.expires_in_seconds))
+        made = tokens.rotate_token(session, token, who.name, grace, _moment(body.expires_in_seconds))
         details = {"name": made.token.name, "replaces": token, "grace_seconds": body.grace_seconds}
         audit.note(session, who.name, "token.rotate", made.token.id, details, request_id(request.scope))
     response.headers["Location"] = f"/v1/tokens/{made.token.id}"
@@ -75,7 +73,7 @@ def rotate(
 def revoke(token: Named, who: Admin, services: Shared, request: Request) -> None:
     """Every server refuses it after 30 s at most. Revoking again changes nothing."""
     with services.work() as session:
-        row = principals.revoke_token(session, token)
+        row = tokens.revoke_token(session, token)
         audit.note(session, who.name, "token.revoke", row.id, {"name": row.name}, request_id(request.scope))
 
 

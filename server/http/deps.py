@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 from control.bus import Bus
 from control.db.session import read_only, unit_of_work
 from control.reading import ReadingRoom
-from control.records.access.principals import Principal, Scope
+from control.records.access.principals import Principal
+from control.records.access.tokens import Scope
 from control.records.paging import MAX_PAGE_SIZE, Page
 from control.settings import Settings
 from control.storage.base import Store

@@ -10,7 +10,8 @@ from urllib.parse import unquote
 from google.protobuf.message import DecodeError, Message
 from tritonclient.grpc import service_pb2
 
-from control.records.access.principals import Principal, Scope
+from control.records.access.principals import Principal
+from control.records.access.tokens import Scope
 from server.features.errors import BadTensor
 from server.http.access import note
 from server.http.auth import Doorman

@@ -32,7 +32,7 @@ from sqlalchemy import select
 from benchmarks.servers import HASTY, postgres
 from control.db.models import AuditEntry
 from control.db.session import read_only, unit_of_work
-from control.records.access.principals import create_token
+from control.records.access.tokens import create_token
 from control.settings import load_settings
 from tests.contract.things import furnish
 from tests.unit.server.api.conftest import House

@@ -25,7 +25,7 @@ from benchmarks.servers import HASTY, Postgres, postgres
 from control.db.migrate import upgrade
 from control.db.models import DatasetVersion
 from control.db.session import open_engine, read_only, unit_of_work
-from control.records.access.principals import create_token
+from control.records.access.tokens import create_token
 from control.records.journal import history
 from tests.unit.worker.house import CHILDREN, weights_after
 

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from control import log
 from control.db.migrate import upgrade
 from control.db.session import open_engine, unit_of_work
-from control.records.access.principals import bootstrap_secret, ensure_bootstrap_token
+from control.records.access.bootstrap import bootstrap_secret, ensure_bootstrap_token
 from control.settings import load_settings
 from control.signing import KEY_FILE
 from server.app import make_app

@@ -24,8 +24,8 @@ from control.db.base import Base
 from control.db.models import Attempt, Run, RunDependency, RunEvent, Slot
 from control.db.session import database_time, read_only, unit_of_work
 from control.errors import ControlError, IllegalMove
-from control.records.access.principals import create_token
 from control.records.access.quotas import Quota, set_quota, usage
+from control.records.access.tokens import create_token
 from control.records.journal.history import list_attempts, newest_checkpoint
 from control.records.life.feed import ingest
 from control.records.life.leases import Outcome, close, reap, start

@@ -13,7 +13,7 @@ from PIL import Image
 
 from control import collector
 from control.db.session import unit_of_work
-from control.records.access.principals import create_token
+from control.records.access.tokens import create_token
 from control.records.life import feed, leases
 from control.records.runs.runs import Queue
 from control.records.scheduling.claims import Claim, claim

@@ -14,7 +14,8 @@ from control.db.migrate import upgrade
 from control.db.models import Token
 from control.db.session import open_engine, unit_of_work
 from control.errors import Unauthorized
-from control.records.access.principals import NewToken, Principal, create_token, revoke_token
+from control.records.access.principals import Principal
+from control.records.access.tokens import NewToken, create_token, revoke_token
 from server.http import auth
 from server.http.auth import Doorman
 from server.http.known_tokens import KnownTokens

@@ -6,8 +6,8 @@ from sqlalchemy import Engine
 
 from control.db.session import unit_of_work
 from control.errors import ControlError, InvalidRequest, NotFound, QuotaExceeded
-from control.records.access.principals import create_token
 from control.records.access.quotas import Quota, Usage, quota_of, set_quota, usage
+from control.records.access.tokens import create_token
 from control.records.life.leases import Outcome, close
 from control.records.scheduling.claims import Claim, claim
 from control.records.scheduling.workers import WorkerIdentity

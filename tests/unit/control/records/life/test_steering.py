@@ -6,8 +6,8 @@ from sqlalchemy import Engine, select
 from control.db.models import OutboxEntry, Run
 from control.db.session import unit_of_work
 from control.errors import InvalidRequest, NotReady, QuotaExceeded, StaleVersion
-from control.records.access.principals import create_token
 from control.records.access.quotas import Quota, set_quota
+from control.records.access.tokens import create_token
 from control.records.life.feed import ingest
 from control.records.life.leases import Outcome, close
 from control.records.life.steering import Resumption, change, matching, steer

@@ -5,8 +5,8 @@ from sqlalchemy import Engine, event, select
 
 from control.db.models import Run
 from control.db.session import read_only, unit_of_work
-from control.records.access.principals import create_token
 from control.records.access.quotas import Quota, set_quota
+from control.records.access.tokens import create_token
 from control.records.scheduling.claims import Claim
 from control.records.scheduling.surroundings import Surroundings
 from control.records.scheduling.waiting import queue_position, why

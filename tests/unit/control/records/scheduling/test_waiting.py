@@ -6,8 +6,8 @@ from sqlalchemy import Engine, update
 
 from control.db.models import DatasetVersion, Run, Slot, Worker
 from control.db.session import database_time, unit_of_work
-from control.records.access.principals import create_token
 from control.records.access.quotas import Quota, set_quota
+from control.records.access.tokens import create_token
 from control.records.datasets.datasets import Scan
 from control.records.life.leases import Outcome, close
 from control.records.runs.runs import get_run, request_action
