@@ -24,6 +24,7 @@ def features(
     compressed: Annotated[
         bool, typer.Option("--compressed", help="Have the answer travel in Zstandard: for slow lines.")
     ] = False,
+    bulk: Annotated[bool, typer.Option("--bulk", help="Work that can wait: others go first.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The .npz file to write.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -33,6 +34,7 @@ def features(
     An int8 array stands for itself times LEVEL.scale.
     """
     asked: dict[str, Any] = {"model": model, "pool": pool, "gem_p": gem_p, "dtype": dtype, "normalize": normalize}
+    asked |= {"priority": "bulk"} if bulk else {}
     with connect() as client:
         reply = client.features(images, levels=levels.split(",") if levels else None, compressed=compressed, **asked)
     if output:

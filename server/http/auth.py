@@ -9,10 +9,10 @@ import hashlib
 import logging
 import time
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, ip_address, ip_network
 
-from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -27,6 +27,11 @@ from server.telemetry import Telemetry
 log = logging.getLogger(__name__)
 
 REMEMBER_SECONDS = 30.0
+_PATIENCE = 2.0
+"""Seconds the feature path waits for the tables, for a token that it knows."""
+_LEFT_ALONE = 10.0
+"""Seconds for which it does not ask tables that have not answered."""
+_THREADS = 4
 _MOST = 10_000
 """Tokens and callers remembered at once."""
 _MISTAKES, _WINDOW = 30, 10.0
@@ -43,6 +48,9 @@ class Doorman:
         self._remembered: OrderedDict[str, tuple[Principal, float]] = OrderedDict()
         self._mistakes: OrderedDict[str, list[float]] = OrderedDict()
         self._touches: set[asyncio.Future[None]] = set()
+        self._asks_again_at = 0.0
+        # Threads of its own: a database that is cut off holds them up, and must hold up nothing else.
+        self._threads = ThreadPoolExecutor(_THREADS, "doorman")
 
     async def admit(self, authorization: str | None, address: str, *, last_good: bool = False) -> Principal:
         """The principal of a request.
@@ -71,23 +79,36 @@ class Doorman:
         return principal
 
     async def _look_up(self, secret: str, digest: str, address: str, last_good: bool) -> Principal:
+        known = self._known.get(digest) if last_good else None
+        if known is not None and time.monotonic() < self._asks_again_at:
+            return _unexpired(known)
         try:
-            principal = await run_in_threadpool(self._ask_tables, secret, digest)
+            principal = await self._asked(secret, digest, None if known is None else _PATIENCE)
         except Unauthorized:
             self._remembered.pop(digest, None)
             self._note_mistake(address)
             raise
-        except SQLAlchemyError:
-            known = self._known.get(digest) if last_good else None
+        except (SQLAlchemyError, TimeoutError):
             if known is None:
                 raise
+            self._asks_again_at = time.monotonic() + _LEFT_ALONE
             log.warning("the database is away: token %r is taken as it was known last", known.name)
             return _unexpired(known)
         # Noting the use needs the write lock: nobody waits for that.
-        touch = asyncio.get_running_loop().run_in_executor(None, self._touch, principal.token_id)
+        touch = asyncio.get_running_loop().run_in_executor(self._threads, self._touch, principal.token_id)
         self._touches.add(touch)
         touch.add_done_callback(self._touches.discard)
         return principal
+
+    async def _asked(self, secret: str, digest: str, patience: float | None) -> Principal:
+        """What the tables say; raises `TimeoutError` when they say nothing in time. They go on being asked."""
+        asked = asyncio.get_running_loop().run_in_executor(self._threads, self._ask_tables, secret, digest)
+        # Looked at here, should nobody wait for it any more by the time it has failed.
+        asked.add_done_callback(lambda future: future.cancelled() or future.exception())
+        done, _ = await asyncio.wait((asked,), timeout=patience)
+        if not done:
+            raise TimeoutError("the database does not answer")
+        return asked.result()
 
     def _ask_tables(self, secret: str, digest: str) -> Principal:
         try:

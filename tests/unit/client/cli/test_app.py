@@ -279,6 +279,13 @@ def test_a_data_set_shows_its_channels(detco: Any) -> None:
     assert "1 (40 images, mean 0.50, std 0.25, 16 bits)" in detco("datasets show photos")[1]
 
 
+def test_features_that_can_wait_say_so(detco: Any, service: Any) -> None:
+    detco("features {tmp}/a.jpg --bulk")
+    assert service.state.bodies[-1]["priority"] == "bulk"
+    detco("features {tmp}/a.jpg")
+    assert "priority" not in service.state.bodies[-1]
+
+
 def test_features_are_written_as_numpy_reads_them(detco: Any, tmp_path: Path) -> None:
     detco("features {tmp}/a.jpg {tmp}/b.jpg --levels res2,res5 -o {tmp}/many")
     with np.load(tmp_path / "many") as arrays:

@@ -1,6 +1,7 @@
 """The doorman: what it remembers, for how long, and what it does while the database is away."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -137,6 +138,29 @@ class TestAway:
         assert admit(later, token.secret, last_good=True).models == frozenset({"m"})
         with pytest.raises(OperationalError):
             admit(Doorman(away(tmp_path), KnownTokens(tmp_path / "known.json"), Telemetry()), token.secret)
+
+    def test_tables_that_do_not_answer_are_not_waited_for_and_then_left_alone(
+        self, doorman: Doorman, token: NewToken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        admit(doorman, token.secret)
+        monkeypatch.setattr(auth, "_PATIENCE", 0.05)
+        monkeypatch.setattr(auth, "REMEMBER_SECONDS", 0.0)
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            silent.settimeout(10)
+            address = f"127.0.0.1:{silent.getsockname()[1]}"
+            cut_off = open_engine(f"postgresql+psycopg://nobody@{address}/none?connect_timeout=2")
+            later = Doorman(cut_off, KnownTokens(tmp_path / "known.json"), Telemetry())
+            for _ in range(5):
+                assert admit(later, token.secret, last_good=True).name == "someone"
+            with silent.accept()[0]:
+                pass
+            silent.settimeout(0.05)
+            with pytest.raises(TimeoutError):  # it was asked once
+                silent.accept()
+            monkeypatch.setattr(later, "_asks_again_at", 0.0)
+            assert admit(later, token.secret, last_good=True).name == "someone"
+            later._threads.shutdown()
+            cut_off.dispose()
 
     def test_an_unknown_token_does_not(self, token: NewToken, tmp_path: Path) -> None:
         later = Doorman(away(tmp_path), KnownTokens(tmp_path / "known.json"), Telemetry())
