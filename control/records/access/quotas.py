@@ -138,8 +138,8 @@ def confirm(session: Session, run: Run) -> bool:
 def over(session: Session, run: Run) -> str | None:
     """In what way a queued run is over its token's quota; None when it is not."""
     token = session.get(Token, run.token_id) if run.token_id else None
-    if token is None:
-        return None
+    if token is None or (token.max_running is None and token.max_slots is None):
+        return None  # it is not counted for nothing: a token may have ten thousand jobs
     quota, used = quota_of(token), usage(session, token.id)
     exceeded = _exceeded(quota, used, run)
     if exceeded == "running":

@@ -3,6 +3,7 @@ for. Where a place may be, and whether there is one, is the claims' own question
 """
 
 from datetime import datetime
+from functools import cache
 
 from sqlalchemy import ColumnElement, and_, exists, literal, or_, select
 from sqlalchemy.orm import aliased
@@ -26,16 +27,21 @@ def ready(now: datetime | None = None) -> tuple[ColumnElement[bool], ...]:
 
     And not backing off at `now`; None: that is not looked at.
     """
-    conditions = (
+    if now is None:
+        return _at_any_time()
+    return (*_at_any_time(), or_(Run.not_before.is_(None), Run.not_before <= now))
+
+
+@cache
+def _at_any_time() -> tuple[ColumnElement[bool], ...]:
+    """Built once: putting these expressions together takes longer than the database takes to answer them."""
+    return (
         Run.state == "queued",
         _data_are_ready(),
         ~_waits_for_another(),
         quotas.within(),
         sweep_limit.within(),
     )
-    if now is None:
-        return conditions
-    return (*conditions, or_(Run.not_before.is_(None), Run.not_before <= now))
 
 
 def _data_are_ready() -> ColumnElement[bool]:
