@@ -130,8 +130,8 @@ class Settings(BaseSettings):
     """Model versions held at once; those an alias names or a consumer pinned are always held, and count."""
     max_model_bytes: int = Field(default=4 * 2**30, gt=0)
     """Weights of model versions held at once, in bytes of their files; the same are always held, and count."""
-    serve_device: Literal["auto", "cpu", "cuda"] = "auto"
-    """What models run on; `cuda` refuses to fall back to the CPU, `auto` takes a GPU of `DETCO_SERVE_GPUS`."""
+    serve_device: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
+    """What models run on; `auto` takes a GPU of `DETCO_SERVE_GPUS`; `cuda` and `tensorrt` refuse to fall back."""
     serve_precision: Literal["fp32", "tf32", "fp16"] = "fp32"
     """Of models on a GPU: as exported, with products rounded (TF32), or in half precision; a CPU has fp32 alone."""
     batch_images: int | None = Field(default=None, ge=1, le=256)

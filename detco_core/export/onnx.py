@@ -14,7 +14,7 @@ from detco_core.export.levels import OUTPUTS, Array, LevelsAndPool
 from detco_core.export.reading import Reading
 from detco_core.inference.binding import INPUT
 from detco_core.inference.execution import CPU, Execution
-from detco_core.inference.session import start
+from detco_core.inference.opening import start
 from detco_core.nets.stages import StageBackbone
 
 OPSET = 20

@@ -47,6 +47,11 @@ class Bound:
         self._shapes: OrderedDict[tuple[Any, ...], list[tuple[tuple[int, ...], np.dtype[Any]]]] = OrderedDict()
         self._lock = threading.Lock()
 
+    @property
+    def provider(self) -> str:
+        """What it runs on, by onnxruntime's name."""
+        return str(self.session.get_providers()[0])
+
     def stage(self, arrays: Sequence[NDArray[np.float32]], outputs: Sequence[str]) -> "Staged":
         """Bring images `[n, C, H, W]` of one size, as one batch, to where they are computed."""
         if self._placement is None or self._inputs is None:
@@ -110,6 +115,10 @@ class Staged:
     def kind(self) -> tuple[Any, ...]:
         """Batches of one kind have outputs of the same shapes."""
         return (self.shape, *self.outputs)
+
+    @property
+    def provider(self) -> str:
+        return self.bound.provider
 
     def compute(self) -> Maps:
         """The outputs, `[N, ...]` each, in memory that nothing overwrites while it is looked at. Once only."""

@@ -2,13 +2,17 @@
 
 import ctypes
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import onnxruntime as ort
 
+from detco_core.inference.sizes import Sides
+
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
 
 Precision = Literal["fp32", "tf32", "fp16"]
 
@@ -38,6 +42,16 @@ class Execution:
     """Of a GPU: `fp32` as exported; `tf32` rounds what is multiplied to 10 bits of mantissa; `fp16` computes a graph in
     half precision. A CPU has `fp32` only, as torch has there."""
 
+    sizes: tuple[Sides, ...] = ()
+    """To be ready for, beside 224x224 and those of the manifest's resize."""
+    batch: int = 1
+    """Images computed together at most, where that matters beforehand: to TensorRT."""
+
+    @property
+    def beside_tensorrt(self) -> "Execution":
+        """The same without TensorRT."""
+        return replace(self, providers=tuple(name for name in self.order if name != TENSORRT))
+
     @property
     def order(self) -> tuple[str, ...]:
         """The providers to ask for, best first."""
@@ -56,9 +70,12 @@ def session_options(execution: Execution) -> Any:
     return options
 
 
-def provider_options(execution: Execution) -> list[tuple[str, dict[str, str]]]:
+def provider_options(
+    execution: Execution, tensorrt: Mapping[str, str] | None = None
+) -> list[tuple[str, dict[str, str]]]:
     """Every provider with its options, as `InferenceSession(providers=...)` takes them."""
-    return [(name, _cuda(execution) if name == CUDA else {}) for name in execution.order]
+    given = {CUDA: _cuda(execution), TENSORRT: dict(tensorrt or {})}
+    return [(name, given.get(name, {})) for name in execution.order]
 
 
 def _cuda(execution: Execution) -> dict[str, str]:
@@ -84,13 +101,25 @@ def available_providers() -> tuple[str, ...]:
     return (CUDA, CPU) if built and _cuda_devices() > 0 else (CPU,)
 
 
+def gpu_name() -> str:
+    """What the driver calls the GPU this process sees first; `unknown` where there is none."""
+    driver, name = _driver(), ctypes.create_string_buffer(256)
+    device = ctypes.c_int()
+    if driver is None or driver.cuDeviceGet(ctypes.byref(device), DEVICE) != 0:
+        return "unknown"
+    return name.value.decode("utf-8", "replace") if driver.cuDeviceGetName(name, 256, device) == 0 else "unknown"
+
+
 def _cuda_devices() -> int:
     """Devices the CUDA driver shows to this process; `CUDA_VISIBLE_DEVICES` counts. Opens no context."""
+    driver, count = _driver(), ctypes.c_int()
+    return count.value if driver is not None and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 else 0
+
+
+def _driver() -> Any:
+    """The CUDA driver, ready to be asked; None where there is none."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return 0
-    count = ctypes.c_int()
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
+        return None
+    return driver if driver.cuInit(0) == 0 else None

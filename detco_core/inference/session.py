@@ -1,31 +1,21 @@
-"""Opens a bundle's ONNX file in onnxruntime and says on what it really runs.
-
-onnxruntime-gpu falls back to the CPU with no more than a line on stderr; here the provider obtained is compared with
-the one asked for, reported, and refused when `strict`.
-"""
+"""A bundle's network, opened: only what was asked for is computed, and it says on what it really runs."""
 
 import hashlib
-import logging
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import BundleFile, Manifest, read_manifest
 from detco_core.inference.allocator import give_back
-from detco_core.inference.binding import Bound, Maps, Placement, Staged
-from detco_core.inference.execution import CPU, DEVICE, Execution, Precision, provider_options, session_options
+from detco_core.inference.binding import Bound, Maps, Staged
+from detco_core.inference.execution import CPU, TENSORRT, Execution, Precision, gpu_name
 from detco_core.inference.graph import Needs, cut, needs
-from detco_core.inference.half import halved
-from detco_core.inference.host_memory import gpu_buffers
-
-log = logging.getLogger(__name__)
+from detco_core.inference.opening import bound
+from detco_core.inference.tensorrt import Profile, engine_folder, profile_of, tensorrt_options
 
 POOLED = "pooled"
 
@@ -36,12 +26,22 @@ _WORTH_CUTTING = 0.9
 class Session:
     """One opened model. `run` may be called from several threads."""
 
-    def __init__(self, bundle: Path, manifest: Manifest, execution: Execution, needs: Needs, whole: Bound) -> None:
+    def __init__(
+        self,
+        bundle: Path,
+        manifest: Manifest,
+        execution: Execution,
+        needs: Needs,
+        whole: Bound,
+        profile: Profile | None,
+    ) -> None:
         self.bundle = bundle
         self.manifest = manifest
         self.execution = execution
         self._needs = needs
         self._whole = whole
+        self._profile = profile if whole.provider == TENSORRT else None
+        """What the whole graph computes; None: everything."""
         self._parts: dict[frozenset[str], Bound] = {}
         self._lock = threading.Lock()
 
@@ -60,10 +60,16 @@ class Session:
         missing = [name for name in outputs_of(manifest) if name not in found.by_output]
         if missing:
             raise BundleError(f"{bundle}: the ONNX file has no output {', '.join(missing)}, which the manifest names")
-        whole = _bound(model, execution)
+        profile, engines = None, None
+        if execution.order[0] == TENSORRT:
+            profile = profile_of(manifest.input, execution)
+            sha256 = manifest.files["onnx"].sha256
+            folder = engine_folder(bundle, sha256, gpu_name(), profile, execution.precision)
+            engines = tensorrt_options(execution, profile, folder)
+        whole = bound(model, execution, engines)
         del model
         give_back()
-        return cls(bundle, manifest, execution, found, whole)
+        return cls(bundle, manifest, execution, found, whole, profile)
 
     @property
     def precision(self) -> Precision:
@@ -73,7 +79,7 @@ class Session:
     @property
     def provider(self) -> str:
         """The provider really obtained."""
-        return str(self._whole.session.get_providers()[0])
+        return self._whole.provider
 
     @property
     def opened(self) -> int:
@@ -86,17 +92,23 @@ class Session:
 
     def stage(self, arrays: Sequence[NDArray[np.float32]], outputs: Sequence[str]) -> Staged:
         """Bring images `[n, C, H, W]` of one size to where they are computed, as one batch; `compute` does the rest."""
-        return self._bound_for(outputs).stage(arrays, outputs)
+        shape = (sum(len(array) for array in arrays), *arrays[0].shape[1:])
+        return self._bound_for(outputs, shape).stage(arrays, outputs)
 
-    def _bound_for(self, outputs: Iterable[str]) -> Bound:
+    def _bound_for(self, outputs: Iterable[str], shape: tuple[int, ...]) -> Bound:
+        """The session that computes the outputs of a batch; TensorRT's own costs minutes to open, and is not cut."""
+        if self._profile is not None and self._profile.covers(shape):
+            return self._whole
         free = self._needs.computed_with(outputs)
         if self._needs.share(free) > _WORTH_CUTTING:
-            return self._whole
+            if self._profile is None:
+                return self._whole
+            free = frozenset(self._needs.by_output)
         with self._lock:
             if free not in self._parts:
                 # Read again: keeping the model's bytes for this would double what an idle server holds.
                 model = _verified(self.bundle, self.manifest.files["onnx"])
-                self._parts[free] = _bound(cut(model, free), self.execution)
+                self._parts[free] = bound(cut(model, free), self.execution.beside_tensorrt)
                 del model
                 give_back()
             return self._parts[free]
@@ -105,43 +117,6 @@ class Session:
 def outputs_of(manifest: Manifest) -> tuple[str, ...]:
     """Names of the ONNX outputs: the levels, then `pooled`."""
     return (*(level.name for level in manifest.levels), POOLED)
-
-
-def start(model: bytes, execution: Execution) -> Any:
-    """An onnxruntime session; raises `BundleError` when there is none, or (strict) none on the provider asked for."""
-    providers = provider_options(execution)
-    if execution.order[0] != CPU:
-        # Finds CUDA and cuDNN in the wheels they came in.
-        ort.preload_dlls()
-    try:
-        session = ort.InferenceSession(model, session_options(execution), providers=providers)
-    # onnxruntime's exceptions share no base class but Exception.
-    except Exception as error:
-        raise BundleError(f"onnxruntime {ort.__version__} cannot open the model: {error}") from error
-    # It would move to the CPU for good when one image fails on the GPU, and only print so.
-    session.disable_fallback()
-    _check(session.get_providers()[0], execution)
-    return session
-
-
-def _check(got: str, execution: Execution) -> None:
-    """Complain of another provider than the one asked for; raises `BundleError` where that is refused."""
-    if got == execution.order[0]:
-        return
-    message = f"asked onnxruntime for {execution.order[0]}, got {got}: see its message above for the library it misses"
-    if execution.strict:
-        raise BundleError(message)
-    log.warning(message)
-
-
-def _bound(model: bytes, execution: Execution) -> Bound:
-    if execution.precision == "fp16" and execution.order[0] == CPU:
-        raise BundleError("fp16 is for GPUs: a CPU would convert every number back and forth; use fp32")
-    session = start(halved(model) if execution.precision == "fp16" else model, execution)
-    on_gpu = session.get_providers()[0] != CPU
-    if execution.precision == "fp16" and not on_gpu:
-        session = start(model, replace(execution, providers=(CPU,), precision="fp32"))
-    return Bound(session, Placement("cuda", DEVICE, gpu_buffers(DEVICE)) if on_gpu else None)
 
 
 def _verified(bundle: Path, file: BundleFile) -> bytes:

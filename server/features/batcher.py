@@ -28,6 +28,9 @@ Maps = dict[str, NDArray[np.float32]]
 class Computation(Protocol):
     """A batch where it is computed: `inference.binding.Staged`."""
 
+    @property
+    def provider(self) -> str: ...
+
     def compute(self) -> Maps: ...
 
 
@@ -124,7 +127,7 @@ class ComputeOwner:
         for place, entry in enumerate(batch.entries):
             if entry in wanted:
                 own = {name: values[place : place + 1] for name, values in maps.items()}
-                entry.future.set_result(Computed(own, share))
+                entry.future.set_result(Computed(own, share, batch.staged.provider))
 
     def _fail(self, batch: _Batch, wanted: list[Entry], error: Exception) -> None:
         if len(batch.entries) > 1:

@@ -97,6 +97,7 @@ def _image(image: ImageReply, describe_error: DescribeError) -> dict[str, Any]:
         "padding": {"right": geometry.padding[0], "bottom": geometry.padding[1]},
         "converted_from": facts.converted_from,
         "animated": facts.animated,
+        "provider": facts.provider,
         **_boxes(facts),
         **({"cached": True} if image.cached else {}),
         "timings_ms": _milliseconds(image.timings),

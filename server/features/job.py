@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, TypeVarTuple
 
 import numpy as np
@@ -131,6 +131,7 @@ class Job:
             queued = time.monotonic()
             computed = await asyncio.wrap_future(self._loaded.owner.submit(prepared.array, outputs, self._deadline))
         ended = time.monotonic()
+        facts = replace(facts, provider=computed.provider)
         timings.compute = computed.seconds
         timings.queue = ended - arrived - timings.decode - timings.compute
         began = max(queued, ended - computed.seconds)

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Collection
 from pathlib import Path
 
 from detco_core.contract.errors import BundleError
@@ -14,7 +13,7 @@ from server.features.catalog import VersionRef
 from server.features.schemas import ModelIdentity
 from server.features.turns import Turns
 from server.features.waiting import Batching
-from server.features.warming import Sides, check_outputs, warm
+from server.features.warming import check_outputs, warm
 
 
 class Loaded:
@@ -39,11 +38,8 @@ class Loaded:
         execution: Execution,
         ahead: int,
         batching: Batching | None = None,
-        sizes: Collection[Sides] = (),
     ) -> "Loaded":
         """Open and warm a bundle; a model that fell back to the CPU runs one image at a time.
-
-        `sizes`: that are computed once before it counts as ready, beside those that are always.
 
         Raises:
             BundleError: when the bundle is damaged, holds other weights than the records say, or does not give what
@@ -56,7 +52,7 @@ class Loaded:
         fell_back = session.provider == CPU and asked_for_gpu
         batching = Batching() if batching is None or fell_back else batching
         check_outputs(session)
-        warm(session, batching.images, sizes)
+        warm(session, batching.images)
         owner = ComputeOwner(session, str(version), batching)
         owner.start()
         return cls(version, session, owner, ahead)

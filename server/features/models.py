@@ -25,7 +25,6 @@ from server.features.loader import Loader
 from server.features.selector import Selector, default_selector, read_selector
 from server.features.shelf import Index, Shelf
 from server.features.waiting import Batching
-from server.features.warming import Sides
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +49,6 @@ class ServingOptions:
     """Between two looks at the catalogue."""
     execution: Execution = field(default_factory=Execution)
     batching: Batching = field(default_factory=Batching)
-    warm_sizes: tuple[Sides, ...] = ()
-    """Computed once before a model counts as ready, beside those that are always."""
 
 
 class Models:
@@ -200,7 +197,7 @@ class Models:
     def _from_shelf(self, version: VersionRef, *, anew: bool = False) -> Loaded:
         bundle = self._shelf.bring(version, self.catalog.fetch, anew=anew)
         options = self.options
-        return Loaded.open(version, bundle, options.execution, options.ahead, options.batching, options.warm_sizes)
+        return Loaded.open(version, bundle, options.execution, options.ahead, options.batching)
 
     def _arrived(self, loaded: Loaded) -> Loaded:
         kept = self._holdings.take_in(loaded)

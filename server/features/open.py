@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from control.settings import Settings
 from control.storage.base import Store
 from detco_core.inference.allocator import return_large_blocks
-from detco_core.inference.execution import CPU, CUDA, Execution, available_providers
+from detco_core.inference.execution import CPU, CUDA, TENSORRT, Execution, available_providers
 from detco_core.inference.images import Limits
 from server.features.engine import FeatureEngine, Listener
 from server.features.job import EngineLimits
@@ -38,7 +38,6 @@ def open_features(settings: Settings, engine: Engine, store: Store, listener: Li
         ahead=max(decoders + 1, 3 * batching.images),
         execution=execution,
         batching=batching,
-        warm_sizes=settings.serve_warm_sizes,
     )
     limits = EngineLimits(
         image=Limits(bytes=settings.max_request_bytes, pixels=settings.max_image_pixels),
@@ -55,7 +54,9 @@ def open_features(settings: Settings, engine: Engine, store: Store, listener: Li
 
 
 def _execution(settings: Settings) -> Execution:
-    providers = {"auto": None, "cpu": (CPU,), "cuda": (CUDA, CPU)}[settings.serve_device]
+    providers = {"auto": None, "cpu": (CPU,), "cuda": (CUDA, CPU), "tensorrt": (TENSORRT, CUDA, CPU)}[
+        settings.serve_device
+    ]
     precision = settings.serve_precision
     if (providers or available_providers())[0] == CPU and precision != "fp32":
         log.warning("models run on the CPU: DETCO_SERVE_PRECISION=%s is for GPUs, they compute in fp32", precision)
@@ -64,8 +65,10 @@ def _execution(settings: Settings) -> Execution:
         providers=providers,
         threads=settings.serve_threads,
         gpu_memory=settings.serve_gpu_memory,
-        strict=settings.serve_device == "cuda",
+        strict=settings.serve_device in ("cuda", "tensorrt"),
         precision=precision,
+        sizes=settings.serve_warm_sizes,
+        batch=settings.batch_images or _ON_GPU,
     )
 
 

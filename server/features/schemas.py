@@ -229,6 +229,8 @@ class ImageFacts:
     animated: bool
     regions: Regions | None = None
     """Where boxes were given."""
+    provider: str = ""
+    """Of onnxruntime, that computed it: another than the model's where TensorRT has no engine for the size."""
 
 
 @dataclass(frozen=True, slots=True)

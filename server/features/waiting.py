@@ -28,6 +28,8 @@ class Computed:
     maps: dict[str, NDArray[np.float32]]
     seconds: float
     """Of compute alone: the entry's share of its batch."""
+    provider: str
+    """Of onnxruntime, that computed it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

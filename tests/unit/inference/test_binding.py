@@ -15,7 +15,7 @@ import pytest
 from detco_core.inference.binding import Bound, Placement
 from detco_core.inference.execution import CPU, Execution
 from detco_core.inference.host_memory import Buffers, Pageable
-from detco_core.inference.session import start
+from detco_core.inference.opening import start
 
 OUTPUTS = ("res2", "res5", "pooled")
 MIB = 2**20

@@ -13,7 +13,7 @@ from detco_core.inference.binding import Bound
 from detco_core.inference.execution import CPU, Execution
 from detco_core.inference.graph import cut
 from detco_core.inference.half import halved
-from detco_core.inference.session import start
+from detco_core.inference.opening import start
 
 OUTPUTS = ("res2", "res3", "res4", "res5", "pooled")
 TOLERANCE = 5e-3

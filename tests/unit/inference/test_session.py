@@ -18,6 +18,8 @@ from detco_core.inference.execution import CPU, CUDA, Execution, available_provi
 from detco_core.inference.session import Session, outputs_of
 from detco_core.inference.tiny import CHANNELS, STRIDES, write_tiny_bundle
 
+SHAPE = (1, 3, 50, 70)
+
 
 @pytest.fixture
 def image() -> np.ndarray:
@@ -50,11 +52,14 @@ def test_levels_have_the_shapes_the_manifest_promises(bundle: Path) -> None:
 
 def test_a_shallow_level_is_computed_by_a_smaller_graph(bundle: Path, image: np.ndarray, tmp_path: Path) -> None:
     session = Session.open(bundle)
-    assert session._bound_for(["pooled"]) is session._whole
-    shallow = session._bound_for(["res2"])
-    assert shallow is session._bound_for(["res2"])
+    assert session._bound_for(["pooled"], SHAPE) is session._whole
+    shallow = session._bound_for(["res2"], SHAPE)
+    assert shallow is session._bound_for(["res2"], SHAPE)
     assert [output.name for output in shallow.session.get_outputs()] == ["res2"]
-    assert [output.name for output in session._bound_for(["res2", "res3"]).session.get_outputs()] == ["res2", "res3"]
+    assert [output.name for output in session._bound_for(["res2", "res3"], SHAPE).session.get_outputs()] == [
+        "res2",
+        "res3",
+    ]
 
 
 def test_equal_seeds_give_equal_bundles_and_others_do_not(tmp_path: Path) -> None:

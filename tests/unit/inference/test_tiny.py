@@ -9,7 +9,8 @@ from detco_core.contract.manifest import InputSpec, Manifest
 from detco_core.inference.backbone import Backbone
 from detco_core.inference.execution import CPU, Execution
 from detco_core.inference.half import halved
-from detco_core.inference.session import Session, outputs_of, start
+from detco_core.inference.opening import start
+from detco_core.inference.session import Session, outputs_of
 from detco_core.inference.tiny import CHANNELS, WIDTH, write_tiny_bundle, write_tiny_pyramid
 
 LEVELS = ("p2", "p3", "p4", "p5", "p6")
@@ -76,7 +77,7 @@ def test_a_level_alone_is_computed_by_a_smaller_graph_where_that_is_worth_it(fol
     together = session.run(image, outputs_of(manifest))
     for level in LEVELS:
         np.testing.assert_array_equal(session.run(image, (level,))[level], together[level])
-    assert [output.name for output in session._bound_for(("p6",)).session.get_outputs()] == ["p5", "p6"]
+    assert [output.name for output in session._bound_for(("p6",), image.shape).session.get_outputs()] == ["p5", "p6"]
 
 
 def test_the_default_is_the_last_level_and_boxes_find_theirs(backbone: Backbone) -> None:

@@ -30,6 +30,7 @@ class Held:
 
     def __init__(self, staged: Any, go_on: threading.Event) -> None:
         self._staged, self._go_on = staged, go_on
+        self.provider = staged.provider
 
     def compute(self) -> Any:
         assert self._go_on.wait(60)

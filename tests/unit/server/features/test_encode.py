@@ -114,6 +114,7 @@ def test_everything_about_the_answer_is_said() -> None:
         "padding": {"right": 29, "bottom": 7},
         "converted_from": "CMYK",
         "animated": True,
+        "provider": "",
         "timings_ms": {"decode": 1.0, "queue": 2.0, "compute": 3.0, "encode": 0.0},
     }
     assert bad == {"index": 1, "name": "1.jpg", "error": {"detail": "cut off"}}

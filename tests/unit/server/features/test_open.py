@@ -9,7 +9,7 @@ from control.db.migrate import upgrade
 from control.db.session import open_engine
 from control.settings import load_settings
 from control.storage.open import open_store
-from detco_core.inference.execution import CPU, CUDA
+from detco_core.inference.execution import CPU, CUDA, TENSORRT
 from server.features.open import _execution, open_features
 from server.features.waiting import Batching
 from server.telemetry import Telemetry
@@ -53,7 +53,12 @@ def test_the_precision_asked_for_is_a_gpus(
 
 @pytest.mark.parametrize(
     ("device", "providers", "strict"),
-    [("auto", None, False), ("cpu", (CPU,), False), ("cuda", (CUDA, CPU), True)],
+    [
+        ("auto", None, False),
+        ("cpu", (CPU,), False),
+        ("cuda", (CUDA, CPU), True),
+        ("tensorrt", (TENSORRT, CUDA, CPU), True),
+    ],
 )
 def test_the_device_and_the_batches_asked_for(
     tmp_path: Path, device: Any, providers: tuple[str, ...] | None, strict: bool
@@ -66,5 +71,5 @@ def test_the_device_and_the_batches_asked_for(
     assert (options.execution.providers, options.execution.strict) == (providers, strict)
     assert options.batching == Batching(images=16, seconds=0.005)
     assert options.ahead >= 48
-    assert options.warm_sizes == ((9, 8),)
+    assert (options.execution.sizes, options.execution.batch) == (((9, 8),), 16)
     database.dispose()

@@ -9,16 +9,19 @@ import pytest
 
 from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import InputSpec, read_manifest
-from detco_core.inference.execution import CPU, CUDA
-from server.features.warming import check_outputs, default_sizes, grey, warm
+from detco_core.inference.execution import CPU, CUDA, Execution
+from server.features.warming import check_outputs, grey, warm
+
+DETECTION = InputSpec(short_side=800, max_side=1333, multiple=32)
 
 
 class Recorded:
     """Stands for a session on a GPU; notes the shapes it is asked for."""
 
-    def __init__(self, bundle: Path, provider: str, spec: InputSpec) -> None:
+    def __init__(self, bundle: Path, provider: str, sizes: tuple[tuple[int, int], ...]) -> None:
         self.provider = provider
-        self.manifest = SimpleNamespace(input=spec, levels=read_manifest(bundle).levels)
+        self.execution = Execution(sizes=sizes)
+        self.manifest = SimpleNamespace(input=DETECTION, levels=read_manifest(bundle).levels)
         self.shapes: list[tuple[int, ...]] = []
 
     def run(self, array: np.ndarray, outputs: Sequence[str]) -> None:
@@ -26,31 +29,17 @@ class Recorded:
         self.shapes.append(array.shape)
 
 
-DETECTION = InputSpec(short_side=800, max_side=1333, multiple=32)
-
-
 def test_a_gpu_sees_every_usual_size_alone_and_as_a_batch_twice(bundles: list[Path]) -> None:
-    session = Recorded(bundles[0], CUDA, DETECTION)
-    warm(session, 8, [(96, 100)])  # type: ignore[arg-type]
+    session = Recorded(bundles[0], CUDA, ((96, 100),))
+    warm(session, 8)  # type: ignore[arg-type]
     sizes = [(224, 224), (800, 1088), (800, 1216), (1088, 800), (1216, 800), (96, 128)]
     assert session.shapes == [(count, 3, *size) for size in sizes for count in (1, 8) for _ in range(2)]
 
 
 def test_a_cpu_sees_one_size_and_those_asked_for(bundles: list[Path]) -> None:
-    session = Recorded(bundles[0], CPU, DETECTION)
-    warm(session, 1, [(96, 128), (224, 224)])  # type: ignore[arg-type]
+    session = Recorded(bundles[0], CPU, ((96, 128), (224, 224)))
+    warm(session, 1)  # type: ignore[arg-type]
     assert session.shapes == [(1, 3, 224, 224), (1, 3, 96, 128)]
-
-
-@pytest.mark.parametrize(
-    ("spec", "sizes"),
-    [
-        (InputSpec(), []),
-        (InputSpec(short_side=224, max_side=224), [(168, 224), (149, 224), (224, 168), (224, 149)]),
-    ],
-)
-def test_the_usual_sizes_are_those_of_photos(spec: InputSpec, sizes: list[tuple[int, int]]) -> None:
-    assert default_sizes(spec) == sizes
 
 
 def test_grey_is_padded_as_the_manifest_says(bundles: list[Path]) -> None:
