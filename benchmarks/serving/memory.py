@@ -14,7 +14,6 @@ _SIZES, _LARGEST = 40, 320
 _SAMPLES = 20
 _LARGE = 12
 """Pictures of the burst, four at once."""
-_SETTLE_SECONDS = 15.0
 _PATIENCE_MS = 300_000
 
 
@@ -25,11 +24,11 @@ def measure_memory(scene: Scene) -> dict[str, Any]:
         # Large pictures on a busy machine take their time; what is asked here is what they leave behind.
         as_sent = service.target(resize="none", timeout_ms=_PATIENCE_MS)
         scene.warm(target)
-        idle = _settled(target, None)
+        idle = _settled(target, None, scene.profile.patience)
         large = scene.pictures("large", [jpeg(scene.profile.large)])
         _all_good(scene, Load(as_sent, large * _LARGE, 4))
         top = target.rss()
-        after = _settled(target, idle)
+        after = _settled(target, idle, scene.profile.patience)
         samples = _mixed(scene, as_sent)
     early, late = samples[_SAMPLES // 10 : _SAMPLES // 2], samples[-_SAMPLES // 4 :]
     return {
@@ -62,9 +61,9 @@ def _all_good(scene: Scene, load: Load) -> None:
         raise RuntimeError(f"the server answers {wrong} to good pictures")
 
 
-def _settled(target: Target, before: int | None) -> int:
+def _settled(target: Target, before: int | None, seconds: float) -> int:
     """What is held once nothing changes any more; less patience when it is back at `before`."""
-    deadline = time.monotonic() + _SETTLE_SECONDS
+    deadline = time.monotonic() + seconds
     held = target.rss()
     while time.monotonic() < deadline:
         time.sleep(1)

@@ -28,6 +28,8 @@ class Profile:
     mixed: int = 10_000
     """Requests of mixed sizes."""
     swaps: int = 20
+    patience: float = 15.0
+    """Seconds until memory that is not given back counts as kept."""
 
 
 PROFILES: Mapping[str, Profile] = {
@@ -43,6 +45,7 @@ PROFILES: Mapping[str, Profile] = {
         images=8,
         mixed=40,
         swaps=2,
+        patience=1.0,
     ),
 }
 """`full` is what figures are quoted from, `quick` a look, `tiny` for the tests."""

@@ -176,7 +176,7 @@ class TestTensors:
 class TestCompression:
     @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
     def test_a_bomb_is_cut_off(self, door: Door, encoding: str) -> None:
-        zeros = bytes(200 * 2**20)
+        zeros = bytes(40 * 2**20)
         bomb = gzip.compress(zeros, 9) if encoding == "gzip" else zlib.compress(zeros, 9)
         assert len(bomb) < 2**20
         error(door.infer(bomb, **{"Content-Encoding": encoding}), 400, 413)
