@@ -97,9 +97,10 @@ class FeatureEngine:
         check_boxes(request, self.limits.boxes)
         count, bulk, caller = len(request.images), request.options.priority == "bulk", request.caller
         check_count(count, self.allowances.most_images(caller))
-        with self.allowances.enter(caller, count), self.admission.enter(count, bulk=bulk) as ticket:
+        seconds = request.options.timeout_ms / 1000
+        with self.allowances.enter(caller, count), self.admission.enter(count, bulk=bulk, seconds=seconds) as ticket:
             try:
-                async with asyncio.timeout(request.options.timeout_ms / 1000) as limit:
+                async with asyncio.timeout(seconds) as limit:
                     ticket.end = partial(_expire, limit)
                     return await self._answer(request, ticket)
             except TimeoutError as error:

@@ -36,6 +36,77 @@ def test_room_is_given_back_after_an_error() -> None:
     assert admission.images == 0
 
 
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def leave_one_by_one(admission: Admission, clock: Clock, images: int, seconds: float) -> None:
+    """A burst of so many, of which one leaves every so many seconds."""
+    holds = [ExitStack() for _ in range(images)]
+    for hold in holds:
+        hold.enter_context(admission.enter(1))
+    for hold in holds:
+        clock.now += seconds
+        hold.close()
+
+
+def test_what_would_be_late_is_refused_at_the_door_and_not_after_its_deadline() -> None:
+    clock = Clock()
+    admission = Admission(64, clock=clock)
+    leave_one_by_one(admission, clock, 60, seconds=1.0)
+    with ExitStack() as stack:
+        for _ in range(9):
+            stack.enter_context(admission.enter(1, seconds=12))
+        with pytest.raises(Overloaded, match="deadline of 5 s") as caught, admission.enter(1, seconds=5):
+            pass
+        assert 5 <= caught.value.retry_after <= 12
+        stack.enter_context(admission.enter(1, seconds=30))
+    assert (admission.images, admission.refused) == (0, 1)
+
+
+def test_an_empty_house_takes_what_may_be_late() -> None:
+    clock = Clock()
+    admission = Admission(64, clock=clock)
+    leave_one_by_one(admission, clock, 60, seconds=1.0)
+    with admission.enter(40, seconds=0.001):
+        pass
+
+
+def test_the_pace_is_that_of_a_busy_house() -> None:
+    """Not of its idle hours, nor of those who hang up, nor of the one that waited for a model to load."""
+    clock = Clock()
+    admission = Admission(64, clock=clock)
+    leave_one_by_one(admission, clock, 50, seconds=0.05)
+    clock.now += 3600
+    leave_one_by_one(admission, clock, 50, seconds=0.05)
+    for _ in range(60):
+        with pytest.raises(KeyError), admission.enter(1):
+            raise KeyError
+    leave_one_by_one(admission, clock, 1, seconds=40)
+    with admission.enter(50, seconds=6), pytest.raises(Overloaded), admission.enter(1, seconds=1):
+        pass
+    with admission.enter(50), admission.enter(1, seconds=6):
+        pass
+
+
+def test_bulk_that_waits_is_not_ahead_of_interactive_requests() -> None:
+    clock = Clock()
+    admission = Admission(64, bulk_images=32, clock=clock)
+    leave_one_by_one(admission, clock, 60, seconds=1.0)
+    with admission.enter(20, bulk=True) as ticket:
+        with admission.enter(1, seconds=2):
+            pass
+        ticket.begun = 5
+        with pytest.raises(Overloaded), admission.enter(1, seconds=2):
+            pass
+        with pytest.raises(Overloaded), admission.enter(1, bulk=True, seconds=15):
+            pass
+
+
 @given(counts=st.lists(st.integers(0, 60), max_size=30))
 def test_memory_is_bounded_and_all_given_back(counts: list[int]) -> None:
     memory = ReplyBytes(100)
