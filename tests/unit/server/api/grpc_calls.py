@@ -171,7 +171,7 @@ def by_hand(channel: Any, data: bytes, arrays: dict[str, Any], token: str) -> di
     typed.inputs[0].contents.bytes_contents.append(data)
     answer = stub.ModelInfer(typed, metadata=who)
     arrays["typed"] = np.frombuffer(answer.raw_output_contents[3], np.float32).reshape(list(answer.outputs[3].shape))
-    large, bomb = bytes(3 * 2**20), bytes(300 * 2**20)
+    large, bomb = bytes(3 * 2**20), bytes(50 * 2**20)
     behind = ((*who, ("x-forwarded-for", "10.0.0.1")),)
     return {
         "garbage": told(lambda: say(b"\xff\xff\xff", metadata=(*who, ("x-request-id", "by-hand")))),
@@ -198,9 +198,12 @@ def told(call: Any) -> list[str]:
 
 
 def left(stub: Any, request: Any, who: Any) -> list[str]:
-    """Twenty callers who hang up at once."""
-    calls = [stub.ModelInfer.future(request, metadata=who) for _ in range(20)]
-    time.sleep(0.02)
+    """Twenty callers with large pictures who hang up at once."""
+    calls = []
+    for n in range(20):
+        request.parameters["resize"].string_param = json.dumps({"height": 1000 + n, "width": 1000})
+        calls.append(stub.ModelInfer.future(request, metadata=who))
+    time.sleep(0.05)
     return sorted({"cancelled" if call.cancel() else call.code().name for call in calls})
 
 
