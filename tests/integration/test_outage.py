@@ -26,7 +26,7 @@ from benchmarks.servers import HASTY, Postgres, postgres
 from control.db.migrate import upgrade
 from control.db.models import Alias, Model, ModelVersion
 from control.db.session import open_engine, unit_of_work
-from control.records.access.principals import create_token
+from control.records.access.tokens import create_token
 from control.records.access.quotas import Quota, set_quota
 from control.settings import load_settings
 from control.storage.base import Store, file_digest
