@@ -3,6 +3,9 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import settings
@@ -45,3 +48,26 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         pytest.skip(f"mounting is refused here, also in a namespace of one's own: {done.stderr[-500:]}")
     assert "1 passed" in done.stdout, done.stdout + done.stderr
     return True
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """The address of a service that speaks S3 and is empty."""
+    from moto.server import ThreadedMotoServer  # a second: only those who use it wait
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A new bucket of it, where everything that uses boto3 looks."""
+    import boto3
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_endpoint)
+    for name, value in (("ACCESS_KEY_ID", "test"), ("SECRET_ACCESS_KEY", "test"), ("DEFAULT_REGION", "us-east-1")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    return boto3.resource("s3", endpoint_url=s3_endpoint).create_bucket(Bucket=f"b{uuid4().hex}")

@@ -43,6 +43,8 @@ class Draft:
     """Where it must lie: its digest, and what it is."""
     kept: dict[Path, str] = field(default_factory=dict)
     """What earlier attempts saved and this one can do without, by where it must lie: its digest."""
+    objects: dict[Path, str] = field(default_factory=dict)
+    """Where it must lie, and where in S3 it does."""
     archives: list[str] = field(default_factory=list)
     """Digests of those that must lie unpacked on this host."""
 
@@ -207,6 +209,10 @@ def _root(session: Session, draft: Draft, version: DatasetVersion) -> str:
 
 def _uploaded(session: Session, draft: Draft, place: str, name: str) -> str:
     """The path at which a file lies, once the job is prepared; an uploaded one is brought by this name."""
+    if place.startswith(REMOTE):
+        path = draft.folder / "import.pth"
+        draft.objects[path] = place
+        return str(path)
     if not place.startswith(SCHEME):
         return place
     upload = session.get_one(Upload, place.removeprefix(SCHEME))

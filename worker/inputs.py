@@ -17,13 +17,14 @@ from sqlalchemy.orm import Session
 
 from control.db.models import Attempt, AttemptNode, Checkpoint, Run
 from control.db.session import read_only
-from control.errors import ArtifactMissing, DigestMismatch
+from control.errors import ArtifactMissing, DigestMismatch, InvalidRequest
 from control.reading import watched
 from control.records.journal.history import NEWEST, get_attempt
 from control.records.life import shares
 from control.records.life.shares import Meeting
 from control.records.scheduling import workers
 from control.storage.base import key_of
+from control.storage.buckets import fetch_object
 from detco_core.contract.errors import DataError
 from detco_core.contract.jobs import PretrainJob
 from detco_core.contract.reader import canonical_json
@@ -75,6 +76,8 @@ def prepare(engine: Engine, place: Place, unpacked: Unpacked, mark: Mark, folder
         _bring(place, path, digest, what)
     for path, digest in draft.kept.items():
         _bring_if_there(place, path, digest)
+    for path, object_place in draft.objects.items():
+        _fetch(path, object_place)
     for digest in draft.archives:
         unpacked.bring(digest, place)
     if isinstance(job, PretrainJob):
@@ -107,6 +110,13 @@ def _bring_if_there(place: Place, path: Path, digest: str) -> None:
         place(path, digest)
     except (ArtifactMissing, DigestMismatch) as error:
         _log.error("%s is made again: %s", path.name, error)
+
+
+def _fetch(path: Path, place: str) -> None:
+    try:
+        fetch_object(place, path)
+    except InvalidRequest as error:
+        raise DataError(str(error)) from error
 
 
 def _resumed(job: PretrainJob, place: Place, checkpoints: Sequence[Checkpoint]) -> PretrainJob:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from control.errors import ForbiddenRoot, InvalidRequest
 from control.records.store import roots as local
 from control.records.store.uploads import SCHEME, check_contents, usable_upload
-from control.storage.buckets import first_names
+from control.storage.buckets import first_names, object_size
 from detco_core.contract.datasets import IMAGE_SUFFIXES, REMOTE
 
 
@@ -42,16 +42,26 @@ def file_place(session: Session, uri: str, roots: Sequence[str]) -> str:
     """Where a file of weights lies; raises as `dataset_place`."""
     if uri.startswith(SCHEME):
         return f"{SCHEME}{usable_upload(session, uri, 'weights').id}"
+    if uri.startswith(REMOTE):
+        place = _remote(uri, roots)
+        if not object_size(place):
+            raise InvalidRequest("uri", f"{place} is empty")
+        return place
     return str(local.resolve_file(uri, roots))
 
 
-def _prefix(uri: str, kind: str, roots: Sequence[str], splits: Mapping[str, str]) -> str:
+def _remote(uri: str, roots: Sequence[str]) -> str:
     place = uri.rstrip("/")
     parts = place.removeprefix(REMOTE).split("/")
     if {"", ".", ".."} & set(parts) or any(letter in uri for letter in "?#\0"):
         raise InvalidRequest("uri", f"{uri[:200]!r} is not s3://BUCKET/PREFIX")
     if not any(f"{place}/".startswith(_folder(root)) for root in roots):
         raise ForbiddenRoot("uri", f"{uri[:200]!r} is outside where data may lie (DETCO_DATASET_ROOTS)")
+    return place
+
+
+def _prefix(uri: str, kind: str, roots: Sequence[str], splits: Mapping[str, str]) -> str:
+    place = _remote(uri, roots)
     names = [name for name in first_names(place) if name.lower().endswith(IMAGE_SUFFIXES)]
     if not names:
         raise InvalidRequest("uri", f"{place} has no images among its first objects")

@@ -16,7 +16,8 @@ class WeightsRequest(Body):
     """A file of foreign weights, and the backbone it is to hold."""
 
     uri: Uri
-    """An absolute path or `file://...` that every worker sees, inside the allowed roots; or `upload:ID`."""
+    """An absolute path or `file://...` that every worker sees, inside the allowed roots; `s3://BUCKET/KEY` in one; or
+    `upload:ID`."""
     architecture: Text
     """torchvision's name, e.g. `resnet50`, or `timm/NAME`; a file that is not that is refused."""
     name: Name | None = None

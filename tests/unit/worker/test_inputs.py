@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
 from control.db.models import DatasetVersion, ModelVersion, Run, Weights, Worker
@@ -436,3 +436,30 @@ def test_a_database_that_is_away_is_told_as_such(house: House, tmp_path: Path) -
 
 def place_nothing(path: Path, digest: str) -> None:
     raise AssertionError((path, digest))
+
+
+@pytest.mark.slow
+def test_an_import_fetches_its_file_from_s3(house: House, s3_bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = f"s3://{s3_bucket.name}/w"
+    s3_bucket.put_object(Key="w/net.pth", Body=b"tensors")
+    with unit_of_work(house.engine) as session:
+        session.execute(update(Worker).values(roots=[root]))
+        new = NewWeights(uri=f"{root}/net.pth", architecture="resnet18", actor="ada")
+        add_weights(session, new, [root])
+    claim = house.claim("cpu")
+    mark = Mark(claim.run_id, claim.fence)
+    folder = open_folder(house.settings.work_dir, mark)
+
+    def fill() -> None:
+        prepare(house.engine, house.services.place, house.services.unpacked(), mark, folder)
+
+    fill()
+    job = read_job(ImportJob, folder / "job.json")
+    assert Path(job.path).read_bytes() == b"tensors"
+    assert Path(job.path).parent == folder
+    s3_bucket.Object("w/net.pth").delete()
+    with pytest.raises(DataError, match=r"net\.pth cannot be read"):
+        fill()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    with pytest.raises(StoreError, match="cannot be reached"):
+        fill()

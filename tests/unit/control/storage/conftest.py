@@ -1,25 +1,14 @@
 """A local store and an S3 one (moto's server), empty, under one fixture."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from control.storage.base import Store
 from control.storage.local import LocalStore
 from control.storage.s3 import open_s3
-
-
-@pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture(params=["local", "s3"])

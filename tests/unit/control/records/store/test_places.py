@@ -1,6 +1,7 @@
 """What a uri names, and who can have it: in a query as in Python."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, literal, select
@@ -86,5 +87,20 @@ def test_a_prefix_of_s3_must_lie_in_a_root_and_hold_images(engine: Engine, monke
                 dataset_place(session, uri, "images", roots, {})
         with pytest.raises(InvalidRequest, match="no images among"):
             dataset_place(session, "s3://bucket/data/out", "images", roots, {})
-        with pytest.raises(InvalidRequest, match="absolute path"):
-            file_place(session, "s3://bucket/data/in/w.pth", roots)
+
+
+@pytest.mark.slow
+def test_a_file_of_s3_must_lie_in_a_root_and_hold_something(engine: Engine, s3_bucket: Any) -> None:
+    for key, content in (("w/net.pth", b"tensors"), ("w/empty.pth", b""), ("other/net.pth", b"tensors")):
+        s3_bucket.put_object(Key=key, Body=content)
+    root = f"s3://{s3_bucket.name}/w"
+    with unit_of_work(engine) as session:
+        assert file_place(session, f"{root}/net.pth", [root]) == f"{root}/net.pth"
+        for name, error, reason in (
+            ("w/empty.pth", InvalidRequest, "is empty"),
+            ("w/none.pth", InvalidRequest, "cannot be read"),
+            ("w/../w/net.pth", InvalidRequest, "is not s3://"),
+            ("other/net.pth", ForbiddenRoot, "outside"),
+        ):
+            with pytest.raises(error, match=reason):
+                file_place(session, f"s3://{s3_bucket.name}/{name}", [root])
