@@ -48,11 +48,11 @@ from server.features.oip.shared_memory import SharedMemory
 from server.features.open import open_features
 from server.http import handlers
 from server.http.access import open_access_log
+from server.http.answers.conditional import Conditional
+from server.http.answers.head import Head
 from server.http.auth import Doorman
-from server.http.conditional import Conditional
 from server.http.deps import Services
-from server.http.head import Head
-from server.http.job_kinds import EVALUATION, EXPORT, EXTRACTION, RUN
+from server.http.jobs.job_kinds import EVALUATION, EXPORT, EXTRACTION, RUN
 from server.http.known_tokens import KnownTokens
 from server.http.middleware import DOCUMENT_BYTES, BodyLimit, RequestContext
 from server.http.openapi import PROBLEMS, describe

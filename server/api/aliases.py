@@ -6,8 +6,8 @@ from control.db.models import Alias
 from control.records.access import audit
 from control.records.access.principals import Principal
 from control.records.models import aliases, registry
+from server.http.answers.etags import IfMatch, etag, expected_version
 from server.http.deps import Named, Number, Reader, Services, Shared, Submitter, WantedPage
-from server.http.etags import IfMatch, etag, expected_version
 from server.http.problems import request_id
 from server.http.schemas.base import Page
 from server.http.schemas.models import AliasMoveView, AliasRequest, AliasView, PinView, alias_view, move_view, pin_view

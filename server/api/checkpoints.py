@@ -11,9 +11,9 @@ from control.records.access.principals import Principal
 from control.records.journal.history import get_checkpoint, list_checkpoints
 from control.records.runs import checkpoints
 from control.records.runs.runs import get_run
+from server.http.answers.files import BINARY, StoredFile, send_file
 from server.http.deletion import DryRun
 from server.http.deps import JobId, Named, Reader, Services, Shared, Submitter, WantedPage
-from server.http.files import BINARY, StoredFile, send_file
 from server.http.problems import request_id
 from server.http.schemas.base import Page
 from server.http.schemas.keeping import CheckpointView, KeepReport, KeepRequest, checkpoint_view, keep_report

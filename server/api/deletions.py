@@ -11,9 +11,9 @@ from control.records.models import aliases
 from control.records.models.deleting_models import delete_model, delete_version
 from control.records.runs.deleting import delete_run
 from control.records.sweeps.deleting_sweeps import delete_sweep
+from server.http.answers.etags import IfMatch, expected_version
 from server.http.deletion import DryRun, note_deletion
 from server.http.deps import JobId, Named, Number, Shared, Submitter
-from server.http.etags import IfMatch, expected_version
 from server.http.problems import request_id
 from server.http.schemas.keeping import RemovalView, removal_view
 

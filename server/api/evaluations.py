@@ -10,12 +10,12 @@ from control.records.planning.evaluations import NewEvaluation, evaluation_run
 from control.records.runs.runs import NewRun, create_run, get_run, list_runs
 from control.states import State
 from detco_core.contract.errors import InvalidDocument
-from server.http.comparison import GroupBy, compare
 from server.http.creation import Created, Posted
 from server.http.deps import JobId, Reader, Shared, WantedPage
+from server.http.jobs.comparison import GroupBy, compare
+from server.http.jobs.submission import PlanOnly, submit_or_plan, terms
 from server.http.schemas.base import Page
 from server.http.schemas.evaluations import ComparisonTable, EvaluationPlanView, EvaluationRequest, EvaluationView
-from server.http.submission import PlanOnly, submit_or_plan, terms
 from server.http.translations import from_document
 from server.http.views import shown_evaluation, shown_evaluation_plan, shown_evaluations
 

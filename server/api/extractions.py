@@ -19,11 +19,12 @@ from control.records.runs.runs import create_run, get_run, list_runs
 from control.states import State
 from detco_core.contract.errors import InvalidDocument
 from detco_core.contract.extractions import FOLDER
-from server.http.boxes import open_boxes
+from server.http.answers.files import BINARY, StoredFile, send_file
 from server.http.creation import Created, Posted
 from server.http.deps import JobId, Reader, Services, Shared, WantedPage
-from server.http.files import BINARY, StoredFile, send_file
-from server.http.jobs import require_model_of
+from server.http.jobs.boxes import open_boxes
+from server.http.jobs.jobs import require_model_of
+from server.http.jobs.submission import PlanOnly, submit_or_plan, terms
 from server.http.schemas.base import Page
 from server.http.schemas.extractions import (
     ExtractionFileView,
@@ -32,7 +33,6 @@ from server.http.schemas.extractions import (
     ExtractionView,
     extraction_plan_view,
 )
-from server.http.submission import PlanOnly, submit_or_plan, terms
 from server.http.translations import from_document
 from server.http.views import shown_extraction, shown_extractions
 

@@ -12,13 +12,13 @@ from server.features.encode import JSON_VALUES, MEDIA_TYPES, MediaType, encode
 from server.features.errors import ComputeFailed
 from server.features.schemas import FeatureReply, FeatureRequest, query_document, read_options
 from server.http.access import note, note_reply
-from server.http.compression import ZSTD, compress, wished
+from server.http.answers.compression import ZSTD, compress, wished
+from server.http.answers.negotiation import choose
+from server.http.answers.tensors import TensorResponse
 from server.http.deps import FeatureUser, Shared, caller_of
 from server.http.hang_up import unless_gone
-from server.http.negotiation import choose
 from server.http.openapi_features import FEATURES
 from server.http.problems import Problem, document, request_id
-from server.http.tensors import TensorResponse
 from server.http.translations import from_feature, from_image
 from server.http.uploads import check_content_type, read_upload
 

@@ -10,8 +10,8 @@ from control.records.planning.plans import Plan
 from control.records.runs.runs import get_run
 from server.http.creation import Posted
 from server.http.deps import JobId
+from server.http.jobs.submission import PlanOnly, submit_run
 from server.http.schemas.runs import ForkRequest, PlanView, RunView
-from server.http.submission import PlanOnly, submit_run
 
 router = APIRouter(prefix="/runs/{job}", tags=["runs"])
 

@@ -8,12 +8,12 @@ from fastapi.responses import PlainTextResponse
 from control.records.journal.history import get_artifact, list_events, page_artifacts, page_attempts
 from control.records.scheduling.gangs import nodes_of
 from control.states import Action
+from server.http.answers.etags import IfMatch, expected_version
+from server.http.answers.files import BINARY, StoredFile, send_file
 from server.http.deps import Reader, Shared, Submitter, WantedPage
-from server.http.etags import IfMatch, expected_version
-from server.http.files import BINARY, StoredFile, send_file
-from server.http.follow import LastEventId, follow, look_at_events
-from server.http.jobs import JobKind, require_model_of, send_word, steer
-from server.http.logs import find_log, look_at_log
+from server.http.jobs.follow import LastEventId, follow, look_at_events
+from server.http.jobs.jobs import JobKind, require_model_of, send_word, steer
+from server.http.jobs.logs import find_log, look_at_log
 from server.http.schemas.base import Page
 from server.http.schemas.jobs import ArtifactView, AttemptView, EventView, artifact_view, attempt_view, event_view
 

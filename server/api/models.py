@@ -13,9 +13,9 @@ from control.records.models.aliases import list_aliases
 from control.records.models.registry import NewVersion
 from control.records.models.weights import usable_weights
 from control.records.runs.runs import get_run
+from server.http.answers.files import BINARY, StoredFile, send_file
 from server.http.creation import Created, Posted, create
 from server.http.deps import Named, Number, Reader, Shared, WantedPage
-from server.http.files import BINARY, StoredFile, send_file
 from server.http.schemas.base import Page
 from server.http.schemas.models import ExportRequest, ModelVersionView, ModelView, model_view
 from server.http.views import shown_model_version

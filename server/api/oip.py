@@ -15,12 +15,12 @@ from server.features.oip.requests import LENGTH_HEADER, read_request
 from server.features.oip.service import OpenInference
 from server.features.oip.targets import Target
 from server.http.access import note, note_reply
-from server.http.compression import ENCODINGS, compress, decompress, wished
+from server.http.answers.compression import ENCODINGS, compress, decompress, wished
+from server.http.answers.tensors import TensorResponse
 from server.http.deps import Admin, FeatureUser, Services, Shared, caller_of
 from server.http.hang_up import unless_gone
 from server.http.open_inference import LOAD_SECONDS, refuse_configuration, require_ready
 from server.http.problems import OPEN_INFERENCE, Problem
-from server.http.tensors import TensorResponse
 
 router = APIRouter(prefix=OPEN_INFERENCE, tags=["open inference"])
 

@@ -8,13 +8,13 @@ from sqlalchemy.orm import Session
 from control.records.planning.plans import Plan, plan
 from control.records.runs.runs import get_run, list_runs
 from control.states import State
+from server.http.answers.etags import etag
 from server.http.creation import Posted
 from server.http.deps import JobId, Reader, Shared, WantedPage
-from server.http.etags import etag
+from server.http.jobs.submission import PlanOnly, submit_run
 from server.http.schemas.base import Page
 from server.http.schemas.jobs import JobView
 from server.http.schemas.runs import PlanView, RunRequest, RunView
-from server.http.submission import PlanOnly, submit_run
 from server.http.views import shown_any, shown_runs
 
 router = APIRouter(prefix="/runs", tags=["runs"])

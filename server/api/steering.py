@@ -11,10 +11,10 @@ from control.records.life import steering
 from control.records.life.steering import Resumption
 from control.records.runs.runs import get_run
 from control.states import Action
+from server.http.answers.etags import IfMatch, etag, expected_version
 from server.http.deps import JobId, Services, Shared, Submitter
-from server.http.etags import IfMatch, etag, expected_version
-from server.http.job_kinds import RUN
-from server.http.jobs import ask, send_word, steer
+from server.http.jobs.job_kinds import RUN
+from server.http.jobs.jobs import ask, send_word, steer
 from server.http.problems import document, request_id
 from server.http.schemas.base import ProblemView
 from server.http.schemas.jobs import JobView

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from control import errors as control
 from detco_core.contract.errors import Fault, ImageError, InvalidDocument
 from server.features import errors as features
-from server.http.allowed import allowed_methods
+from server.http.answers.allowed import allowed_methods
 from server.http.problems import STATUS, Problem, Wrong
 
 _BY_STATUS = {400: "bad_request"} | {status: code for code, (status, _) in STATUS.items() if status not in (400, 422)}

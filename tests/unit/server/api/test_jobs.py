@@ -102,7 +102,7 @@ class TestEvents:
     def test_a_stream_lives_for_a_bounded_time(
         self, admin: httpx.Client, run: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("server.http.follow.LIFETIME_SECONDS", 0.5)
+        monkeypatch.setattr("server.http.jobs.follow.LIFETIME_SECONDS", 0.5)
         told = stream(admin, f"/v1/runs/{run.run_id}/events")
         assert [event.event for event in told] == ["state", "state", "state"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.http.negotiation import choose
+from server.http.answers.negotiation import choose
 
 OFFERED = ("application/octet-stream", "application/x-npz", "application/json")
 

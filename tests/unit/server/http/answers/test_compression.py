@@ -8,7 +8,7 @@ import pytest
 import zstandard
 
 from server.features.encode import Encoded
-from server.http.compression import compress, decompress, wished
+from server.http.answers.compression import compress, decompress, wished
 from server.http.problems import BodyTooLarge, Problem
 
 

@@ -8,9 +8,9 @@ from fastapi.responses import Response, StreamingResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from server.http import handlers
-from server.http.conditional import Conditional
-from server.http.files import StoredFile, send_file
-from server.http.head import Head
+from server.http.answers.conditional import Conditional
+from server.http.answers.files import StoredFile, send_file
+from server.http.answers.head import Head
 from server.http.middleware import RequestContext
 from server.telemetry import Telemetry
 

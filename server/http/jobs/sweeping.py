@@ -9,7 +9,7 @@ from control.db.models import Sweep
 from control.records.sweeps.sweep_plans import SweepPlan
 from control.records.sweeps.sweep_results import Line, lines, standings
 from detco_core.contract.reader import digest
-from server.http.comparison import compare
+from server.http.jobs.comparison import compare
 from server.http.schemas.evaluations import evaluation_view
 from server.http.schemas.jobs import Waiting
 from server.http.schemas.runs import Caution

@@ -7,8 +7,8 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from httpx import ASGITransport, AsyncClient, Response
 
-from server.http.conditional import Conditional
-from server.http.etags import expected_version
+from server.http.answers.conditional import Conditional
+from server.http.answers.etags import expected_version
 
 app = FastAPI()
 app.add_middleware(Conditional)

@@ -5,7 +5,7 @@ from control.records.models import registry
 from control.records.runs.runs import get_run
 from control.states import Action
 from server.http.deps import JobId, Named, Number, Shared
-from server.http.jobs import JobKind
+from server.http.jobs.jobs import JobKind
 from server.http.schemas.evaluations import EvaluationView
 from server.http.schemas.extractions import ExtractionView
 from server.http.schemas.jobs import JobView

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from starlette.responses import Response
 
 from server.http import handlers
-from server.http.files import StoredFile, send_file, wanted_range
+from server.http.answers.files import StoredFile, send_file, wanted_range
 from server.http.problems import Problem
 
 CONTENT = bytes(range(100))

@@ -1,7 +1,7 @@
 import pytest
 from fastapi import FastAPI
 
-from server.http.allowed import allowed_methods
+from server.http.answers.allowed import allowed_methods
 
 app = FastAPI()
 

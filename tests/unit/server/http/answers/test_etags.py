@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.http.etags import etag, expected_version
+from server.http.answers.etags import etag, expected_version
 from server.http.problems import Problem
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from server.http.comparison import compare
+from server.http.jobs.comparison import compare
 from server.http.schemas.evaluations import EvaluationView, ReportView
 from server.http.schemas.jobs import Usage
 

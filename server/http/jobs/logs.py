@@ -16,9 +16,9 @@ from control.records.journal import logs
 from control.records.journal.history import list_artifacts, list_attempts
 from control.records.runs.runs import get_run
 from control.states import TERMINAL
+from server.http.answers.files import Opener, StoredFile
 from server.http.deps import Services
-from server.http.files import Opener, StoredFile
-from server.http.follow import Look, Message, News, ended
+from server.http.jobs.follow import Look, Message, News, ended
 
 LOG_TYPE = "text/plain; charset=utf-8"
 _OLD_LOG = "log.txt"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server.http import boxes
+from server.http.jobs import boxes
 
 MAPPING = {f"a/{n}.jpg": [[1, 2.5, 30, 4]] * (n % 3) for n in range(50)}
 COCO = {"images": [{"id": 1, "file_name": "a"}], "annotations": [{"image_id": 1, "bbox": [1, 2, 3, 4]}] * 20}

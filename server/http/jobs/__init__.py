@@ -1,0 +1,1 @@
+"""What the routes of jobs share: how one is asked for, found, shown, followed and compared."""
