@@ -26,8 +26,8 @@ from benchmarks.servers import HASTY, Postgres, postgres
 from control.db.migrate import upgrade
 from control.db.models import Alias, Model, ModelVersion
 from control.db.session import open_engine, unit_of_work
-from control.records.access.tokens import create_token
 from control.records.access.quotas import Quota, set_quota
+from control.records.access.tokens import create_token
 from control.settings import load_settings
 from control.storage.base import Store, file_digest
 from control.storage.open import open_store
