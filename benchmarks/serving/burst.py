@@ -6,7 +6,7 @@ from typing import Any
 from benchmarks.serving.driver import Answer, Load
 from benchmarks.serving.scene import Scene
 from benchmarks.serving.target import Target
-from server.features.schemas import FeatureOptions
+from server.features.options import FeatureOptions
 
 DEADLINE = FeatureOptions().timeout_ms / 1000
 """Seconds a request may take that says nothing else."""

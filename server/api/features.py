@@ -10,7 +10,8 @@ from starlette.responses import Response
 from detco_core.contract.errors import Fault, ImageError, InvalidDocument
 from server.features.encode import JSON_VALUES, MEDIA_TYPES, MediaType, encode
 from server.features.errors import ComputeFailed
-from server.features.schemas import FeatureReply, FeatureRequest, query_document, read_options
+from server.features.options import query_document, read_options
+from server.features.schemas import FeatureReply, FeatureRequest
 from server.http.access import note, note_reply
 from server.http.answers.compression import ZSTD, compress, wished
 from server.http.answers.negotiation import choose

@@ -19,9 +19,10 @@ from server.features.errors import DeadlineExceeded, OtherWeights, Shed, Unknown
 from server.features.job import EngineLimits, Job
 from server.features.loaded import Loaded
 from server.features.models import Models
+from server.features.options import Priority
 from server.features.probe import Probe
 from server.features.results import Results
-from server.features.schemas import FeatureReply, FeatureRequest, ImageReply, Priority
+from server.features.schemas import FeatureReply, FeatureRequest, ImageReply
 
 
 class Listener(Protocol):

@@ -14,7 +14,8 @@ from server.features.catalog import VersionRef
 from server.features.errors import DeadlineExceeded
 from server.features.job import EngineLimits, Job
 from server.features.loaded import Loaded
-from server.features.schemas import FeatureOptions, FeatureRequest, ImagePart
+from server.features.options import FeatureOptions
+from server.features.schemas import FeatureRequest, ImagePart
 
 _HANGING = 60.0
 """Seconds one image may take before its model counts as hanging."""

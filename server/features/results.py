@@ -14,7 +14,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from server.features.loaded import Loaded
-from server.features.schemas import FeatureOptions, FeatureRequest, ImageFacts, Tensor
+from server.features.options import FeatureOptions
+from server.features.schemas import FeatureRequest, ImageFacts, Tensor
 
 _OVERHEAD = 4096
 """Bytes an entry is counted with beside its arrays: key, facts, objects."""

@@ -10,7 +10,7 @@ from server.features.errors import BadTensor
 from server.features.oip.replies import Inferred, WriteRegion, outputs_for
 from server.features.oip.requests import InferRequest, ReadRegion, read_document
 from server.features.oip.tensors import BYTES, to_bytes
-from server.features.schemas import FeatureOptions
+from server.features.options import FeatureOptions
 
 MOST_VALUES = 2**22
 """Of a tensor as typed contents, which become objects one by one: enough for the pixels of a photo of 800 x 1333."""

@@ -15,7 +15,8 @@ from server.features.oip.description import PIXEL_TYPES, outputs_of
 from server.features.oip.requests import InferRequest
 from server.features.oip.targets import IMAGE, PIXELS, Target
 from server.features.oip.tensors import WireTensor
-from server.features.schemas import FeatureRequest, ImagePart, read_options
+from server.features.options import read_options
+from server.features.schemas import FeatureRequest, ImagePart
 
 _OPTIONS = ("dtype", "normalize", "orientation", "resize")
 """Request parameters that mean what they mean at `/features`; others of the protocol's own are left alone."""

@@ -16,7 +16,7 @@ from PIL import Image
 
 from detco_core.inference.tiny import write_tiny_bundle
 from server.features.encode import JSON_VALUES, LENGTH_HEADER, MEDIA_TYPES
-from server.features.schemas import FeatureOptions
+from server.features.options import FeatureOptions
 
 PAGE = (Path(__file__).parents[4] / "docs" / "serving.md").read_text("utf-8")
 

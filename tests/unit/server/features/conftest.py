@@ -19,7 +19,8 @@ from server.features.engine import FeatureEngine
 from server.features.job import EngineLimits
 from server.features.loaded import Loaded
 from server.features.models import Models, ServingOptions
-from server.features.schemas import FeatureOptions, FeatureRequest, ImagePart
+from server.features.options import FeatureOptions
+from server.features.schemas import FeatureRequest, ImagePart
 
 EXECUTION = Execution(providers=("CPUExecutionProvider",), threads=1)
 

@@ -6,7 +6,7 @@ import pytest
 
 from detco_core.contract.errors import InvalidDocument
 from detco_core.contract.features import ResizeExact, ResizeShortSide
-from server.features.schemas import FeatureOptions, query_document, read_options
+from server.features.options import FeatureOptions, query_document, read_options
 
 
 def test_a_query_says_the_same_as_json() -> None:
