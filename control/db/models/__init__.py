@@ -1,20 +1,13 @@
 """Every table, from the first migration on."""
 
-from control.db.models.nodes import AttemptNode
+from control.db.models.access import AuditEntry, IdempotencyKey, Token
+from control.db.models.artifacts import Artifact, Checkpoint
+from control.db.models.attempts import Attempt, AttemptNode
+from control.db.models.duties import Leader, OutboxEntry
+from control.db.models.journal import LogPiece, Metric, MetricLatest, RunEvent
 from control.db.models.registry import Alias, AliasMove, Model, ModelVersion, Pin
-from control.db.models.runs import (
-    Artifact,
-    Attempt,
-    Checkpoint,
-    LogPiece,
-    Metric,
-    MetricLatest,
-    Run,
-    RunDependency,
-    RunEvent,
-    RunLabel,
-)
-from control.db.models.service import AuditEntry, IdempotencyKey, Leader, OutboxEntry, Slot, Token, Worker
+from control.db.models.runs import Run, RunDependency, RunLabel
+from control.db.models.scheduling import Slot, Worker
 from control.db.models.sources import Dataset, DatasetVersion, Upload, UploadPart, Weights
 from control.db.models.storage import Deletion, RetentionDue, RunUse, StoredObject
 from control.db.models.sweeps import MonitorEvaluation, Sweep, SweepRun
