@@ -44,6 +44,8 @@ class Readings:
     """Requests turned away because the feature path was full, since the start."""
     reply_bytes: int | None = None
     """Of answers not sent yet."""
+    result_bytes: int | None = None
+    """Of results remembered."""
     held: Sequence[HeldModel] | None = None
     """Models that are loaded."""
     models: Mapping[str, bool] | None = None
@@ -88,6 +90,8 @@ def _families(readings: Readings) -> Iterator[Metric]:
         yield CounterMetricFamily("detco_feature_refused", text, readings.images_refused)
     if readings.reply_bytes is not None:
         yield GaugeMetricFamily("detco_feature_reply_bytes", "Bytes of answers not sent yet.", readings.reply_bytes)
+    if readings.result_bytes is not None:
+        yield GaugeMetricFamily("detco_feature_cached_bytes", "Bytes of results remembered.", readings.result_bytes)
     if readings.held is not None:
         yield from _of_models(readings.held)
     if readings.models is not None:

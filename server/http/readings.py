@@ -28,6 +28,7 @@ def _of_features(engine: FeatureEngine) -> Readings:
         images=engine.admission.images,
         images_refused=engine.admission.refused,
         reply_bytes=engine.memory.held,
+        result_bytes=None if engine.results is None else engine.results.bytes,
         held=[_held(model) for model in engine.models.loaded()],
         models={state.alias: state.served == state.wanted for state in engine.models.states()},
     )

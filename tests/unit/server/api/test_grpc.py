@@ -187,6 +187,7 @@ def test_answers_are_remembered_where_there_is_room_and_all_memory_comes_back(
     metrics = httpx.get(f"{url}/metrics").text
     assert "detco_feature_reply_bytes 0.0" in metrics
     assert 'detco_feature_cached_images_total{model="tiny"}' in metrics
+    assert "detco_feature_cached_bytes" in metrics
     assert 'detco_grpc_call_seconds_count{code="OK",method="ModelInfer"}' in metrics
 
 
