@@ -48,7 +48,8 @@ def bound(model: bytes, execution: Execution, tensorrt: Mapping[str, str] | None
     got = session.get_providers()[0]
     if execution.precision == "fp16" and got != order[0]:
         precision = "fp32" if got == CPU else execution.precision
-        return bound(model, replace(execution, providers=order[order.index(got) :], precision=precision))
+        left = order[order.index(got) :] if got in order else (got,)
+        return bound(model, replace(execution, providers=left, precision=precision))
     return Bound(session, None if got == CPU else Placement("cuda", DEVICE, gpu_buffers(DEVICE)))
 
 

@@ -108,3 +108,8 @@ def test_errors_name_the_thing(
         backbone.features(np.zeros((4, 4), np.uint16))
     with pytest.raises(ImageError, match="pixels"):
         Backbone(bundle, limits=Limits(pixels=10)).features(encoded(photo()))
+
+
+def test_a_precision_of_gpus_is_refused_on_a_cpu(bundle: Path) -> None:
+    with pytest.raises(BundleError, match="fp16 is for GPUs"):
+        Backbone(bundle, providers=["CPUExecutionProvider"], precision="fp16")

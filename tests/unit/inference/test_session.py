@@ -14,7 +14,7 @@ import pytest
 from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import MANIFEST_FILE, Level, Manifest, read_manifest
 from detco_core.contract.reader import plain
-from detco_core.inference.execution import CPU, CUDA, Execution, available_providers
+from detco_core.inference.execution import CPU, CUDA, TENSORRT, Execution, available_providers
 from detco_core.inference.session import Session, outputs_of
 from detco_core.inference.tiny import CHANNELS, STRIDES, write_tiny_bundle
 
@@ -131,10 +131,11 @@ class TestWithoutGpu:
         assert session.run(image, ["pooled"])["pooled"].shape == (1, 10)
 
     def test_half_precision_is_left_with_the_gpu(self, bundle: Path, image: np.ndarray) -> None:
-        session = Session.open(bundle, Execution(providers=(CUDA, CPU), precision="fp16"))
-        assert (session.provider, session.precision) == (CPU, "fp32")
-        found = session.run(image, ["res5"])["res5"]
-        np.testing.assert_array_equal(found, Session.open(bundle).run(image, ["res5"])["res5"])
+        expected = Session.open(bundle).run(image, ["res5"])["res5"]
+        for providers in ((CUDA, CPU), (CUDA,), (TENSORRT, CUDA, CPU)):
+            session = Session.open(bundle, Execution(providers=providers, precision="fp16"))
+            assert (session.provider, session.precision) == (CPU, "fp32")
+            np.testing.assert_array_equal(session.run(image, ["res5"])["res5"], expected)
 
     def test_strict_refuses_to_fall_back(self, bundle: Path) -> None:
         with pytest.raises(BundleError, match=CUDA):
