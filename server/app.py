@@ -51,10 +51,11 @@ from server.http.access import open_access_log
 from server.http.answers.conditional import Conditional
 from server.http.answers.head import Head
 from server.http.auth import Doorman
+from server.http.bodies import DOCUMENT_BYTES, BodyLimit
 from server.http.deps import Services
 from server.http.jobs.job_kinds import EVALUATION, EXPORT, EXTRACTION, RUN
 from server.http.known_tokens import KnownTokens
-from server.http.middleware import DOCUMENT_BYTES, BodyLimit, RequestContext
+from server.http.middleware import RequestContext
 from server.http.openapi import PROBLEMS, describe
 from server.http.readings import watch
 from server.http.streams import Streams
@@ -96,7 +97,7 @@ def make_app(settings: Settings, parts: Iterable[Part] = ("api", "features")) ->
     describe(app)
     app.add_middleware(Conditional)
     app.add_middleware(Head)
-    app.add_middleware(BodyLimit, limit_of=_limit_of(settings))
+    app.add_middleware(BodyLimit, limit_of=_limit_of(settings), is_held=_holds_images)
     access, tracing = open_access_log(settings.access_log), open_tracing()
     app.state.closing = (tracing.close, access.close)
     app.state.door = open_door(services, access, tracing)
@@ -160,11 +161,15 @@ def _api() -> APIRouter:
     return router
 
 
+def _holds_images(path: str) -> bool:
+    return path.endswith(("/features", "/infer"))
+
+
 def _limit_of(settings: Settings) -> Callable[[str], int]:
     def limit(path: str) -> int:
         if path.startswith(_UPLOADS):
             return settings.max_upload_bytes
-        return settings.max_request_bytes if path.endswith(("/features", "/infer")) else DOCUMENT_BYTES
+        return settings.max_request_bytes if _holds_images(path) else DOCUMENT_BYTES
 
     return limit
 

@@ -1,20 +1,18 @@
-"""What surrounds every request: an id, a measured and logged end, a problem for what nobody caught, bounded bodies."""
+"""What surrounds every request: an id, a measured and logged end, a problem for what nobody caught."""
 
 import logging
 import re
 import time
 import uuid
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import anyio
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.http.access import AccessLog, note, notes, shortened
 from server.http.exchange import Exchange
-from server.http.problems import BodyTooLarge, Problem, render
+from server.http.problems import Problem, render
 from server.http.tracing import Tracing, trace_id
 from server.telemetry import Telemetry
 
@@ -23,10 +21,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DOCUMENT_BYTES = 2**20
-"""Of any body that is not images."""
-_RUN_OUT_SECONDS, _RUN_OUT_BYTES = 30.0, 2**30
-"""How long, and how much of it, we listen to a body that was refused."""
 _LAWFUL_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -91,63 +85,3 @@ def route_template(scope: Scope) -> str:
         return "unmatched"
     names = {str(value): name for name, value in scope.get("path_params", {}).items()}
     return "/".join(f"{{{names[part]}}}" if part in names else part for part in str(scope["path"]).split("/"))
-
-
-class BodyLimit:
-    """Refuses a body over the route's limit: by its `Content-Length` before a byte is read, else while it streams."""
-
-    def __init__(self, app: ASGIApp, limit_of: Callable[[str], int]) -> None:
-        """`limit_of` gives the limit in bytes for a path."""
-        self.app = app
-        self.limit_of = limit_of
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        body = _Body(receive, send, self.limit_of(scope["path"]))
-        declared = Headers(scope=scope).get("content-length", "0")
-        if declared.isascii() and declared.isdigit() and int(declared[:20]) > body.limit:
-            body.refused = True
-            problem = Problem("body_too_large", BodyTooLarge(body.limit).detail, headers={"Connection": "close"})
-            await render(problem, scope)(scope, receive, body.send)
-            return
-        await self.app(scope, body.receive, body.send)
-
-
-class _Body:
-    """A body that is counted as it comes, and let run out once it was refused.
-
-    A client that is still sending when the connection closes would get a reset instead of our answer.
-    """
-
-    def __init__(self, receive: Receive, send: Send, limit: int) -> None:
-        self._receive = receive
-        self._send = send
-        self.limit = limit
-        self.refused = False
-        self._taken = 0
-        self._whole = False
-
-    async def receive(self) -> Message:
-        message = await self._count()
-        if self._taken > self.limit:
-            self.refused = True
-            raise BodyTooLarge(self.limit)
-        return message
-
-    async def send(self, message: Message) -> None:
-        if not self.refused or message["type"] != "http.response.body" or message.get("more_body"):
-            await self._send(message)
-            return
-        await self._send({**message, "more_body": True})
-        with anyio.move_on_after(_RUN_OUT_SECONDS):
-            while not self._whole and self._taken < _RUN_OUT_BYTES:
-                await self._count()
-        await self._send({"type": "http.response.body", "body": b""})
-
-    async def _count(self) -> Message:
-        message = await self._receive()
-        self._taken += len(message.get("body", b""))
-        self._whole = not message.get("more_body")
-        return message

@@ -95,6 +95,14 @@ class BodyTooLarge(HTTPException):
         super().__init__(413, f"the body is larger than {limit} bytes, the most this route takes")
 
 
+class TooManyBytes(HTTPException):
+    """Raised while a body is read, for want of memory; the same as `BodyTooLarge` otherwise."""
+
+    def __init__(self, held: int) -> None:
+        detail = f"{held} bytes of other requests are held here, with which this body does not fit; try again in 2 s"
+        super().__init__(429, detail, headers={"Retry-After": "2"})
+
+
 def document(problem: Problem, request_id: str) -> dict[str, Any]:
     """The problem as the JSON object that is sent."""
     return {

@@ -1,18 +1,15 @@
-"""Ids, sizes and the ends of requests."""
+"""Ids and the ends of requests."""
 
-import socket
 from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
 from server.http import handlers
-from server.http.middleware import BodyLimit, RequestContext
+from server.http.middleware import RequestContext
 from server.telemetry import Telemetry
-
-LIMIT = 1000
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +20,6 @@ def telemetry() -> Telemetry:
 @pytest.fixture(scope="module")
 def client(telemetry: Telemetry, serve: Callable[[FastAPI], httpx.Client]) -> httpx.Client:
     app = FastAPI()
-
-    @app.post("/raw")
-    async def raw(request: Request) -> int:
-        return len(await request.body())
 
     @app.get("/half")
     def half() -> StreamingResponse:
@@ -42,43 +35,8 @@ def client(telemetry: Telemetry, serve: Callable[[FastAPI], httpx.Client]) -> ht
         return name
 
     handlers.install(app)
-    app.add_middleware(BodyLimit, limit_of=lambda path: LIMIT if path == "/raw" else 0)
     app.add_middleware(RequestContext, telemetry=telemetry)
     return serve(app)
-
-
-def chunks(total: int) -> Iterator[bytes]:
-    for begin in range(0, total, 100):
-        yield b"x" * min(100, total - begin)
-
-
-@pytest.mark.parametrize("size", [0, 1, LIMIT - 1, LIMIT])
-def test_bodies_up_to_the_limit_pass(client: httpx.Client, size: int) -> None:
-    assert client.post("/raw", content=b"x" * size).json() == size
-    assert client.post("/raw", content=chunks(size)).json() == size
-
-
-@pytest.mark.parametrize("size", [LIMIT + 1, 50 * LIMIT])
-def test_larger_bodies_do_not(client: httpx.Client, size: int) -> None:
-    declared = client.post("/raw", content=b"x" * size)
-    counted = client.post("/raw", content=chunks(size))
-    for answer in (declared, counted):
-        assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
-        assert str(LIMIT) in answer.json()["detail"]
-    assert declared.headers["connection"] == "close"
-
-
-def test_a_declared_length_is_refused_unread(client: httpx.Client) -> None:
-    address = (client.base_url.host, client.base_url.port or 0)
-    with socket.create_connection(address, timeout=10) as connection:
-        connection.sendall(b"POST /raw HTTP/1.1\r\nHost: here\r\nContent-Length: 99999999999999\r\n\r\nnothing more")
-        assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
-
-
-def test_a_client_that_sends_on_still_gets_its_answer(client: httpx.Client) -> None:
-    size = 64 * 2**20
-    assert client.post("/raw", content=bytes(size)).status_code == 413
-    assert client.post("/raw", content=(bytes(2**20) for _ in range(64))).status_code == 413
 
 
 @pytest.mark.parametrize("sent", ["", "x" * 200, "a b", "é".encode().decode("latin-1"), "a\tb"])

@@ -12,7 +12,8 @@ from control import errors
 from detco_core.contract.config import RunConfig, override
 from detco_core.contract.errors import InvalidDocument
 from server.http import handlers, problems, translations
-from server.http.middleware import BodyLimit, RequestContext
+from server.http.bodies import BodyLimit
+from server.http.middleware import RequestContext
 from server.telemetry import Telemetry
 
 
@@ -57,7 +58,7 @@ def client(serve: Callable[[FastAPI], httpx.Client]) -> httpx.Client:
         return body.size
 
     handlers.install(app)
-    app.add_middleware(BodyLimit, limit_of=lambda path: 64)
+    app.add_middleware(BodyLimit, limit_of=lambda path: 64, is_held=lambda path: False)
     app.add_middleware(RequestContext, telemetry=telemetry)
     return serve(app)
 
