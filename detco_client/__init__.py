@@ -18,6 +18,7 @@ from detco_client.errors import (
     ServiceFailed,
     WaitTimeout,
 )
+from detco_client.extracted import ExtractedFeatures, ExtractedImage
 from detco_client.features import FeaturesReply, ImageFeatures
 from detco_client.stream import StreamEvent
 from detco_client.webhooks import BadSignature, verify_webhook
@@ -33,6 +34,8 @@ __all__ = [
     "Conflict",
     "DetcoClient",
     "DigestMismatch",
+    "ExtractedFeatures",
+    "ExtractedImage",
     "FeaturesReply",
     "Forbidden",
     "ImageFeatures",

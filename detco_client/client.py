@@ -10,6 +10,7 @@ import httpx
 from detco_client.connection import find_token, find_url
 from detco_client.datasets import Datasets
 from detco_client.evaluations import Evaluations
+from detco_client.extractions import Extractions
 from detco_client.features import Features
 from detco_client.models import Models
 from detco_client.resources.service import Info, UsageRow
@@ -50,6 +51,7 @@ class DetcoClient:
         self.runs = Runs(self._transport)
         self.sweeps = Sweeps(self._transport)
         self.evaluations = Evaluations(self._transport)
+        self.extractions = Extractions(self._transport)
         self.models = Models(self._transport)
         self.features = Features(self._transport)
         self.store = ArtifactStore(self._transport)

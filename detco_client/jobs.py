@@ -13,7 +13,7 @@ J = TypeVar("J", bound=Job)
 
 
 class Jobs(Generic[J]):
-    """The calls every kind of job answers; `runs` and `evaluations` are two such kinds."""
+    """The calls every kind of job answers; `runs`, `evaluations` and `extractions` are such kinds."""
 
     resource = "jobs"
 

@@ -11,6 +11,7 @@ from detco_client.cli import (
     config,
     datasets,
     evaluations,
+    extractions,
     keeping,
     models,
     runs,
@@ -43,6 +44,7 @@ def make_app() -> typer.Typer:
         "runs": runs,
         "sweeps": sweeps,
         "evaluations": evaluations,
+        "extractions": extractions,
         "models": models,
     }
     keeping.install(runs.app, evaluations.app, models.app)

@@ -8,6 +8,7 @@ from fastapi.responses import PlainTextResponse, Response
 from tests.unit.client.stub.checkpoints import add_checkpoints
 from tests.unit.client.stub.datasets import add_datasets, add_weights
 from tests.unit.client.stub.evaluations import add_evaluations
+from tests.unit.client.stub.extractions import add_extractions
 from tests.unit.client.stub.features import add_features
 from tests.unit.client.stub.files import add_files
 from tests.unit.client.stub.gate import Gate
@@ -28,6 +29,7 @@ def make_app(state: State) -> FastAPI:
         add_runs,
         add_journals,
         add_evaluations,
+        add_extractions,
         add_sweeps,
         add_checkpoints,
         add_files,

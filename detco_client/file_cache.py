@@ -1,0 +1,73 @@
+"""Where the files of an extraction are read from: a folder, or a bounded cache of what a service has."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from detco_client.errors import ClientError, DigestMismatch
+
+DEFAULT_BYTES = 20 * 2**30
+
+
+class Files(Protocol):
+    """Gives files that were checked."""
+
+    def find(self, path: str, sha256: str | None) -> Path:
+        """Where a file of this name and digest is (None: whatever it is); raises `ClientError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FolderFiles:
+    """Files in a folder, as `download` leaves them, or a job that was run by hand."""
+
+    folder: Path
+
+    def find(self, path: str, sha256: str | None) -> Path:
+        """Raises `DigestMismatch` where the file is another."""
+        target = self.folder / Path(path).name
+        try:
+            with target.open("rb") as file:
+                found = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise ClientError(f"{target} cannot be read: {error.strerror}") from error
+        if sha256 is not None and found != sha256:
+            raise DigestMismatch(str(target), sha256, found)
+        return target
+
+
+@dataclass(frozen=True, slots=True)
+class CachedFiles:
+    """Files by digest in a cache that other readers may share."""
+
+    folder: Path
+    max_bytes: int
+    fetch: Callable[[str, Path, str], None]
+    """Brings the file of a name and digest to a path, checked, in one move."""
+
+    def find(self, path: str, sha256: str | None) -> Path:
+        """Fetches what is not there."""
+        if sha256 is None:
+            raise ClientError(f"{path} has no digest")
+        target = self.folder / sha256.removeprefix("sha256:")
+        if target.is_file():
+            target.touch()
+            return target
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.fetch(path, target, sha256)
+        self._make_room(target)
+        return target
+
+    def _make_room(self, newest: Path) -> None:
+        """Delete the longest unused beyond the bound. Who has one of them open keeps what he reads."""
+        kept = [
+            (entry.stat().st_mtime, entry.stat().st_size, entry) for entry in self.folder.iterdir() if entry.is_file()
+        ]
+        size = sum(one for _, one, _ in kept)
+        for _, one, entry in sorted(kept):
+            if size <= self.max_bytes or entry == newest:
+                continue
+            entry.unlink(missing_ok=True)
+            size -= one

@@ -1,0 +1,137 @@
+"""A finished extraction read back: every image once, equal to what inference answers, and nothing unchecked."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from detco_client import ClientError, DigestMismatch
+from detco_client.extracted import ExtractedFeatures
+from detco_client.file_cache import CachedFiles, FolderFiles
+from detco_core.contract.datasets import DatasetRef
+from detco_core.contract.extractions import FOLDER, INDEX_FILE, ExtractionOptions
+from detco_core.contract.jobs import ExtractJob
+from detco_core.contract.reader import read
+from detco_core.extraction.job import run
+from detco_core.inference import Backbone
+from detco_core.inference.tiny import write_tiny_bundle
+from detco_core.runtime.reporter import Reporter
+
+BOXES = {"1.png": [[0, 0, 20, 20], [5, 5, 90, 30]], "2.png": []}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle and five photos, one of them broken."""
+    root = tmp_path_factory.mktemp("place")
+    write_tiny_bundle(root / "bundle")
+    (root / "photos").mkdir()
+    for n in range(5):
+        pixels = np.random.default_rng(n).integers(0, 256, (40 + 8 * n, 64, 3), np.uint8)
+        Image.fromarray(pixels).save(root / "photos" / f"{n}.png")
+    (root / "photos" / "3.png").write_bytes(b"torn")
+    (root / "boxes.json").write_text(json.dumps(BOXES))
+    return root
+
+
+@pytest.fixture
+def extract(place: Path, tmp_path: Path) -> Callable[..., Path]:
+    def make(boxes: bool = False, **options: Any) -> Path:
+        job = ExtractJob(
+            folder=str(tmp_path / "job"),
+            bundle=str(place / "bundle"),
+            dataset=DatasetRef(name="photos@1", kind="images", root=str(place / "photos")),
+            options=read(ExtractionOptions, {"shard_images": 2, **options}),
+            boxes=str(place / "boxes.json") if boxes else None,
+        )
+        with Reporter(Path(job.folder)) as reporter:
+            run(job, reporter)
+        return Path(job.folder) / FOLDER
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"levels": ["res3", "res5"], "dtype": "int8"},
+        {"levels": ["res4"], "pool": "avg"},
+        {"levels": ["res4", "res5"], "pool": "avg", "format": "parquet", "dtype": "float16"},
+    ],
+)
+def test_each_image_has_what_inference_answers(place: Path, extract: Callable[..., Path], options: Any) -> None:
+    backbone = Backbone(place / "bundle", providers=["CPUExecutionProvider"])
+    wishes = {key: options[key] for key in ("pool", "dtype") if key in options}
+    with ExtractedFeatures(extract(**options)) as found:
+        assert list(found) == ["0.png", "1.png", "2.png", "4.png"]
+        assert len(found) == 4
+        assert list(found.broken) == ["3.png"]
+        with pytest.raises(KeyError, match="not an image of this extraction"):
+            found["none"]
+        for name, image in found.items():
+            expected = backbone.features(place / "photos" / name, levels=options["levels"], **wishes)
+            assert list(image.arrays) == options["levels"]
+            for level, array in expected.tensors.items():
+                np.testing.assert_array_equal(image.arrays[level], array)
+                assert not image.arrays[level].flags.writeable or options.get("format") == "parquet"
+            assert (image.network, image.scale) == (expected.geometry.network, expected.geometry.scale)
+            assert image.strides == expected.strides
+    if options.get("dtype") == "int8":
+        whole = backbone.features(place / "photos" / "0.png", levels=["res5"]).tensors["res5"]
+        np.testing.assert_allclose(found["0.png"].floats("res5"), whole, atol=found["0.png"].scales["res5"])
+
+
+def test_boxes_are_rows(extract: Callable[..., Path]) -> None:
+    found = ExtractedFeatures(extract(boxes=True, levels=["res3"], roi_size=2))
+    assert {name: image.arrays["res3"].shape for name, image in found.items()} == {
+        "0.png": (0, 6, 2, 2),
+        "1.png": (2, 6, 2, 2),
+        "2.png": (0, 6, 2, 2),
+        "4.png": (0, 6, 2, 2),
+    }
+    assert found["1.png"].clipped == (1,)
+
+
+@pytest.mark.parametrize("name", ["00000.safetensors", "00000.jsonl"])
+def test_a_file_that_is_another_is_refused(extract: Callable[..., Path], name: str) -> None:
+    folder = extract(pool="avg")
+    data = bytearray((folder / name).read_bytes())
+    data[-2] ^= 1
+    (folder / name).write_bytes(bytes(data))
+    with pytest.raises(DigestMismatch, match=name):
+        ExtractedFeatures(folder)["0.png"]
+
+
+def test_an_index_that_is_missing_or_another_is_refused(extract: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(ClientError, match=r"index\.json cannot be read"):
+        ExtractedFeatures(tmp_path)
+    with pytest.raises(DigestMismatch):
+        ExtractedFeatures(extract(pool="avg"), "sha256:" + "0" * 64)
+
+
+def test_a_cache_fetches_once_and_keeps_its_bound(extract: Callable[..., Path], tmp_path: Path) -> None:
+    folder = extract(levels=["res2"])
+    fetched: list[str] = []
+
+    def fetch(path: str, target: Path, sha256: str) -> None:
+        fetched.append(path)
+        target.write_bytes(FolderFiles(folder).find(path, sha256).read_bytes())
+
+    digest = "sha256:" + hashlib.sha256((folder / INDEX_FILE).read_bytes()).hexdigest()
+    files = CachedFiles(tmp_path / "cache", 2**30, fetch)
+    found = ExtractedFeatures(files, digest)
+    assert fetched == ["index.json"]
+    first = found["0.png"].arrays["res2"]
+    assert fetched == ["index.json", "00000.jsonl", "00001.jsonl", "00002.jsonl", "00000.safetensors"]
+    ExtractedFeatures(files, digest)["1.png"]
+    assert len(fetched) == 5
+    small = CachedFiles(tmp_path / "cache", 1, fetch)
+    ExtractedFeatures(small, digest)["4.png"]
+    assert fetched[5:] == ["00002.safetensors"]
+    assert [path.stat().st_size for path in (tmp_path / "cache").iterdir()] == [(folder / fetched[-1]).stat().st_size]
+    np.testing.assert_array_equal(first, ExtractedFeatures(folder)["0.png"].arrays["res2"])
