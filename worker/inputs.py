@@ -28,7 +28,8 @@ from control.storage.buckets import fetch_object
 from detco_core.contract.errors import DataError
 from detco_core.contract.jobs import PretrainJob
 from detco_core.contract.reader import canonical_json
-from worker.drafts import RESUME_FILE, Draft, make_job
+from worker.drafts.draft import Draft
+from worker.drafts.job import RESUME_FILE, make_job
 from worker.launch import JOB_FILE
 from worker.processes import Mark
 from worker.unpacked import Place, Unpacked
