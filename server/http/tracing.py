@@ -5,6 +5,7 @@ feature path are its children, made from the moments noted when the answer is re
 not needed.
 """
 
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -124,7 +125,7 @@ def _exporter(name: str) -> "SpanExporter":
     if name == "console":
         from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
-        return ConsoleSpanExporter()
+        return ConsoleSpanExporter(out=sys.stdout)
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     except ImportError as error:

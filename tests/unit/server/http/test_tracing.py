@@ -1,5 +1,6 @@
 """Spans: the caller's trace goes on, stages are children, and without OpenTelemetry's environment nothing happens."""
 
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from control.errors import SettingsError
-from server.http import handlers
+from server.http import handlers, tracing
 from server.http.access import note
 from server.http.middleware import RequestContext
 from server.http.tracing import Tracing, open_tracing
@@ -124,6 +125,22 @@ def test_what_there_is_not_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch,
         open_tracing()
 
 
-def test_a_collector_that_is_not_there_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_collector_that_does_not_answer_holds_up_no_request_and_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing, "_END_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+        opened, began = open_tracing(), time.monotonic()
+        with opened.request({"type": "http", "method": "GET", "headers": []}) as span:
+            assert span is not None
+        opened.close()
+        assert time.monotonic() - began < 20
+
+
+def test_the_console_is_an_exporter_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
-    open_tracing().close()
+    opened = open_tracing()
+    with opened.request({"type": "http", "method": "PATCH", "headers": []}):
+        pass
+    opened.close()
+    assert '"name": "PATCH"' in capsys.readouterr().out
