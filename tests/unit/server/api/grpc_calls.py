@@ -1,6 +1,7 @@
 """Every call of `tritonclient.grpc` that concerns us, and calls no client would make, in a process of its own.
 
 Usage: grpc_calls.py HOST:PORT TOKEN ADMIN PICTURE OUT. Arrays go to OUT (npz), the rest is printed as JSON.
+Or: grpc_calls.py HOST:PORT TOKEN PICTURE, for one call that takes a while: a line when it is sent, then its status.
 """
 
 import asyncio
@@ -207,5 +208,20 @@ def left(stub: Any, request: Any, who: Any) -> list[str]:
     return sorted({"cancelled" if call.cancel() else call.code().name for call in calls})
 
 
+def slow(address: str, token: str, picture: str) -> None:
+    with grpc.insecure_channel(address) as channel:
+        tensor = wire.ModelInferRequest.InferInputTensor(name="image", datatype="BYTES", shape=[1])
+        tensor.contents.bytes_contents.append(Path(picture).read_bytes())
+        request = wire.ModelInferRequest(model_name="tiny", inputs=[tensor])
+        request.parameters["resize"].string_param = json.dumps({"height": 2500, "width": 2500})
+        request.outputs.add(name="pooled")
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        grpc.channel_ready_future(channel).result(60)
+        call = stub.ModelInfer.future(request, metadata=(("authorization", f"Bearer {token}"),))
+        time.sleep(0.05)
+        print("under way" if not call.done() else "over", flush=True)  # noqa: T201 - the test reads it
+        print(call.code().name)  # noqa: T201
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    (main if len(sys.argv) == 6 else slow)(*sys.argv[1:])

@@ -213,7 +213,16 @@ def test_who_hangs_up_costs_nothing_more(calls: Any, house: Any, door: tuple[Any
     assert "detco_feature_images 0.0" in httpx.get(f"{door[2]}/metrics").text
 
 
-def test_it_ends_with_its_server(calls: Any, door: tuple[Any, str, str]) -> None:
-    process, *_ = door
-    process.send_signal(signal.SIGTERM)
+def test_it_ends_with_its_server_and_what_is_under_way_is_answered(
+    calls: Any, door: tuple[Any, str, str], client: httpx.Client, tmp_path: Path
+) -> None:
+    process, address, _ = door
+    (tmp_path / "picture.png").write_bytes(picture())
+    words = [address, secret(client), str(tmp_path / "picture.png")]
+    command = [sys.executable, str(Path(__file__).with_name("grpc_calls.py")), *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as caller:
+        assert caller.stdout is not None
+        assert caller.stdout.readline() == "under way\n"
+        process.send_signal(signal.SIGTERM)
+        assert caller.stdout.read() == "OK\n"
     assert process.wait(60) == 0
