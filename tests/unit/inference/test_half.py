@@ -9,10 +9,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from detco_core.contract.errors import BundleError
-from detco_core.inference.binding import Bound
+from detco_core.inference.binding import Bound, Placement
 from detco_core.inference.execution import CPU, Execution
 from detco_core.inference.graph import cut
 from detco_core.inference.half import halved
+from detco_core.inference.host_memory import Buffers, Pageable
 from detco_core.inference.opening import start
 
 OUTPUTS = ("res2", "res3", "res4", "res5", "pooled")
@@ -38,6 +39,16 @@ def test_features_are_the_same_within_the_tolerance(model: bytes, outputs: tuple
         assert half[name].dtype == np.float16
         error = np.abs(half[name] - whole[name]).max() / np.abs(whole[name]).max()
         assert 0 < error < TOLERANCE
+
+
+def test_its_outputs_are_bound_in_float16(model: bytes) -> None:
+    session = start(halved(model), Execution(providers=(CPU,), threads=1))
+    bound = Bound(session, Placement("cpu", 0, Buffers(Pageable(), 2**23)))
+    image = np.random.default_rng(0).standard_normal((1, 3, 50, 70)).astype(np.float32)
+    first, second = (bound.stage([image], OUTPUTS).compute() for _ in range(2))
+    for name in OUTPUTS:
+        assert first[name].dtype == second[name].dtype == np.float16
+        np.testing.assert_array_equal(first[name], second[name])
 
 
 def test_weights_take_half_the_room_and_the_input_stays_float32(model: bytes) -> None:
