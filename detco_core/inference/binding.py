@@ -5,6 +5,7 @@ nothing copied: onnxruntime reads the caller's array and gives out its own. On a
 session's own arena, and what comes back in page-locked memory; both are kept for the next batch of that shape.
 """
 
+import math
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Sequence
@@ -18,8 +19,8 @@ from detco_core.inference.host_memory import Buffers
 
 INPUT = "image"
 
-_IDLE_INPUTS = 4
-"""Input tensors kept on the device: two of a shape are in use when one batch is brought while another computes."""
+_IDLE_INPUTS = 2**28
+"""Bytes of input tensors kept on the device for the next batches of their shape: two of eight images at 800x1333."""
 _KNOWN_SHAPES = 256
 
 Maps = dict[str, NDArray[Any]]
@@ -131,8 +132,8 @@ class _Inputs:
     def __init__(self, session: Any, placement: Placement) -> None:
         self._session = session
         self._placement = placement
-        self._idle: deque[tuple[tuple[int, ...], Any]] = deque(maxlen=_IDLE_INPUTS)
-        """The longest unused first, dropped when there are too many."""
+        self._idle: deque[tuple[tuple[int, ...], Any]] = deque()
+        """The longest unused first, dropped when they are too large together: what they hold, the network cannot."""
         self._lock = threading.Lock()
 
     def take(self, shape: tuple[int, ...]) -> Any:
@@ -146,5 +147,13 @@ class _Inputs:
         return self._session.create_ortvalue_from_shape_and_type(shape, np.float32, *where)
 
     def give_back(self, shape: tuple[int, ...], value: Any) -> None:
+        if _bytes(shape) > _IDLE_INPUTS:
+            return
         with self._lock:
             self._idle.append((shape, value))
+            while sum(_bytes(shape) for shape, _ in self._idle) > _IDLE_INPUTS:
+                self._idle.popleft()
+
+
+def _bytes(shape: tuple[int, ...]) -> int:
+    return math.prod(shape) * np.dtype(np.float32).itemsize

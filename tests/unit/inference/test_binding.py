@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from detco_core.inference import binding
 from detco_core.inference.binding import Bound, Placement
 from detco_core.inference.execution import CPU, Execution
 from detco_core.inference.host_memory import Buffers, Pageable
@@ -93,6 +94,20 @@ def test_on_a_device_memory_is_used_again(session: ort.InferenceSession) -> None
     assert len(inputs) == 1
     # What lies on the host takes a block in and one for each output.
     assert memory.allocated <= 1 + len(OUTPUTS)
+
+
+def test_no_more_inputs_stay_on_a_device_than_may(
+    session: ort.InferenceSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(binding, "_IDLE_INPUTS", 3 * 4 * (33 * 32 + 64 * 64))
+    bound = Bound(session, Placement("cpu", 0, Buffers(Pageable(), 8 * MIB)))
+    assert bound._inputs is not None
+    for side in (32, 64, 32, 96, 64):
+        bound.stage([image(0, side, side)], ("pooled",)).compute()
+        assert (side, side) in [shape[2:] for shape, _ in bound._inputs._idle] or side == 96
+    assert [shape[2:] for shape, _ in bound._inputs._idle] == [(32, 32), (64, 64)]
+    bound.stage([image(0, 33, 32)], ("pooled",)).compute()
+    assert [shape[2:] for shape, _ in bound._inputs._idle] == [(64, 64), (33, 32)]
 
 
 def test_a_run_that_fails_leaves_the_next_unharmed(bound: Bound, plain: Run) -> None:
