@@ -27,6 +27,8 @@ _LONGEST = (
     "tests/numerics/test_resume.py",
     "tests/integration/test_weights.py",
     "tests/distributed/test_pretrain.py",
+    "tests/integration/test_cut_off.py",
+    "tests/integration/test_real_parts.py",
 )
 """Files that take a minute or more, the longest first: begun last, one of them would keep the others' cores idle."""
 

@@ -92,6 +92,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_and_says_so(tmp_path: Path, s
     assert load(first.path, first.sha256).info.step == 20
 
 
+@pytest.mark.slow
 @pytest.mark.mounts
 def test_a_disk_that_is_full_takes_no_half_checkpoint(tmp_path: Path, state: dict[str, Any]) -> None:
     with small_disk(tmp_path / "disk", 256) as disk:

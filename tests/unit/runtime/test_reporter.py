@@ -36,6 +36,7 @@ def emit_steps(reporter: Reporter) -> None:
         reporter.emit(Progress(step=step, steps=1000))
 
 
+@pytest.mark.slow
 @pytest.mark.mounts
 def test_a_full_disk_takes_whole_lines_or_none(tmp_path: Path) -> None:
     """It takes the beginning of a line that crosses into a new block: the next line must not be one with it."""

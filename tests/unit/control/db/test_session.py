@@ -4,9 +4,10 @@ import time
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, event, select, text
 from sqlalchemy.exc import StatementError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
@@ -143,3 +144,26 @@ def test_a_sqlite_file_gets_its_folder_and_wal(tmp_path: Path) -> None:
     plain = sqlite3.connect(path)
     assert plain.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     plain.close()
+
+
+def connection_words(url: str) -> dict[str, Any]:
+    """What a driver would be told, were it asked to connect."""
+    told: dict[str, Any] = {}
+    engine = open_engine(url)
+
+    @event.listens_for(engine, "do_connect")
+    def note(_dialect: object, _record: object, _arguments: object, words: dict[str, Any]) -> None:
+        told.update(words)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        engine.connect()
+    return told
+
+
+def test_both_ends_of_a_connection_to_postgresql_soon_notice_that_the_other_is_cut_off() -> None:
+    plain = connection_words("postgresql+psycopg://u@h/d")
+    assert (plain["keepalives_idle"], plain["tcp_user_timeout"]) == (8, 20_000)
+    assert "-c tcp_user_timeout=20000" in plain["options"]
+    own = connection_words("postgresql+psycopg://u@h/d?keepalives_idle=60&options=-csearch_path%3Dx")
+    assert (own["keepalives_idle"], own["options"], own["keepalives_count"]) == ("60", "-csearch_path=x", 3)
