@@ -11,6 +11,7 @@ from server.features.errors import BadTensor
 from server.features.oip.replies import Inferred
 from server.features.oip.requests import InferRequest, OutputWish, Region
 from server.features.oip.tensors import NUMBERS
+from server.rpc import messages
 from server.rpc.messages import read_infer, write_infer
 
 Tensor = wire.ModelInferRequest.InferInputTensor
@@ -116,12 +117,18 @@ def test_the_callers_own_deadline_counts(given: int | None, seconds: float | Non
         (request(tensor("FP16", [1], fp32_contents=[1.0])), "data has 0"),
         (request(tensor("UINT8", [-1], uint_contents=[1])), "shape"),
         (request(tensor("WORD", [1])), "none of BOOL"),
-        (request(tensor("UINT8", [2**22 + 1], uint_contents=[1] * (2**22 + 1))), "raw_input_contents"),
     ],
 )
 def test_what_does_not_fit_is_named(message: Any, word: str) -> None:
     with pytest.raises(BadTensor, match=word):
         read_infer(message, unread)
+
+
+def test_many_values_are_asked_for_raw(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "MOST_VALUES", 3)
+    assert read_infer(request(tensor("UINT8", [3], uint_contents=[1, 2, 3])), unread).inputs
+    with pytest.raises(BadTensor, match="4 typed contents: send them as raw_input_contents"):
+        read_infer(request(tensor("UINT8", [4], uint_contents=[1, 2, 3, 4])), unread)
 
 
 def test_values_beside_shared_memory_are_refused() -> None:
