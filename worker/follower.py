@@ -9,7 +9,6 @@ import logging
 import subprocess
 import time
 from functools import partial
-from pathlib import Path
 
 from control.db.session import read_only, unit_of_work
 from control.records.life import shares
@@ -20,12 +19,11 @@ from worker.assignment import EXIT_CLOSED, EXIT_OPEN, TICK, Assignment
 from worker.attempts import discard
 from worker.holds import hold_of
 from worker.inputs import Prepared
-from worker.launch import Command, Post, job_command, log_tail
+from worker.launch import Post, log_tail
 from worker.log_feed import LogFeed
 from worker.logs import LogShipper, ship_rest
 from worker.outages import DATABASE_AWAY, RETRY_SECONDS
-from worker.processes import Mark, ask_to_leave, end
-from worker.services import Services
+from worker.processes import ask_to_leave, end
 from worker.verdicts import how_it_ended
 
 _log = logging.getLogger(__name__)
@@ -34,15 +32,13 @@ _log = logging.getLogger(__name__)
 class Follower:
     """Sees one share from its claimed row to its ended one."""
 
-    def __init__(
-        self, services: Services, mark: Mark, folder: Path, leash: int, command: Command = job_command
-    ) -> None:
-        self._services = services
-        self._mark = mark
-        self._folder = folder
-        self._assignment = Assignment(services, mark, folder, leash, command)
-        self._lease = self._assignment.lease
-        self.orders = self._assignment.orders
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        self._services = assignment.services
+        self._mark = assignment.mark
+        self._folder = assignment.folder
+        self._lease = assignment.lease
+        self._orders = assignment.orders
 
     def run(self) -> int:
         """The whole share; returns `EXIT_CLOSED` or `EXIT_OPEN`."""
@@ -60,7 +56,7 @@ class Follower:
         return self._assignment.await_inputs(self._bring_inputs, self._is_off)
 
     def _is_off(self) -> bool:
-        return self.orders.deadline() is not None
+        return self._orders.deadline() is not None
 
     def _bring_inputs(self) -> tuple[Prepared, Meeting] | None:
         with read_only(self._services.engine) as session:
@@ -86,7 +82,7 @@ class Follower:
     def _supervise(self, launcher: "subprocess.Popen[bytes]") -> None:
         asked = False
         while launcher.poll() is None:
-            deadline = self.orders.deadline()
+            deadline = self._orders.deadline()
             if deadline is not None and time.monotonic() >= deadline:
                 end(launcher)
                 return
@@ -103,7 +99,7 @@ class Follower:
         )
         if exit_code == 0:
             return ended(kind="completed")
-        if self.orders.is_leaving:
+        if self._orders.is_leaving:
             return ended(kind="preempted", message="it had to leave its worker")
         if self._lease.is_stale or self._lease.wanted == "kill":
             return ended(kind="stopped", message="its attempt had ended")
@@ -119,7 +115,7 @@ class Follower:
                     ended = hold_of(self._mark).close(session, outcome)
             except DATABASE_AWAY as error:
                 _log.warning("%s %s waits to be ended: %s", self._mark.run, self._mark.name, error)
-                patience = self.orders.patience()
+                patience = self._orders.patience()
                 if patience is not None and time.monotonic() > patience:
                     return EXIT_OPEN
                 time.sleep(RETRY_SECONDS)

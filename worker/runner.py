@@ -12,7 +12,6 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 from control.bus import run_topic
 from control.db.session import unit_of_work
@@ -35,7 +34,7 @@ from worker.logs import LogShipper
 from worker.oom import oom_kills
 from worker.outages import DATABASE_AWAY, RETRY_SECONDS
 from worker.processes import Mark, ask_to_leave, become_subreaper, clean_up, cpu_seconds_of_children, end
-from worker.services import Services, open_services
+from worker.services import open_services
 from worker.silence import Silence
 from worker.sink import Feed, Sink
 from worker.verdicts import End, verdict
@@ -49,15 +48,13 @@ _log = logging.getLogger(__name__)
 class Runner:
     """Sees one attempt from its claimed row to its closed one."""
 
-    def __init__(
-        self, services: Services, mark: Mark, folder: Path, leash: int, command: Command = job_command
-    ) -> None:
-        self._services = services
-        self._mark = mark
-        self._folder = folder
-        self._assignment = Assignment(services, mark, folder, leash, command)
-        self._lease = self._assignment.lease
-        self.orders = self._assignment.orders
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        self._services = services = assignment.services
+        self._mark = mark = assignment.mark
+        self._folder = folder = assignment.folder
+        self._lease = assignment.lease
+        self._orders = assignment.orders
         self._sink = Sink(services.engine, services.store, services.bus, mark, folder)
         shipper = LogShipper(services.engine, services.store, mark, folder, services.settings.log_bytes)
         self._feed = Feed(self._sink, shipper)
@@ -91,7 +88,7 @@ class Runner:
         return self._close(self._judge(end_of_it))
 
     def _judge(self, end_of_it: End) -> Outcome:
-        return verdict(self._sink, self.orders, end_of_it, self._lease.trouble)
+        return verdict(self._sink, self._orders, end_of_it, self._lease.trouble)
 
     def _prepare(self) -> tuple[Prepared, Post | None] | None:
         """Fill the folder; None when the job is not to start any more."""
@@ -99,7 +96,7 @@ class Runner:
 
     def _is_off(self) -> bool:
         # Who wants the run finished wants a checkpoint saved, and that takes a job.
-        return self.orders.deadline() is not None and not self.orders.only_finish
+        return self._orders.deadline() is not None and not self._orders.only_finish
 
     def _bring_inputs(self) -> tuple[Prepared, Post | None]:
         prepared = self._assignment.prepare()
@@ -128,21 +125,21 @@ class Runner:
 
         def supervise(job: "subprocess.Popen[bytes]") -> None:
             self._feed.start()
-            self.orders.listen(Silence(self._folder / EVENTS_FILE).seconds)
+            self._orders.listen(Silence(self._folder / EVENTS_FILE).seconds)
             self._supervise(job, launcher=is_launcher)
 
         return self._assignment.work(prepared, post, supervise)
 
     def _supervise(self, job: "subprocess.Popen[bytes]", *, launcher: bool) -> None:
         while _is_running(job):
-            deadline = self.orders.deadline()
+            deadline = self._orders.deadline()
             if self._feed.fault is not None or (deadline is not None and time.monotonic() >= deadline):
                 end(job)
                 return
             if deadline is None:
                 continue
             # Asked before it can listen, it would die of SIGTERM with nothing saved.
-            can_listen = self._sink.last_seq > 0 or not self.orders.only_save
+            can_listen = self._sink.last_seq > 0 or not self._orders.only_save
             if not self._asked and can_listen:
                 ask_to_leave(job, launcher=launcher)
                 self._asked = True
@@ -156,7 +153,7 @@ class Runner:
         return True
 
     def _is_out_of_time(self) -> bool:
-        patience = self.orders.patience()
+        patience = self._orders.patience()
         return patience is not None and time.monotonic() > patience + _CLOSING_SECONDS
 
     def _close(self, outcome: Outcome) -> int:
@@ -195,9 +192,9 @@ def main(arguments: list[str], command: Command = job_command) -> int:
     configure(settings.log_level)
     become_subreaper()
     folder = open_folder(settings.work_dir, mark)
-    services = open_services(settings)
-    runner = (Follower if mark.node else Runner)(services, mark, folder, leash, command)
-    signal.signal(signal.SIGTERM, lambda *_: runner.orders.dismiss())
+    assignment = Assignment(open_services(settings), mark, folder, leash, command)
+    runner = (Follower if mark.node else Runner)(assignment)
+    signal.signal(signal.SIGTERM, lambda *_: assignment.orders.dismiss())
     try:
         return runner.run()
     finally:

@@ -7,12 +7,12 @@ from sqlalchemy.orm import Session
 
 from control.records.access.principals import Principal
 from control.records.planning.evaluations import NewEvaluation, evaluation_run
-from control.records.runs.runs import NewRun, create_run, get_run, list_runs
-from control.states import State
+from control.records.runs.runs import NewRun, create_run, get_run
 from detco_core.contract.errors import InvalidDocument
 from server.http.creation import Created, Posted
-from server.http.deps import JobId, Reader, Shared, WantedPage
+from server.http.deps import JobId, Reader, Shared
 from server.http.jobs.comparison import GroupBy, compare
+from server.http.jobs.listing import WantedJobs
 from server.http.jobs.submission import PlanOnly, submit_or_plan, terms
 from server.http.schemas.base import Page
 from server.http.schemas.evaluations import ComparisonTable, EvaluationPlanView, EvaluationRequest, EvaluationView
@@ -44,17 +44,10 @@ def submit(body: EvaluationRequest, posted: Posted, plan_only: PlanOnly = False)
 
 
 @router.get("", summary="List evaluations, newest first")
-def list_all(
-    _: Reader,
-    services: Shared,
-    page: WantedPage,
-    state: State | None = None,
-    label: Annotated[str | None, Query(description="`key` or `key=value`.", max_length=300)] = None,
-    group: Annotated[str | None, Query(max_length=200)] = None,
-) -> Page[EvaluationView]:
+def list_all(_: Reader, services: Shared, wanted: WantedJobs) -> Page[EvaluationView]:
     """Filtered by state, label and group."""
     with services.look() as session:
-        found = list_runs(session, ("evaluate",), state=state, label=label, group=group, page=page)
+        found = wanted.find(session, "evaluate")
         return Page(items=shown_evaluations(session, found.items), next_page_token=found.next_page_token)
 
 

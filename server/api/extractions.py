@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from sqlalchemy.orm import Session
 
 from control.db.models import Run
@@ -15,8 +15,7 @@ from control.records.planning.extractions import (
     NewExtraction,
     plan_extraction,
 )
-from control.records.runs.runs import create_run, get_run, list_runs
-from control.states import State
+from control.records.runs.runs import create_run, get_run
 from detco_core.contract.errors import InvalidDocument
 from detco_core.contract.extractions import FOLDER
 from server.http.answers.files import BINARY, StoredFile, send_file
@@ -24,6 +23,7 @@ from server.http.creation import Created, Posted
 from server.http.deps import JobId, Reader, Services, Shared, WantedPage
 from server.http.jobs.boxes import open_boxes
 from server.http.jobs.jobs import require_model_of
+from server.http.jobs.listing import WantedJobs
 from server.http.jobs.submission import PlanOnly, submit_or_plan, terms
 from server.http.schemas.base import Page
 from server.http.schemas.extractions import (
@@ -69,17 +69,10 @@ def submit(body: ExtractionRequest, posted: Posted, plan_only: PlanOnly = False)
 
 
 @router.get("", summary="List extractions, newest first")
-def list_all(
-    _: Reader,
-    services: Shared,
-    page: WantedPage,
-    state: State | None = None,
-    label: Annotated[str | None, Query(description="`key` or `key=value`.", max_length=300)] = None,
-    group: Annotated[str | None, Query(max_length=200)] = None,
-) -> Page[ExtractionView]:
+def list_all(_: Reader, services: Shared, wanted: WantedJobs) -> Page[ExtractionView]:
     """Filtered by state, label and group."""
     with services.look() as session:
-        found = list_runs(session, ("extract",), state=state, label=label, group=group, page=page)
+        found = wanted.find(session, "extract")
         return Page(items=shown_extractions(session, found.items), next_page_token=found.next_page_token)
 
 

@@ -1,16 +1,16 @@
 """Pretraining runs: plan, submit, find."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 from sqlalchemy.orm import Session
 
 from control.records.planning.plans import Plan, plan
-from control.records.runs.runs import get_run, list_runs
-from control.states import State
+from control.records.runs.runs import get_run
 from server.http.answers.etags import etag
 from server.http.creation import Posted
-from server.http.deps import JobId, Reader, Shared, WantedPage
+from server.http.deps import JobId, Reader, Shared
+from server.http.jobs.listing import WantedJobs
 from server.http.jobs.submission import PlanOnly, submit_run
 from server.http.schemas.base import Page
 from server.http.schemas.jobs import JobView
@@ -41,17 +41,10 @@ def submit(body: RunRequest, posted: Posted, plan_only: PlanOnly = False) -> Any
 
 
 @router.get("", summary="List pretraining runs, newest first")
-def list_all(
-    _: Reader,
-    services: Shared,
-    page: WantedPage,
-    state: State | None = None,
-    label: Annotated[str | None, Query(description="`key` or `key=value`.", max_length=300)] = None,
-    group: Annotated[str | None, Query(max_length=200)] = None,
-) -> Page[RunView]:
+def list_all(_: Reader, services: Shared, wanted: WantedJobs) -> Page[RunView]:
     """Filtered by state, label and group."""
     with services.look() as session:
-        found = list_runs(session, ("pretrain",), state=state, label=label, group=group, page=page)
+        found = wanted.find(session, "pretrain")
         return Page(items=shown_runs(session, found.items), next_page_token=found.next_page_token)
 
 
