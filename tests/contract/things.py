@@ -36,6 +36,10 @@ _BODIES: dict[str, list[Any]] = {
     "consumer": ["camera"],
     "format": ["onnx", "manifest"],
     "artifact": ["log.txt"],
+    "model": ["net", "net:1", "net@production"],
+    "levels": [None, ["res5"], ["res2", "res3"]],
+    "resize": [None, "none", {"short_side": 64}],
+    "boxes_from": [None],
 }
 
 
@@ -72,10 +76,11 @@ def _jobs(house: House, client: Any) -> dict[str, list[Any]]:
     assert client.put("/v1/models/net/aliases/production", json={"version": 1}).ok
     queued = post(client, "/v1/runs", {"dataset": "photos", "preset": "smoke"})["id"]
     evaluation = post(client, "/v1/evaluations", {"task": "knn", "source": {"run": run}, "dataset": "sorted"})["id"]
+    extraction = post(client, "/v1/extractions", {"model": "net", "dataset": "photos"})["id"]
     sweep = post(client, "/v1/sweeps", {"dataset": "photos", "preset": "smoke", "grid": {"seed": [1, 2]}})["id"]
     checkpoint = client.get(f"/v1/runs/{run}/checkpoints").json()["items"][0]["id"]
     return {
-        "job": [run, queued, evaluation],
+        "job": [run, queued, evaluation, extraction],
         "run": [run],
         "ids": [[run, queued]],
         "after": [[], [run]],

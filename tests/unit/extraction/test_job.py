@@ -1,6 +1,6 @@
 """The extraction job: every image once, equal to the inference package's own answer, whatever happens in between."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ from safetensors.numpy import load_file
 
 from detco_core.contract.datasets import DatasetRef
 from detco_core.contract.errors import BundleError, DataError
-from detco_core.contract.events import ArtifactSaved, Progress, Reported, Started
+from detco_core.contract.events import ArtifactSaved, Progress, Reported, Started, Warned
 from detco_core.contract.extractions import FOLDER, INDEX_FILE, ExtractionReport, read_index
 from detco_core.contract.jobs import ExtractJob
 from detco_core.contract.reader import read
 from detco_core.extraction.atomic import describe
 from detco_core.extraction.computing import Computer
 from detco_core.inference import Backbone
+from detco_core.inference.session import Session
 from detco_core.runtime.reporter import Reporter
 from tests.unit.extraction.conftest import BROKEN, entries, extract, write_json
 
@@ -125,6 +126,36 @@ def test_a_killed_job_goes_on_after_its_last_whole_shard(
     assert started.resumed_from == (3 * len(parts) or None)
     taken_over = {Path(part).with_suffix(".safetensors").name for part in parts}
     assert files(again) == {name: data for name, data in complete.items() if name not in taken_over}
+
+
+def test_on_a_gpu_neighbours_of_one_size_go_together_and_shards_are_cut_the_same(
+    make_job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as a machine without one can show it: the provider's name decides about batches."""
+    options = {"levels": ["res4"], "shard_images": 5, "batch_size": 2}
+    alone = make_job("alone", options)
+    extract(alone)
+    sizes: list[int] = []
+
+    def stage(self: Session, arrays: Sequence[Any], outputs: Any, really: Any = Session.stage) -> Any:
+        sizes.append(len(arrays))
+        return really(self, arrays, outputs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "provider", property(lambda self: "CUDAExecutionProvider"))
+        patch.setattr(Session, "stage", stage)
+        together = make_job("together", options)
+        events = extract(together)
+    assert max(sizes) == 2
+    assert sum(sizes) == 11
+    assert [body.code for body in events if isinstance(body, Warned)] == ["provider_fallback"]
+    for image, (shard, entry) in entries(alone).items():
+        assert entries(together)[image] == (shard, entry)
+        if entry.error is None:
+            one, other = (
+                load_file(Path(job.folder) / FOLDER / shard)[f"{entry.row}/res4"] for job in (alone, together)
+            )
+            np.testing.assert_allclose(other, one, atol=1e-4)
 
 
 def test_what_is_finished_is_not_computed_again(make_job: Make, monkeypatch: pytest.MonkeyPatch) -> None:
