@@ -19,7 +19,7 @@ def halved(model: bytes) -> bytes:
         import onnx
         from onnxruntime.transformers.float16 import convert_float_to_float16
     except ImportError as error:
-        raise BundleError(f"half precision needs the package onnx (pip install onnx): {error}") from error
+        raise BundleError(f"half precision needs the package onnx: pip install 'detco[fp16]' ({error})") from error
     finally:
         # That package adds its own folder, of modules with names such as `metrics`.
         sys.path[:] = path

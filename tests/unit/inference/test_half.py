@@ -74,5 +74,5 @@ def test_what_cannot_be_converted_is_refused() -> None:
 
 def test_the_package_it_needs_is_named(model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime.transformers.float16", None)
-    with pytest.raises(BundleError, match="pip install onnx"):
+    with pytest.raises(BundleError, match="pip install 'detco\\[fp16\\]'"):
         halved(model)
