@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, bindparam, func, literal_column, or_, select
 from sqlalchemy.orm import Session
 
 from control.db.models import Run, Slot
@@ -22,6 +22,10 @@ WAITED_SECONDS = 600.0
 """A large run that was submitted longer ago than this is kept room for."""
 _LOOKED_AT = 8
 """Large runs in one look; those that fit nowhere are passed over."""
+# The number is no parameter: the index of large runs is used only where its own condition is seen.
+_LARGE = Run.slots_wanted > literal_column("1")
+# Asked with every claim, and nearly always all that is asked: built once.
+_ANY = select(Run.id).where(_LARGE, Run.queue == bindparam("queue"), Run.state == "queued").limit(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +45,11 @@ class Turn:
 
 def next_turn(session: Session, queue: str, purpose: Purpose, now: datetime) -> Turn | None:
     """Of the most urgent, then oldest large run of the queue that has waited long enough and waits for a place only."""
-    # The number is no parameter: the index of large runs is used only where its own condition is seen.
-    large = (Run.queue == queue, Run.slots_wanted > literal_column("1"))
+    if session.scalar(_ANY, {"queue": queue}) is None:
+        return None
     waited = Run.created_at <= now - timedelta(seconds=WAITED_SECONDS)
-    query = select(Run).where(*large, waited, *ready(now)).order_by(*MOST_URGENT).limit(_LOOKED_AT)
+    query = select(Run).where(_LARGE, Run.queue == queue, waited, *ready(now))
+    query = query.order_by(*MOST_URGENT).limit(_LOOKED_AT)
     for run in session.scalars(query):
         each = run.slots_wanted // run.nodes
         hosts = _hosts(session, run, purpose, each)
