@@ -11,6 +11,9 @@ from detco_client.resources.sources import Dataset
 
 app = typer.Typer(help="Register folders of images and see what is in them.", no_args_is_help=True)
 
+Exclude = Annotated[list[str] | None, typer.Option(help="Pattern of relative paths to leave out; repeat it.")]
+Wait = Annotated[bool, typer.Option(help="Wait until it is scanned.")]
+
 
 @app.command()
 def add(
@@ -21,10 +24,8 @@ def add(
     split: Annotated[
         list[str] | None, typer.Option(help="NAME=FOLDER below the root, where the layout does not say it; repeat it.")
     ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(help="Pattern of relative paths to leave out; repeat it.")
-    ] = None,
-    wait: Annotated[bool, typer.Option(help="Wait until it is scanned.")] = True,
+    exclude: Exclude = None,
+    wait: Wait = True,
     as_json: Json = False,
 ) -> None:
     """Register a folder; it is read in place and scanned once."""
@@ -41,10 +42,8 @@ def add(
 @app.command()
 def rescan(
     name: Annotated[str, typer.Argument()],
-    exclude: Annotated[
-        list[str] | None, typer.Option(help="Pattern of relative paths to leave out; repeat it.")
-    ] = None,
-    wait: Annotated[bool, typer.Option(help="Wait until it is scanned.")] = True,
+    exclude: Exclude = None,
+    wait: Wait = True,
     as_json: Json = False,
 ) -> None:
     """Make a new version of what the place holds now; older versions stay as they are."""
