@@ -43,6 +43,7 @@ def job_routes(kind: JobKind) -> APIRouter:
         _add_action(router, kind, action)
     _add_events(router, kind)
     _add_attempts(router, kind)
+    _add_artifacts(router, kind)
     _add_log(router, kind)
     return router
 
@@ -112,6 +113,12 @@ def _add_attempts(router: APIRouter, kind: JobKind) -> None:
             items = [attempt_view(row, nodes.get(row.fence, ())) for row in found.items]
         return Page(items=items, next_page_token=found.next_page_token)
 
+    router.add_api_route(
+        "/attempts", attempts, name=f"attempts_{kind.noun}", summary=f"Every try at the {kind.noun}, oldest first"
+    )
+
+
+def _add_artifacts(router: APIRouter, kind: JobKind) -> None:
     def artifacts(
         _: Reader, job: Annotated[str, Depends(kind.find)], services: Shared, page: WantedPage
     ) -> Page[ArtifactView]:
@@ -132,9 +139,6 @@ def _add_attempts(router: APIRouter, kind: JobKind) -> None:
         leaf = f"{job}-{row.name.rpartition('/')[2]}"
         return send_file(request, StoredFile.of_store(services.reading, leaf, row.digest))
 
-    router.add_api_route(
-        "/attempts", attempts, name=f"attempts_{kind.noun}", summary=f"Every try at the {kind.noun}, oldest first"
-    )
     router.add_api_route(
         "/artifacts", artifacts, name=f"artifacts_{kind.noun}", summary=f"Files of the {kind.noun} but its checkpoints"
     )
