@@ -109,9 +109,11 @@ def _best(
 
 def reaches(worker: Worker) -> tuple[ColumnElement[bool], ...]:
     """Conditions on `Run`, joined to its `DatasetVersion`: what it reads in place lies under a root of the worker."""
+    boxes = Run.spec["boxes"].as_string()
     return (
         or_(Run.dataset_version_id.is_(None), is_seen(worker.roots, DatasetVersion.root)),
         or_(Run.kind != "import", is_seen(worker.roots, Run.spec["path"].as_string())),
+        or_(Run.kind != "extract", boxes.is_(None), is_seen(worker.roots, boxes)),
     )
 
 

@@ -112,19 +112,20 @@ def _without_place(session: Session, run: Run, around: Surroundings) -> Why:
     if not active:
         leaving = f"; {len(workers)} are leaving and take nothing new" if workers else ""
         return Why("no_worker", f"no worker was heard of in the last {ALIVE_SECONDS:.0f} s{leaving}: start one")
-    able = [worker for worker in active if (place := _place(run, around)) is None or sees(worker.roots, place)]
+    places = _places(run, around)
+    able = [worker for worker in active if all(sees(worker.roots, place) for place in places)]
     if not able:
         reason: WaitingReason = "dataset_out_of_reach" if run.dataset_version_id is not None else "weights_out_of_reach"
-        return Why(reason, f"none of the {len(active)} workers reads {_place(run, around)}: start one that does")
+        return Why(reason, f"none of the {len(active)} workers reads {' and '.join(places)}: start one that does")
     return _without_slots(session, run, around, sorted({worker.host for worker in able}))
 
 
-def _place(run: Run, around: Surroundings) -> str | None:
+def _places(run: Run, around: Surroundings) -> list[str]:
     """What must be readable where it runs."""
-    if run.dataset_version_id is not None:
-        return around.versions[run.dataset_version_id].root
-    path: str | None = run.spec["path"] if run.kind == "import" else None
-    return path
+    if run.dataset_version_id is None:
+        return [run.spec["path"]] if run.kind == "import" else []
+    boxes = run.spec.get("boxes") if run.kind == "extract" else None
+    return [around.versions[run.dataset_version_id].root, *([boxes] if boxes else [])]
 
 
 def _without_slots(session: Session, run: Run, around: Surroundings, hosts: Sequence[str]) -> Why:

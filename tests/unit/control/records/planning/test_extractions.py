@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, select, update
 
 from control.db.models import DatasetVersion, Model, ModelVersion, Run
 from control.db.session import unit_of_work
@@ -20,6 +20,8 @@ from control.records.planning.extractions import (
     plan_extraction,
 )
 from control.records.runs.runs import create_run
+from control.records.scheduling.claims import Claim
+from control.records.scheduling.waiting import why
 from control.records.scheduling.workers import WorkerIdentity
 from detco_core.contract.manifest import BundleFile, InputSpec, Level, Manifest
 from detco_core.contract.reader import plain
@@ -112,6 +114,29 @@ def test_it_takes_a_gpu_where_there_is_one(
     with unit_of_work(engine) as session:
         run = create_run(session, plan_extraction(session, asked(), BOUNDS).run(session, actor="t"))
         assert (run.kind, run.queue, run.slots_wanted) == ("extract", queue, 1)
+
+
+@pytest.mark.parametrize(("place", "taken"), [("/boxes/b.json", False), ("upload:upl_1", True), (None, True)])
+def test_a_worker_takes_it_that_reads_the_boxes_too(
+    engine: Engine,
+    make_worker: Callable[..., WorkerIdentity],
+    claim_run: Callable[..., Claim | None],
+    place: str | None,
+    taken: bool,
+) -> None:
+    with unit_of_work(engine) as session:
+        root = session.scalars(select(DatasetVersion.root)).one()
+        new = NewExtraction(
+            model="m:1", dataset="photos", options={}, boxes=Boxes(place=place, digest=None) if place else None
+        )
+        run_id = create_run(session, plan_extraction(session, new, BOUNDS).run(session, actor="t")).id
+    assert (claim_run(make_worker(roots=(root,)), "cpu") is not None) is taken
+    if not taken:
+        with unit_of_work(engine) as session:
+            found = why(session, session.get_one(Run, run_id))
+            assert found is not None
+            assert found.detail == f"none of the 1 workers reads {root} and {place}: start one that does"
+    assert taken or claim_run(make_worker("b", roots=(root, "/boxes")), "cpu") is not None
 
 
 def test_what_is_named_must_be_there(engine: Engine) -> None:
