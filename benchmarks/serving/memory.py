@@ -24,11 +24,11 @@ def measure_memory(scene: Scene) -> dict[str, Any]:
         # Large pictures on a busy machine take their time; what is asked here is what they leave behind.
         as_sent = service.target(resize="none", timeout_ms=_PATIENCE_MS)
         scene.warm(target)
-        idle = _settled(target, None, scene.profile.patience)
+        idle = _settled(target, scene.profile.patience)
         large = scene.pictures("large", [jpeg(scene.profile.large)])
         _all_good(scene, Load(as_sent, large * _LARGE, 4))
         top = target.rss()
-        after = _settled(target, idle, scene.profile.patience)
+        after = _settled(target, scene.profile.patience)
         samples = _mixed(scene, as_sent)
     early, late = samples[_SAMPLES // 10 : _SAMPLES // 2], samples[-_SAMPLES // 4 :]
     return {
@@ -61,13 +61,7 @@ def _all_good(scene: Scene, load: Load) -> None:
         raise RuntimeError(f"the server answers {wrong} to good pictures")
 
 
-def _settled(target: Target, before: int | None, seconds: float) -> int:
-    """What is held once nothing changes any more; less patience when it is back at `before`."""
-    deadline = time.monotonic() + seconds
-    held = target.rss()
-    while time.monotonic() < deadline:
-        time.sleep(1)
-        last, held = held, target.rss()
-        if abs(held - last) < held / 200 and (before is None or held <= 1.02 * before):
-            break
-    return held
+def _settled(target: Target, seconds: float) -> int:
+    """What is held when nothing was asked for a while."""
+    time.sleep(seconds)
+    return target.rss()

@@ -29,7 +29,7 @@ class Profile:
     """Requests of mixed sizes."""
     swaps: int = 20
     patience: float = 15.0
-    """Seconds until memory that is not given back counts as kept."""
+    """Seconds without a request until memory that is not given back counts as kept."""
 
 
 PROFILES: Mapping[str, Profile] = {

@@ -1,25 +1,15 @@
-"""How the C library's allocator keeps memory that was freed; process-wide, and glibc's alone."""
+"""What the C library keeps of memory that was freed; process-wide, and glibc's alone."""
 
 import contextlib
 import ctypes
 
-_MMAP_THRESHOLD = -3
-"""M_MMAP_THRESHOLD of malloc.h."""
-_LARGE = 2**20
-
-
-def return_large_blocks() -> None:
-    """Give every block of 1 MiB and more back to the system as soon as it is freed, from now on.
-
-    glibc raises its own limit to the largest block freed so far, up to 32 MiB, and keeps what is smaller: after one
-    image of 800x1333 a process that serves a ResNet-50 stays 160 MB larger. It costs no CPU time that can be measured.
-    """
-    # Not every libc has it.
-    with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE)
-
 
 def give_back() -> None:
-    """Return what was freed; glibc would keep most of what opening a model needed (150 MB for a ResNet-50)."""
+    """Return what was freed to the system; glibc would keep most of it.
+
+    That is 150 MB after opening a ResNet-50, and as much after an image of 800x1333. What is needed again at once costs
+    a page fault for every 4 KiB: now and then, not after every image.
+    """
+    # Not every libc has it.
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -16,6 +16,7 @@ from detco_core.inference.images import stored_pixels
 from server.features.admission import Admission, ReplyBytes, Reservation, Ticket
 from server.features.allowances import Allowances, Caller
 from server.features.errors import DeadlineExceeded, OtherWeights, Shed, UnknownLevel
+from server.features.heap import Heap
 from server.features.job import EngineLimits, Job
 from server.features.loaded import Loaded
 from server.features.models import Models
@@ -45,15 +46,19 @@ class FeatureEngine:
         self.memory = ReplyBytes(limits.held_bytes)
         self.results = Results(limits.result_bytes) if limits.result_bytes else None
         self._threads = ThreadPoolExecutor(limits.decoders, "decode")
+        # A model that was just opened counts too: warming it frees as much as an image does.
+        self._heap = Heap(lambda: sum(1 + model.owner.computed for model in models.loaded()))
 
     def start(self) -> None:
         """Begin to load models; returns at once."""
         self.models.start()
+        self._heap.start()
 
     def close(self) -> None:
         """Let what is under way finish; blocks."""
         self._threads.shutdown()
         self.models.close()
+        self._heap.close()
 
     def check(self, caller: Caller | None = None, priority: Priority = "interactive") -> None:
         """Raise `Overloaded` when not a single image would be let in: before a body is even read."""
