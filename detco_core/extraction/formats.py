@@ -49,7 +49,7 @@ def write_parquet(
         import pyarrow as pa  # type: ignore[import-untyped]  # it brings no types
         from pyarrow import parquet
     except ImportError as error:
-        raise not_installed("or writing Parquet shards", "pyarrow", "hf") from error
+        raise not_installed("or writing Parquet shards", "pyarrow", "parquet") from error
     columns = {
         "image": pa.array([image for image, _ in rows], pa.string()),
         "box": pa.array([box for _, box in rows], pa.int32()),
