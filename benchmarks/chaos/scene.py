@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
+import psutil
 from redis import RedisError
 from sqlalchemy import func, select
 
@@ -25,6 +26,8 @@ from detco_core.data.synthetic import write_photos
 
 _READY_SECONDS = 300.0
 _SETTLE_SECONDS = 60.0
+_LEAVING_SECONDS = 30.0
+"""After which nothing of a service is there, as it promises."""
 _PULSE = 1.0
 _GANG_SHARE, _PAIR_SHARE = 0.1, 0.15
 """Of the stand-in runs: on two hosts at once, where there are two; with two processes on one."""
@@ -81,7 +84,7 @@ class Scene:
                 raise
             late = deployment.stop()
             facts.left += [f"{name} did not leave in time" for name in late]
-            facts.left += [f"after the end: {' '.join(p.cmdline())}" for p in deployment.processes()]
+            facts.left += [f"after the end: {process.pid}" for process in self._lingering()]
         faults |= audit.audit(facts)
         return {
             "variant": type(deployment).__name__,
@@ -213,6 +216,13 @@ class Scene:
             left=left,
             refusals=customer.refusals,
         )
+
+    def _lingering(self) -> list[psutil.Process]:
+        """What is there although the service has ended; those whose API was killed are given the time to leave too."""
+        deadline = time.monotonic() + _LEAVING_SECONDS
+        while (found := self.deployment.processes()) and time.monotonic() < deadline:
+            time.sleep(_PULSE)
+        return found
 
     def _left(self) -> list[str]:
         found = sort(self.deployment.processes(), self.deployment)
