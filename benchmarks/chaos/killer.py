@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
@@ -21,6 +21,7 @@ import psutil
 from sqlalchemy import select
 
 from benchmarks.chaos.deployment import BACKEND, POSTGRESQL, SETTINGS, Deployment
+from benchmarks.chaos.mercy import Mercy
 from control.db.models import Worker
 from control.db.session import database_time, read_only
 from worker.outages import DATABASE_AWAY
@@ -49,10 +50,12 @@ class Killer(threading.Thread):
         freeze_share: float,
         seed: int,
         spared: Collection[str] = (),
+        submitted: Mapping[str, str | None] | None = None,
     ) -> None:
         super().__init__(name="killer", daemon=True)
         self._victims = [kind for kind in deployment.victims if kind not in spared]
         self._deployment = deployment
+        self._mercy = Mercy(deployment, submitted or {})
         self._interval = interval
         self._freeze_share = freeze_share
         self._chance = random.Random(seed)
@@ -61,7 +64,7 @@ class Killer(threading.Thread):
         self._thaw_at = 0.0
         self.kills: Counter[str] = Counter()
         self.misses = 0
-        """Blows that hit nobody: no process of the kind was there, or it was starting."""
+        """Blows that hit nobody: no process of the kind was there, or it was starting, or a true run was spared."""
         self.frozen: set[tuple[str, int]] = set()
         """Attempts (run, fence) that were frozen."""
         self.longest_pause = 0.0
@@ -90,7 +93,7 @@ class Killer(threading.Thread):
             return
         kind = self._chance.choice(self._victims)
         victim = self._chance.choice(found[kind]) if kind in found else None
-        if victim is None or self._is_starting(kind, victim):
+        if victim is None or self._is_starting(kind, victim) or self._mercy.spares(victim):
             self.misses += 1
             return
         with suppress(psutil.NoSuchProcess):
@@ -112,6 +115,9 @@ class Killer(threading.Thread):
         return True
 
     def _freeze(self, runner: psutil.Process) -> None:
+        if self._mercy.spares(runner):
+            self.misses += 1
+            return
         with suppress(psutil.NoSuchProcess):
             words = runner.cmdline()
             run, fence = words[words.index("runner") + 1 :][:2]

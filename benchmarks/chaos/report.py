@@ -19,8 +19,8 @@ supervisor. The full play is 300 runs and a blow every second, on a machine that
 what it was. A sabotaged play has a guard of the service taken out, to see that its loss is found: it must not hold.
 
 Most runs are stand-ins: a job of a few NumPy SGD steps that speaks the same protocol, started by the same worker and
-runner; only `real runs` of them are DetCo itself. Leases and polls are shorter than the defaults (`settings`).
-The command stands in `benchmarks/README.md`.
+runner; only `real runs` of them are DetCo itself, and those are hit again once they have saved again. Leases and polls
+are shorter than the defaults (`settings`). The command stands in `benchmarks/README.md`.
 
 """
 _FULL = 100

@@ -135,7 +135,7 @@ class Scene:
     def _chaos(self, customer: Customer) -> Killer:
         before, deadline = len(self.submitted), time.monotonic() + self.plan.seconds
         plan = self.plan
-        killer = Killer(self.deployment, plan.interval, plan.freeze_share, plan.seed, plan.spared)
+        killer = Killer(self.deployment, plan.interval, plan.freeze_share, plan.seed, plan.spared, self.submitted)
         killer.start()
         wanted = before + self.plan.runs + self.plan.real
         told = 0.0
