@@ -4,7 +4,7 @@
 
 The backbone is frozen by nature: no gradient travels back. A pyramid is many times larger than its picture
 (docs/serving.md), so this is for machines side by side; `Backbone.from_server` runs the same network in this process,
-and docs/exports.md shows the exported weights in a detector that trains all of it.
+and `examples/exported_detector.py` puts the exported weights into a detector that trains all of it.
 """
 
 import json
