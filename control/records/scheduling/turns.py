@@ -25,7 +25,11 @@ _LOOKED_AT = 8
 # The number is no parameter: the index of large runs is used only where its own condition is seen.
 _LARGE = Run.slots_wanted > literal_column("1")
 # Asked with every claim, and nearly always all that is asked: built once.
-_ANY = select(Run.id).where(_LARGE, Run.queue == bindparam("queue"), Run.state == "queued").limit(1)
+_ANY = (
+    select(Run.id)
+    .where(_LARGE, Run.queue == bindparam("queue"), Run.state == "queued", Run.created_at <= bindparam("before"))
+    .limit(1)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +49,10 @@ class Turn:
 
 def next_turn(session: Session, queue: str, purpose: Purpose, now: datetime) -> Turn | None:
     """Of the most urgent, then oldest large run of the queue that has waited long enough and waits for a place only."""
-    if session.scalar(_ANY, {"queue": queue}) is None:
+    before = now - timedelta(seconds=WAITED_SECONDS)
+    if session.scalar(_ANY, {"queue": queue, "before": before}) is None:
         return None
-    waited = Run.created_at <= now - timedelta(seconds=WAITED_SECONDS)
-    query = select(Run).where(_LARGE, Run.queue == queue, waited, *ready(now))
+    query = select(Run).where(_LARGE, Run.queue == queue, Run.created_at <= before, *ready(now))
     query = query.order_by(*MOST_URGENT).limit(_LOOKED_AT)
     for run in session.scalars(query):
         each = run.slots_wanted // run.nodes
