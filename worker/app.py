@@ -14,6 +14,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from celery import Celery, bootsteps, signals
@@ -30,7 +31,7 @@ from control.gpus import discover, visible
 from control.jobs import QUEUES, UPKEEP, WORK, make_celery, relay
 from control.settings import Settings
 from worker.outages import DATABASE_AWAY, RETRY_SECONDS
-from worker.processes import WORKER_MARK, become_subreaper, descendants, of_worker, sweep
+from worker.processes import WORKER_MARK, become_subreaper, descendants, of_worker, require_parent, sweep
 from worker.shared import Shared
 from worker.standins import STAND_IN, StandIns
 from worker.tasks import RUNNER, Attendant
@@ -130,7 +131,7 @@ def _pool_master(celery: Celery, processes: int, upkeep: Upkeep, shared: Shared)
     warnings.filterwarnings("ignore", category=SecurityWarning)
     # Logging is set up already; a receiver keeps Celery from doing it its own way.
     signals.setup_logging.connect(_leave_logging_alone)
-    signals.worker_process_init.connect(_begin_pool_process)
+    signals.worker_process_init.connect(partial(_begin_pool_process, os.getpid()), weak=False)
     celery.steps["worker"].add(_UpkeepStep)
     return _PoolMaster(
         shared,
@@ -150,7 +151,10 @@ def _leave_logging_alone(**_: object) -> None:
     pass
 
 
-def _begin_pool_process(**_: object) -> None:
+def _begin_pool_process(master: int, **_: object) -> None:
+    # Celery has just asked the kernel to kill this process when the master ends. One that ended before is never told
+    # of, and its pool would wait for ever for a lock that a sister took along (docs/decisions/021).
+    require_parent(master)
     become_subreaper()
 
 

@@ -94,6 +94,12 @@ def become_subreaper() -> None:
         raise OSError(number, f"cannot become a sub-reaper: {os.strerror(number)}")
 
 
+def require_parent(pid: int) -> None:
+    """Leave at once, with no clean-up, unless `pid` is this process's parent: it has ended already."""
+    if os.getppid() != pid:
+        os._exit(os.EX_TEMPFAIL)
+
+
 def dying_with_parent(command: Sequence[str]) -> list[str]:
     """The command, killed by the kernel as soon as the *thread* that starts it ends."""
     return [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *command]

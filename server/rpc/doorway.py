@@ -75,7 +75,7 @@ class Doorway:
                 except Exception as error:
                     problem = problem_of(error) or _unexpected(name, error, record)
                     trailing |= {key.lower(): value for key, value in problem.headers.items()}
-                    detail = record.refused(problem)
+                    detail = record.refused(problem, context.time_remaining())
                     await context.abort(record.code, detail, tuple(trailing.items()))
                     raise  # `abort` has raised
                 context.set_trailing_metadata(tuple(trailing.items()))

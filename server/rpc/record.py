@@ -44,9 +44,9 @@ class Record:
         """It ends well, with so many bytes."""
         self.code, self.status, self.bytes_out = StatusCode.OK, 200, size
 
-    def refused(self, problem: Problem) -> str:
-        """It ends with a problem; the details to send."""
-        self.code, detail = status_of(problem)
+    def refused(self, problem: Problem, seconds_left: float | None = None) -> str:
+        """It ends with a problem, so long before the caller's own deadline; the details to send."""
+        self.code, detail = status_of(problem, seconds_left)
         self.status = open_inference_status(problem)
         note(self.scope, cause=problem.code)
         return detail

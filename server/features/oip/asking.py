@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Sequence
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def asked_of(target: Target, request: InferRequest, loaded: Loaded, only: Collec
     options |= {"priority": "bulk"} if _is_bulk(request.parameters.get("priority")) else {}
     timeout = request.parameters.get("timeout")
     if type(timeout) is int and timeout > 0:
-        options["timeout_ms"] = max(1, timeout // 1000)
+        options["timeout_ms"] = ceil(timeout / 1000)  # never sooner than asked for
     levels = [name for name in names if name != POOLED]
     # This very version, should the alias move meanwhile.
     options |= {"model": str(loaded.version), "levels": levels or None}

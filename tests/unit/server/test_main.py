@@ -57,6 +57,10 @@ class Server:
         except psutil.Error:
             return False
 
+    def left(self) -> list[str]:
+        """The same in words: who started it, how long ago, and what it waits for."""
+        return [_in_words(process) for process in self.processes()]
+
     def gone(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
         while self.processes() and time.monotonic() < deadline:
@@ -69,6 +73,17 @@ class Server:
         self.process.wait()
         if self.process.stdout:
             self.process.stdout.close()
+
+
+def _in_words(process: psutil.Process) -> str:
+    try:
+        place = Path(f"/proc/{process.pid}")
+        files = sorted({str(file.readlink()) for file in (place / "fd").iterdir()})
+        age, waits = time.time() - process.create_time(), (place / "wchan").read_text()
+        whose = f"{process.pid} of {process.ppid()}, {age:.1f} s old, {process.status()} in {waits}"
+        return f"{whose}, {process.num_threads()} threads: {' '.join(process.cmdline())}; open: {files}"
+    except (psutil.Error, OSError):
+        return f"{process.pid}, gone by now"
 
 
 @pytest.fixture
@@ -108,7 +123,7 @@ def test_ready_kept_alone_and_gone(start: Callable[..., Server]) -> None:
     assert another_worker(server, first)
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(END_SECONDS) == 0
-    assert [process.cmdline() for process in server.processes()] == []
+    assert server.left() == []
     assert not (server.folder / "server.json").exists()
 
 
@@ -126,7 +141,7 @@ def test_nothing_outlives_a_killed_server(start: Callable[..., Server]) -> None:
     server.until_ready()
     server.process.kill()
     server.process.wait()
-    assert server.gone(END_SECONDS), [process.cmdline() for process in server.processes()]
+    assert server.gone(END_SECONDS), server.left()
 
 
 def test_one_part_alone_keeps_no_worker(start: Callable[..., Server]) -> None:

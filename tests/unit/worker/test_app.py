@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -24,6 +25,8 @@ from worker.launch import package_environment
 from worker.shared import Shared
 
 STEPS = 90
+POOL_PROCESSES = 5
+"""For one slot for training, two for light work, and two to spare."""
 CHILDREN = Path(__file__).with_name("children.py")
 
 
@@ -181,6 +184,34 @@ def test_the_main_process_may_be_killed(house: House, start: Callable[..., Worke
     assert_completed_once(house, run_id)
     assert [attempt.state for attempt in house.attempts(run_id)] == ["preempted", "completed"]
     again.leave()
+
+
+@pytest.mark.slow
+def test_pool_processes_just_born_go_with_the_main_process(house: House, start: Callable[..., Worker]) -> None:
+    worker = start()
+    born = stop_all_but_the_first(worker)
+    # She holds the lock of the pool's queue, and takes it along.
+    worker.wait_for(lambda: "pipe" in Path(f"/proc/{born[0]}/wchan").read_text())
+    worker.main.kill()
+    worker.main.wait()
+    for pid in born[1:]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+    worker.wait_for(lambda: not worker.processes(), 10)
+
+
+def stop_all_but_the_first(worker: Worker) -> list[int]:
+    """SIGSTOP to pool processes as they are born, before they have asked the kernel to kill them with their parent."""
+    born: list[int] = []
+    children = Path(f"/proc/{worker.main.pid}/task/{worker.main.pid}/children")
+    deadline = time.monotonic() + 60
+    while len(born) < POOL_PROCESSES:
+        assert time.monotonic() < deadline, worker.log.read_text()[-6000:]
+        for pid in {int(word) for word in children.read_text().split()} - {*born}:
+            if born:
+                os.kill(pid, signal.SIGSTOP)
+            born.append(pid)
+    return born
 
 
 @pytest.mark.slow

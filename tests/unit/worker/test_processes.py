@@ -21,6 +21,7 @@ from worker.processes import (
     marked,
     of_worker,
     reap_orphans,
+    require_parent,
     signal_all,
     start,
     sweep,
@@ -187,3 +188,27 @@ class TestMarks:
 def test_reaping_without_children_is_no_error() -> None:
     become_subreaper()
     reap_orphans()
+
+
+def test_a_parent_that_is_there_is_nothing_to_leave_for() -> None:
+    require_parent(os.getppid())
+
+
+def test_who_was_forked_by_a_process_that_is_gone_leaves() -> None:
+    code = """
+import os, select
+from worker.processes import require_parent
+parent, (told, tell) = os.getpid(), os.pipe()
+if os.fork():
+    os._exit(0)
+os.close(tell)
+select.select([told], [], [])  # until the parent has ended
+print("here", flush=True)
+require_parent(parent)
+print("stayed", flush=True)
+"""
+    process = python(code)
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.read() == b"here\n"
+    assert process.wait() == 0

@@ -27,6 +27,22 @@ def test_codes(family: str, code: StatusCode) -> None:
     assert status_of(Problem(family, "why")) == (code, "why")
 
 
+@pytest.mark.parametrize(
+    ("family", "left", "code"),
+    [
+        ("deadline_exceeded", 0.0, StatusCode.DEADLINE_EXCEEDED),
+        ("deadline_exceeded", 0.5, StatusCode.UNAVAILABLE),
+        ("deadline_exceeded", None, StatusCode.UNAVAILABLE),
+        ("invalid_request", 0.0, StatusCode.INVALID_ARGUMENT),
+        ("too_many_requests", 0.0, StatusCode.UNAVAILABLE),
+    ],
+)
+def test_what_the_callers_own_deadline_ended_is_said_as_their_library_says_it(
+    family: str, left: float | None, code: StatusCode
+) -> None:
+    assert status_of(Problem(family, "why"), left) == (code, "why")
+
+
 def test_only_what_is_the_services_own_fault_is_internal_and_no_detail_is_endless() -> None:
     codes = {family: status_of(Problem(family, "x" * 10_000)) for family in STATUS}
     assert [family for family, (code, _) in codes.items() if code is StatusCode.INTERNAL] == ["internal"]
