@@ -44,6 +44,7 @@ from detco_core.contract.jobs import (
 from detco_core.contract.reader import plain
 from detco_core.runtime.parent import watch_parent
 from detco_core.runtime.reporter import Reporter
+from detco_core.runtime.shortage import is_out_of_memory, remedy
 from detco_core.runtime.stop import Interrupted, StopRequest
 
 _log = logging.getLogger("detco_core")
@@ -89,7 +90,7 @@ def _run(options: argparse.Namespace, rank: int, stop: StopRequest) -> Closing:
     except Interrupted:
         closing = Stopped(step=0)
     except Exception as error:  # noqa: BLE001 - whatever it is, the job's last event has to name it
-        closing = _failure(error)
+        closing = _failure(error, options.verb)
     with reporter:
         reporter.emit(closing)
     return closing
@@ -163,27 +164,17 @@ _WORK: dict[str, Callable[[Any, Reporter, StopRequest], Closing | None]] = {
 }
 
 
-def _failure(error: Exception) -> Failed:
+def _failure(error: Exception, verb: str) -> Failed:
     if isinstance(error, DetcoError):
         _log.error("%s", error)
         return Failed(kind=error.kind, message=str(error))
     _log.error("the job failed", exc_info=error)
-    if _is_out_of_memory(error):
-        remedy = "lower train.batch_size or views.global_size, or use device.precision bf16"
-        return Failed(kind="out_of_memory", message=f"out of memory ({_first_line(error)}); {remedy}")
+    if is_out_of_memory(error):
+        return Failed(kind="out_of_memory", message=f"out of memory ({_first_line(error)}); {remedy(verb)}")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        remedy = "free disk space: what was saved before is unharmed, and a run goes on from its last checkpoint"
-        return Failed(kind="internal", message=f"the disk is full ({_first_line(error)}); {remedy}")
+        unharmed = "free disk space: what was saved before is unharmed, and a run goes on from its last checkpoint"
+        return Failed(kind="internal", message=f"the disk is full ({_first_line(error)}); {unharmed}")
     return Failed(kind="internal", message=f"{type(error).__name__}: {_first_line(error)}")
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # torch may not be imported: a name and the CPU allocator's words are all there is to go by.
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "DefaultCPUAllocator: can't allocate memory" in str(error)
-    )
 
 
 def _first_line(error: Exception) -> str:

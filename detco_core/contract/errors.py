@@ -8,6 +8,7 @@
     ├── CheckpointError      a checkpoint is damaged, of another format, or does not fit the run
     ├── WeightsError         a weights file cannot be read as tensors, or holds another network than it should
     ├── NumericsError        training produced NaN or infinity
+    ├── OutOfMemory          there was not the memory for what is named
     ├── ExportError          an exported file does not agree with the network it came from
     └── BundleError          a bundle cannot be opened: missing file, wrong digest, unknown level
         └── ImageError       one image cannot be turned into features; its neighbours are unharmed
@@ -69,6 +70,12 @@ class NumericsError(DetcoError):
     """Training produced NaN or infinity."""
 
     kind = "nan"
+
+
+class OutOfMemory(DetcoError):
+    """There was not the memory for what is named, of the machine or of its GPU."""
+
+    kind = "out_of_memory"
 
 
 class ExportError(DetcoError):

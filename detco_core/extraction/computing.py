@@ -4,13 +4,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from detco_core.contract.errors import OutOfMemory
 from detco_core.contract.extractions import ASSIGNED, Entry, EntryError, ExtractionOptions
 from detco_core.contract.features import DEFAULT_GEM_P, DEFAULT_ROI_SIZE
 from detco_core.contract.manifest import Manifest
 from detco_core.extraction.reading import Item, Ready
+from detco_core.inference.binding import Maps
 from detco_core.inference.execution import CPU
 from detco_core.inference.outputs import Finished, Selection, finish
 from detco_core.inference.session import Session
+from detco_core.runtime.shortage import is_out_of_memory, remedy
 
 _WINDOW = 4
 """Batches' worth of neighbours among which images of one size are sought."""
@@ -69,7 +75,7 @@ class Computer:
                 yield images[start : start + self.batch_size]
 
     def _run(self, batch: list[tuple[int, Ready]]) -> Iterator[tuple[int, list[Finished]]]:
-        maps = self.session.stage([ready.prepared.array for _, ready in batch], batch[0][1].outputs).compute()
+        maps = self._maps([ready.prepared.array for _, ready in batch], batch[0][1].outputs)
         if self.session.provider != CPU:
             # A shard is held for a while: not in the page-locked memory that a GPU writes to.
             maps = {name: feature.copy() for name, feature in maps.items()}
@@ -77,6 +83,20 @@ class Computer:
         for place, (number, ready) in enumerate(batch):
             own = {name: feature[place : place + 1] for name, feature in maps.items()}
             yield number, finish(self.selection, manifest, ready.prepared.geometry, own, ready.regions)
+
+    def _maps(self, images: list[NDArray[np.float32]], outputs: tuple[str, ...]) -> Maps:
+        """Of images of one shape; raises `OutOfMemory` naming it."""
+        try:
+            return self.session.stage(images, outputs).compute()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            *_, height, width = images[0].shape
+            what = f"{len(images)} image{'s' * (len(images) > 1)} of {width}x{height} at once"
+            found = (
+                f"out of memory: {self.session.manifest.architecture} on {self.session.provider} cannot compute {what}"
+            )
+            raise OutOfMemory(f"{found} ({str(error).strip()}); {remedy('extract')}") from error
 
 
 def names_of(selection: Selection, manifest: Manifest, *, regions: bool) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from detco_core.contract.errors import BundleError, DataError
+from detco_core.contract.errors import BundleError, DataError, OutOfMemory
 from detco_core.contract.extractions import estimate_bytes, too_large
 from detco_core.contract.jobs import ExtractJob
 from detco_core.contract.manifest import Manifest
@@ -20,11 +20,22 @@ from detco_core.extraction.reading import Reader
 from detco_core.inference.execution import Execution
 from detco_core.inference.images import Limits
 from detco_core.inference.session import Session
+from detco_core.runtime.shortage import is_out_of_memory
 
 
 def open_session(job: ExtractJob) -> Session:
-    """The backbone; raises `BundleError` when it cannot be opened or has other weights than the job says."""
-    session = Session.open(Path(job.bundle), Execution(threads=threads_of_process()))
+    """The backbone.
+
+    Raises:
+        BundleError: it cannot be opened or has other weights than the job says.
+        OutOfMemory: there is no room for it.
+    """
+    try:
+        session = Session.open(Path(job.bundle), Execution(threads=threads_of_process()))
+    except BundleError as error:
+        if error.__cause__ is None or not is_out_of_memory(error.__cause__):
+            raise
+        raise OutOfMemory(f"out of memory: {error}; close what else uses this machine or GPU") from error
     found = session.manifest.weights_digest
     if job.weights_digest is not None and found != job.weights_digest:
         raise BundleError(f"{job.model} has the weights {found}, expected were {job.weights_digest}")

@@ -1,20 +1,24 @@
 """The extraction job: every image once, equal to the inference package's own answer, whatever happens in between."""
 
+import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from safetensors.numpy import load_file
 
 from detco_core.contract.datasets import DatasetRef
-from detco_core.contract.errors import BundleError, DataError
+from detco_core.contract.errors import BundleError, DataError, OutOfMemory
 from detco_core.contract.events import ArtifactSaved, Progress, Reported, Started, Warned
 from detco_core.contract.extractions import FOLDER, INDEX_FILE, ExtractionReport, read_index
 from detco_core.contract.jobs import ExtractJob
-from detco_core.contract.reader import read
+from detco_core.contract.manifest import MANIFEST_FILE, read_manifest
+from detco_core.contract.reader import plain, read
 from detco_core.extraction.atomic import describe
 from detco_core.extraction.computing import Computer
 from detco_core.inference import Backbone
@@ -222,6 +226,23 @@ def test_a_listed_root_is_stopped_where_it_exceeds_the_bound(make_job: Make, pho
 def test_another_model_than_meant_is_refused(make_job: Make, fields: dict[str, Any], message: str) -> None:
     with pytest.raises(BundleError, match=message):
         extract(make_job(**fields))
+
+
+def test_more_memory_than_there_is_names_the_size_and_the_remedy(make_job: Make, tmp_path: Path, bundle: Path) -> None:
+    """Really asked of the machine: a network that pads an image to 2**54 pixels."""
+    greedy = tmp_path / "greedy"
+    shutil.copytree(bundle, greedy)
+    model = onnx.load(greedy / "model.onnx")
+    (pads,) = (one for one in model.graph.node[0].attribute if one.name == "pads")
+    pads.ints[:] = [2**26] * 4
+    (greedy / "model.onnx").write_bytes(model.SerializeToString())
+    manifest = read_manifest(greedy)
+    file = replace(manifest.files["onnx"], sha256=describe(greedy / "model.onnx").sha256)
+    (greedy / MANIFEST_FILE).write_text(json.dumps(plain(replace(manifest, files={"onnx": file}))))
+    job = replace(make_job(), bundle=str(greedy))
+    with pytest.raises(OutOfMemory, match=r"1 image of \d+x\d+ at once \(.*bad_alloc.*\); ask for .*resize") as found:
+        extract(job)
+    assert found.value.kind == "out_of_memory"
 
 
 def test_when_no_image_can_be_read_it_fails_naming_one(make_job: Make) -> None:
