@@ -53,6 +53,9 @@ _REDIS: dict[str, Any] = {
         # A request does not wait for a broker that is away: the outbox repeats.
         "max_retries": 1,
         "interval_start": 0.1,
+        # Or a worker that was killed with a wake-up in its hands leaves it with the broker: for an hour by default, and
+        # nobody needs it by then (docs/decisions/193).
+        "ack_emulation": False,
     },
 }
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import redis
 from celery.contrib.testing.worker import start_worker
 from sqlalchemy import Engine, select, update
 
@@ -38,6 +39,23 @@ def test_a_wake_up_is_given_away_on_arrival_and_kept_nowhere(settings: Settings)
     assert not conf.worker_enable_remote_control
     assert conf.worker_proc_alive_timeout == 60.0
     assert set(conf.task_queues) == set(QUEUES)
+
+
+def test_rows_1_and_2_a_wake_up_that_was_taken_is_kept_nowhere(settings: Settings) -> None:
+    """Else one in the hands of a worker that is killed would lie with the broker, and come again in an hour."""
+    celery = make_celery(settings)
+    assert wake(celery, "gpu")
+    with celery.connection_for_read() as connection:
+        assert connection.default_channel.basic_get("gpu") is not None
+        assert lying(settings) == 0
+
+
+def lying(settings: Settings) -> int:
+    """Wake-ups with the broker, wherever it may keep them."""
+    if settings.broker_url is None:
+        return sum(path.is_file() for path in (settings.data_dir / "broker").rglob("*.msg*"))
+    with redis.Redis.from_url(settings.broker_url) as client:
+        return int(client.llen("gpu")) + int(client.hlen("unacked")) + int(client.zcard("unacked_index"))
 
 
 def test_the_embedded_broker_lives_in_the_data_folder_and_is_polled_often(tmp_path: Path) -> None:

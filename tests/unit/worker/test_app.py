@@ -271,7 +271,7 @@ def broker(tmp_path: Path) -> Iterator[Redis]:
 
 
 @pytest.mark.slow
-def test_rows_1_5_6_and_16_redis_redelivers_nothing_and_may_forget_and_die(
+def test_rows_1_3_5_6_and_16_redis_redelivers_nothing_and_may_forget_and_die(
     house: House, start: Callable[..., Worker], broker: Redis
 ) -> None:
     """All of it while one run is under way, and carried by wake-ups alone: nobody looks without one."""
@@ -283,10 +283,13 @@ def test_rows_1_5_6_and_16_redis_redelivers_nothing_and_may_forget_and_die(
     # Row 1: no message is kept as not acknowledged while its work goes on, so none can be delivered again.
     assert (broker.client.hlen("unacked"), broker.client.llen("gpu")) == (0, 0)
 
-    def scan() -> None:
+    def check() -> str:
         run_id = house.submit("check", {"dataset_version_id": house.photos.id}, dataset_version_id=house.photos.id)
         relay(house.engine, celery)  # or the worker's upkeep was faster, or is when Redis is back
-        worker.wait_for_state(run_id, "completed")
+        return run_id
+
+    def scan() -> None:
+        worker.wait_for_state(check(), "completed")
 
     scan()  # Row 5: it does not wait behind the long run.
     broker.client.flushall()
@@ -296,8 +299,20 @@ def test_rows_1_5_6_and_16_redis_redelivers_nothing_and_may_forget_and_die(
     worker.wait_for_step(long, reached + 10)
     broker.begin()
     scan()  # Row 6: the worker listens again, and the long run went on all the time.
-    assert worker.leave() == 0
-    assert [attempt.state for attempt in house.attempts(long)] == ["preempted"]
+    # Row 3: one killed with a wake-up in its hands leaves nothing with Redis; the next sees the work by itself, once.
+    for process in worker.pool():
+        process.suspend()
+    waiting = check()
+    worker.wait_for(lambda: broker.client.llen("cpu") == 0)
+    worker.main.kill()
+    worker.main.wait()
+    worker.wait_for(lambda: not worker.processes())
+    assert broker.client.exists("unacked", "unacked_index") == 0
+    again = start(DETCO_BROKER_URL=broker.url, DETCO_SELF_POLL_SECONDS="600")
+    again.wait_for_state(waiting, "completed")
+    assert again.leave() == 0
+    assert [attempt.state for attempt in house.attempts(waiting)] == ["completed"]
+    assert {attempt.state for attempt in house.attempts(long)} == {"preempted"}
 
 
 @pytest.fixture
