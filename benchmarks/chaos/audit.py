@@ -44,7 +44,8 @@ class Facts:
     """Attempts (run, fence) that were stopped for a while: what wakes up may make a step before it learns that it was
     given up."""
     leaked_slots: list[str]
-    messages: int
+    messages: Mapping[str, int]
+    """Wake-ups with the broker, by where they lie there."""
     most_messages: int
     unsent: int
     left: list[str]
@@ -163,7 +164,7 @@ def no_process_left(facts: Facts) -> list[str]:
 def no_messages_pile_up(facts: Facts) -> list[str]:
     """Nothing lies with the broker or is owed in the end, and it never was more than three copies of each run's."""
     bound = 3 * len(facts.submitted) + 10
-    faults = [f"{facts.messages} wake-ups lie with the broker"] if facts.messages else []
+    faults = [f"{count} wake-ups lie with the broker: {where}" for where, count in facts.messages.items() if count]
     faults += [f"{facts.unsent} wake-ups are still owed"] if facts.unsent else []
     return [*faults, *([f"{facts.most_messages} wake-ups lay there at once"] if facts.most_messages > bound else [])]
 

@@ -49,6 +49,13 @@ SETTINGS = {
     "light_slots": 1,
 }
 """Shorter than the defaults, so that losses are found within a benchmark's patience."""
+LEAVING_SECONDS = SETTINGS["shutdown_seconds"] + 2.0
+"""After its keeper was killed, nothing may be left of a worker or a run (docs/decisions/021).
+
+The kernel sends SIGTERM to the worker of a killed API; its guard kills what is there after `shutdown_seconds`, which
+takes 2 s at most. Pool processes die with their worker, and jobs with their runner. A runner that lost its pool process
+gives its job `grace_seconds`, or 60 % of `shutdown_seconds` if that is less, and itself 5 s: 9 s here.
+"""
 
 
 class Deployment(ABC):
@@ -102,8 +109,8 @@ class Deployment(ABC):
     def engine(self) -> Engine: ...
 
     @abstractmethod
-    def messages(self) -> int:
-        """Wake-ups that lie with the broker now."""
+    def messages(self) -> dict[str, int]:
+        """Wake-ups that lie with the broker now, by where they lie."""
 
     @abstractmethod
     def fates(self) -> dict[str, int] | None:
@@ -184,9 +191,10 @@ class Separate(Deployment):
     def engine(self) -> Engine:
         return self._engine
 
-    def messages(self) -> int:
+    def messages(self) -> dict[str, int]:
         with redis.Redis(port=self._redis_port) as client:
-            return sum(int(client.llen(queue)) for queue in QUEUES) + int(client.hlen("unacked"))
+            queued = {f"queue {queue}": int(client.llen(queue)) for queue in QUEUES}
+            return {**queued, "taken and not acknowledged": int(client.hlen("unacked"))}
 
     def fates(self) -> dict[str, int]:
         return dict(self._proxy.fates)
@@ -210,9 +218,9 @@ class Embedded(Deployment):
             self._stack.callback(self._engine.dispose)
         return self._engine
 
-    def messages(self) -> int:
-        folders = (self._data / "broker" / name for name in ("messages", "processed"))
-        return sum(1 for folder in folders for _ in folder.glob("*"))
+    def messages(self) -> dict[str, int]:
+        folders = {"queues": "messages", "half written or half taken": "processed"}
+        return {where: sum(1 for _ in (self._data / "broker" / name).glob("*")) for where, name in folders.items()}
 
     def fates(self) -> None:
         return None

@@ -16,7 +16,7 @@ from benchmarks.chaos import audit, real
 from benchmarks.chaos.audit import Facts
 from benchmarks.chaos.child import STAND_IN, weights_after
 from benchmarks.chaos.customer import Customer
-from benchmarks.chaos.deployment import BACKEND, POSTGRESQL, SETTINGS, Deployment, patiently
+from benchmarks.chaos.deployment import BACKEND, LEAVING_SECONDS, POSTGRESQL, SETTINGS, Deployment, patiently
 from benchmarks.chaos.killer import Killer, sort
 from benchmarks.machine import describe
 from control.db.models import Run
@@ -26,8 +26,6 @@ from detco_core.data.synthetic import write_photos
 
 _READY_SECONDS = 300.0
 _SETTLE_SECONDS = 60.0
-_LEAVING_SECONDS = 30.0
-"""After which nothing of a service is there, as it promises."""
 _PULSE = 1.0
 _GANG_SHARE, _PAIR_SHARE = 0.1, 0.15
 """Of the stand-in runs: on two hosts at once, where there are two; with two processes on one."""
@@ -61,6 +59,7 @@ class Scene:
         self._chance = random.Random(self.plan.seed)
         self._most_messages = 0
         self._gangs = 0
+        self._calm_since = time.monotonic()
 
     def play(self) -> dict[str, Any]:
         """The result, as it is kept: plan, machine, figures, and the faults of each check."""
@@ -155,6 +154,7 @@ class Scene:
                 time.sleep(_PULSE)
         finally:
             killer.stop()
+            self._calm_since = time.monotonic()
         return killer
 
     def _submit(self, customer: Customer, number: int) -> None:
@@ -186,12 +186,12 @@ class Scene:
         with read_only(self.deployment.engine) as session:
             return Counter(dict(session.execute(query).tuples().all()))
 
-    def _count_messages(self) -> int:
+    def _count_messages(self) -> dict[str, int]:
         try:
             messages = self.deployment.messages()
-        except (RedisError, OSError):  # it was just killed
-            return -1
-        self._most_messages = max(self._most_messages, messages)
+        except (RedisError, OSError) as error:  # it was just killed
+            return {f"nobody knows, {error}": 1}
+        self._most_messages = max(self._most_messages, sum(messages.values()))
         return messages
 
     def _facts(self, customer: Customer, killer: Killer) -> Facts:
@@ -201,7 +201,7 @@ class Scene:
             runs, leaked, unsent = patiently(lambda: audit.read_tables(self.deployment.engine))
             left = self._left()
             messages = self._count_messages()
-            if not (leaked or unsent or left or messages) or time.monotonic() > deadline:
+            if not (leaked or unsent or left or any(messages.values())) or time.monotonic() > deadline:
                 break
             time.sleep(_PULSE)
         return Facts(
@@ -218,8 +218,8 @@ class Scene:
         )
 
     def _lingering(self) -> list[psutil.Process]:
-        """What is there although the service has ended; those whose API was killed are given the time to leave too."""
-        deadline = time.monotonic() + _LEAVING_SECONDS
+        """What is there although the service has ended, and although what lost its keeper had the time to leave."""
+        deadline = self._calm_since + LEAVING_SECONDS
         while (found := self.deployment.processes()) and time.monotonic() < deadline:
             time.sleep(_PULSE)
         return found

@@ -34,7 +34,7 @@ def good() -> Facts:
         ledger={"run": {1: (0.0, 5.0), 2: (6.0, 9.0)}},
         frozen=set(),
         leaked_slots=[],
-        messages=0,
+        messages={"queue gpu": 0, "taken and not acknowledged": 0},
         most_messages=3,
         unsent=0,
         left=[],
@@ -75,7 +75,7 @@ def test_nothing_is_found_where_nothing_is_wrong() -> None:
         (run(checkpoints=[(4, "a"), (4, "b")]), "weights and checkpoints equal undisturbed ones"),
         (facts(leaked_slots=["alpha cpu:0 is held by run"]), "no slot leaked"),
         (facts(left=["runner 12"]), "no process left"),
-        (facts(messages=2), "no messages pile up"),
+        (facts(messages={"queue gpu": 2}), "no messages pile up"),
         (facts(unsent=1), "no messages pile up"),
         (facts(most_messages=500), "no messages pile up"),
         (facts(refusals={"POST /v1/runs: 500": 1}), "no fault of the API"),
@@ -84,6 +84,11 @@ def test_nothing_is_found_where_nothing_is_wrong() -> None:
 def test_each_fault_is_found(change: Callable[[Facts], Facts], check: str) -> None:
     found = audit(change(good()))
     assert found[check]
+
+
+def test_what_lies_with_the_broker_is_told_by_where_it_lies() -> None:
+    found = audit(replace(good(), messages={"queue gpu": 0, "taken and not acknowledged": 2}))
+    assert found["no messages pile up"] == ["2 wake-ups lie with the broker: taken and not acknowledged"]
 
 
 def test_what_was_frozen_may_make_a_step_before_it_learns_that_it_was_given_up() -> None:

@@ -70,7 +70,7 @@ def a_stale_writer(engine: Engine) -> Facts:
     empty: dict[str, Any] = {
         "ledger": {},
         "frozen": set(),
-        "messages": 0,
+        "messages": {},
         "most_messages": 0,
         "left": [],
         "refusals": {},
