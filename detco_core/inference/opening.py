@@ -33,6 +33,8 @@ def start(model: bytes, execution: Execution, tensorrt: Mapping[str, str] | None
         raise BundleError(f"onnxruntime {ort.__version__} cannot open the model: {error}") from error
     # It would move to the CPU for good when one image fails on the GPU, and only print so.
     session.disable_fallback()
+    # Kept for that move alone, and as large as the weights.
+    session._model_bytes = None
     _check(session.get_providers()[0], execution)
     return session
 

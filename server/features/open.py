@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 
 from control.settings import Settings
 from control.storage.base import Store
+from detco_core.inference.allocator import share_one_heap
 from detco_core.inference.execution import CPU, CUDA, TENSORRT, Execution, available_providers
 from detco_core.inference.images import Limits
 from server.features.engine import FeatureEngine, Listener
@@ -24,6 +25,7 @@ _ON_GPU = 8
 
 def open_features(settings: Settings, engine: Engine, store: Store, listener: Listener) -> FeatureEngine:
     """The engine of one server process; call its `start`, and `close` at the end."""
+    share_one_heap()
     decoders = min(_MOST_DECODERS, max(2, len(os.sched_getaffinity(0))))
     execution = _execution(settings)
     batching = _batching(settings, execution)
