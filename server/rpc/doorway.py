@@ -12,7 +12,7 @@ from tritonclient.grpc import service_pb2
 
 from control.records.access.principals import Principal
 from control.records.access.tokens import Scope
-from server.features.errors import BadTensor
+from server.features.errors import BadTensor, DeadlineExceeded
 from server.http.access import note
 from server.http.auth import Doorman
 from server.http.handlers import problem_of
@@ -93,6 +93,8 @@ class Doorway:
         if any(name in record.headers for name in _FORWARDED):
             host = "forwarded"
         left = context.time_remaining()
+        if left is not None and left <= 0:
+            raise DeadlineExceeded("the caller's deadline passed before the request's turn came")
         return Call(principal, host, left, lambda act: context.add_done_callback(lambda _: act()), record)
 
 

@@ -137,9 +137,15 @@ def refusals(client: Any, data: bytes, headers: Headers) -> dict[str, Any]:
         "unknown": lambda: client.get_server_metadata(headers={"authorization": "Bearer no"}),
         "not admin": lambda: client.load_model("tiny", headers=headers),
         "stream": lambda: client.get_cuda_shared_memory_status(headers=headers),
-        "late": lambda: client.infer("tiny", [image(data)], headers=headers, client_timeout=0.000001),
+        # So large, and never seen before, that no machine has the answer in time.
+        "late": lambda: client.infer("tiny_tensor", [large_pixels()], headers=headers, client_timeout=0.01),
     }
     return {name: refused(call) for name, call in calls.items()}
+
+
+def large_pixels() -> Any:
+    shape = [1, 3, 2000, 2000]
+    return triton.InferInput("pixels", shape, "UINT8").set_data_from_numpy(np.zeros(shape, np.uint8))
 
 
 def refused(call: Any) -> list[str]:
