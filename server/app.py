@@ -46,20 +46,20 @@ from server.api import (
 from server.features.oip.service import OpenInference
 from server.features.oip.shared_memory import SharedMemory
 from server.features.open import open_features
-from server.http import handlers
 from server.http.access import open_access_log
 from server.http.answers.conditional import Conditional
 from server.http.answers.head import Head
-from server.http.auth import Doorman
-from server.http.bodies import DOCUMENT_BYTES, BodyLimit
+from server.http.callers.auth import Doorman
+from server.http.callers.known_tokens import KnownTokens
+from server.http.callers.streams import Streams
 from server.http.deps import Services
+from server.http.errors import handlers
 from server.http.jobs.job_kinds import EVALUATION, EXPORT, EXTRACTION, RUN
-from server.http.known_tokens import KnownTokens
-from server.http.middleware import RequestContext
-from server.http.openapi import PROBLEMS, describe
-from server.http.readings import watch
-from server.http.streams import Streams
-from server.http.tracing import open_tracing
+from server.http.middleware.bodies import DOCUMENT_BYTES, BodyLimit
+from server.http.middleware.context import RequestContext
+from server.http.middleware.tracing import open_tracing
+from server.http.openapi.operations import PROBLEMS, describe
+from server.http.probes.readings import watch
 from server.rpc.open import Door, open_door
 from server.telemetry import Telemetry
 

@@ -11,8 +11,8 @@ from control import log
 from control.errors import ControlError
 from control.settings import load_settings
 from worker.app import serve
-from worker.standins import STAND_IN
 from worker.tasks import RUNNER
+from worker.upkeep.standins import STAND_IN
 
 
 def main(

@@ -32,9 +32,9 @@ from control.jobs import QUEUES, UPKEEP, WORK, make_celery, relay
 from control.settings import Settings
 from worker.outages import DATABASE_AWAY, RETRY_SECONDS
 from worker.processes import WORKER_MARK, become_subreaper, descendants, of_worker, require_parent, sweep
-from worker.shared import Shared
-from worker.standins import STAND_IN, StandIns
 from worker.tasks import RUNNER, Attendant
+from worker.upkeep.shared import Shared
+from worker.upkeep.standins import STAND_IN, StandIns
 from worker.upkeep.thread import Upkeep
 
 SPARE_PROCESSES = 2

@@ -22,22 +22,22 @@ from control.records.life.shares import Meeting
 from control.settings import load_settings
 from detco_core.contract.errors import DetcoError
 from detco_core.contract.jobs import EVENTS_FILE
-from worker.addresses import free_endpoint, own_address
-from worker.assignment import EXIT_CLOSED, EXIT_OPEN, TICK, Assignment
-from worker.attempts import discard, open_folder, trim
-from worker.disk import complaint, no_room
-from worker.follower import Follower
-from worker.holds import hold_of
-from worker.inputs import Prepared
+from worker.attempts.assignment import EXIT_CLOSED, EXIT_OPEN, TICK, Assignment
+from worker.attempts.folder import discard, open_folder, trim
+from worker.attempts.follower import Follower
+from worker.attempts.holds import hold_of
+from worker.attempts.services import open_services
+from worker.attempts.silence import Silence
+from worker.attempts.verdicts import End, verdict
+from worker.host.addresses import free_endpoint, own_address
+from worker.host.disk import complaint, no_room
+from worker.host.oom import oom_kills
+from worker.inputs.prepare import Prepared
 from worker.launch import Command, Post, job_command, log_tail
-from worker.logs import LogShipper
-from worker.oom import oom_kills
 from worker.outages import DATABASE_AWAY, RETRY_SECONDS
+from worker.output.logs import LogShipper
+from worker.output.sink import Feed, Sink
 from worker.processes import Mark, ask_to_leave, become_subreaper, clean_up, cpu_seconds_of_children, end
-from worker.services import open_services
-from worker.silence import Silence
-from worker.sink import Feed, Sink
-from worker.verdicts import End, verdict
 
 _CLOSING_SECONDS = 5.0
 """For storing and closing after a job that had to go, even when it used all of its time."""

@@ -26,12 +26,12 @@ from control.records.scheduling import claims, workers
 from control.records.scheduling.claims import Claim
 from control.records.scheduling.workers import WorkerIdentity
 from control.settings import Settings, load_settings
-from worker.attempts import attempt_folder, occupy, open_folder, trim
-from worker.gpus import offered
-from worker.holds import hold_of
+from worker.attempts.folder import attempt_folder, occupy, open_folder, trim
+from worker.attempts.holds import hold_of
+from worker.host.gpus import offered
 from worker.launch import log_tail, package_environment
-from worker.logs import ship_rest
 from worker.outages import DATABASE_AWAY, RETRY_SECONDS
+from worker.output.logs import ship_rest
 from worker.processes import (
     Leash,
     Mark,

@@ -12,7 +12,7 @@ from control.records.journal.history import get_checkpoint, list_checkpoints
 from control.records.runs import checkpoints
 from control.records.runs.runs import get_run
 from server.http.answers.files import BINARY, StoredFile, send_file
-from server.http.deletion import DryRun
+from server.http.changes.deletion import DryRun
 from server.http.deps import JobId, Named, Reader, Services, Shared, Submitter, WantedPage
 from server.http.problems import request_id
 from server.http.schemas.base import Page

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 from control.records.datasets import dataset_usage, datasets
 from control.records.datasets.datasets import NewDataset
 from control.records.datasets.deleting_datasets import delete_dataset, delete_version
-from server.http.creation import Created, Posted, create
-from server.http.deletion import DryRun, note_deletion
+from server.http.changes.creation import Created, Posted, create
+from server.http.changes.deletion import DryRun, note_deletion
 from server.http.deps import Named, Number, Reader, Shared, Submitter, WantedPage
 from server.http.schemas.base import Page
 from server.http.schemas.datasets import (

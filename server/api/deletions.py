@@ -12,7 +12,7 @@ from control.records.models.deleting_models import delete_model, delete_version
 from control.records.runs.deleting import delete_run
 from control.records.sweeps.deleting_sweeps import delete_sweep
 from server.http.answers.etags import IfMatch, expected_version
-from server.http.deletion import DryRun, note_deletion
+from server.http.changes.deletion import DryRun, note_deletion
 from server.http.deps import JobId, Named, Number, Shared, Submitter
 from server.http.problems import request_id
 from server.http.schemas.keeping import RemovalView, removal_view

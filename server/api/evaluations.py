@@ -9,14 +9,14 @@ from control.records.access.principals import Principal
 from control.records.planning.evaluations import NewEvaluation, evaluation_run
 from control.records.runs.runs import NewRun, create_run, get_run
 from detco_core.contract.errors import InvalidDocument
-from server.http.creation import Created, Posted
+from server.http.changes.creation import Created, Posted
 from server.http.deps import JobId, Reader, Shared
+from server.http.errors.translations import from_document
 from server.http.jobs.comparison import GroupBy, compare
 from server.http.jobs.listing import WantedJobs
 from server.http.jobs.submission import PlanOnly, submit_or_plan, terms
 from server.http.schemas.base import Page
 from server.http.schemas.evaluations import ComparisonTable, EvaluationPlanView, EvaluationRequest, EvaluationView
-from server.http.translations import from_document
 from server.http.views import shown_evaluation, shown_evaluation_plan, shown_evaluations
 
 router = APIRouter(prefix="/evaluations", tags=["evaluations"])

@@ -19,8 +19,9 @@ from control.records.runs.runs import create_run, get_run
 from detco_core.contract.errors import InvalidDocument
 from detco_core.contract.extractions import FOLDER
 from server.http.answers.files import BINARY, StoredFile, send_file
-from server.http.creation import Created, Posted
+from server.http.changes.creation import Created, Posted
 from server.http.deps import JobId, Reader, Services, Shared, WantedPage
+from server.http.errors.translations import from_document
 from server.http.jobs.boxes import open_boxes
 from server.http.jobs.jobs import require_model_of
 from server.http.jobs.listing import WantedJobs
@@ -33,7 +34,6 @@ from server.http.schemas.extractions import (
     ExtractionView,
     extraction_plan_view,
 )
-from server.http.translations import from_document
 from server.http.views import shown_extraction, shown_extractions
 
 FileName = Annotated[str, Path(max_length=100, pattern=r"^[0-9a-z][0-9a-z.]*$")]

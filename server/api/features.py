@@ -16,12 +16,12 @@ from server.http.access import note, note_reply
 from server.http.answers.compression import ZSTD, compress, wished
 from server.http.answers.negotiation import choose
 from server.http.answers.tensors import TensorResponse
+from server.http.callers.hang_up import unless_gone
 from server.http.deps import FeatureUser, Shared, caller_of
-from server.http.hang_up import unless_gone
-from server.http.openapi_features import FEATURES
+from server.http.errors.translations import from_feature, from_image
+from server.http.openapi.features import FEATURES
 from server.http.problems import Problem, document, request_id
-from server.http.translations import from_feature, from_image
-from server.http.uploads import check_content_type, read_upload
+from server.http.uploads.images import check_content_type, read_upload
 
 router = APIRouter(tags=["features"])
 

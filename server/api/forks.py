@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from control.records.planning.forks import NewFork, plan_fork
 from control.records.planning.plans import Plan
 from control.records.runs.runs import get_run
-from server.http.creation import Posted
+from server.http.changes.creation import Posted
 from server.http.deps import JobId
 from server.http.jobs.submission import PlanOnly, submit_run
 from server.http.schemas.runs import ForkRequest, PlanView, RunView

@@ -7,7 +7,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from server import telemetry
 from server.http.deps import Shared
-from server.http.readiness import api_checks, feature_checks, worker_checks
+from server.http.probes.readiness import api_checks, feature_checks, worker_checks
 from server.http.schemas.service import Check, Readiness
 
 router = APIRouter(tags=["health"])

@@ -7,8 +7,8 @@ from detco_core import __version__
 from detco_core.contract.evaluations import TASKS
 from detco_core.contract.manifest import EXPORT_FORMATS
 from detco_core.contract.presets import PRESETS
-from server.http.bodies import DOCUMENT_BYTES
 from server.http.deps import Caller, Shared
+from server.http.middleware.bodies import DOCUMENT_BYTES
 from server.http.schemas.service import Info, Limits
 
 router = APIRouter(tags=["service"])

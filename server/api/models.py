@@ -14,7 +14,7 @@ from control.records.models.registry import NewVersion
 from control.records.models.weights import usable_weights
 from control.records.runs.runs import get_run
 from server.http.answers.files import BINARY, StoredFile, send_file
-from server.http.creation import Created, Posted, create
+from server.http.changes.creation import Created, Posted, create
 from server.http.deps import Named, Number, Reader, Shared, WantedPage
 from server.http.schemas.base import Page
 from server.http.schemas.models import ExportRequest, ModelVersionView, ModelView, model_view

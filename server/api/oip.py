@@ -17,8 +17,8 @@ from server.features.oip.targets import Target
 from server.http.access import note, note_reply
 from server.http.answers.compression import ENCODINGS, compress, decompress, wished
 from server.http.answers.tensors import TensorResponse
+from server.http.callers.hang_up import unless_gone
 from server.http.deps import Admin, FeatureUser, Services, Shared, caller_of
-from server.http.hang_up import unless_gone
 from server.http.open_inference import LOAD_SECONDS, refuse_configuration, require_ready
 from server.http.problems import OPEN_INFERENCE, Problem
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from control.records.planning.plans import Plan, plan
 from control.records.runs.runs import get_run
 from server.http.answers.etags import etag
-from server.http.creation import Posted
+from server.http.changes.creation import Posted
 from server.http.deps import JobId, Reader, Shared
 from server.http.jobs.listing import WantedJobs
 from server.http.jobs.submission import PlanOnly, submit_run

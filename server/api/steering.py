@@ -13,6 +13,7 @@ from control.records.runs.runs import get_run
 from control.states import Action
 from server.http.answers.etags import IfMatch, etag, expected_version
 from server.http.deps import JobId, Services, Shared, Submitter
+from server.http.errors.translations import from_control
 from server.http.jobs.job_kinds import RUN
 from server.http.jobs.jobs import ask, send_word, steer
 from server.http.problems import document, request_id
@@ -27,7 +28,6 @@ from server.http.schemas.steering import (
     JobPatch,
     ResumeRequest,
 )
-from server.http.translations import from_control
 from server.http.views import shown_any
 
 router = APIRouter(prefix="/runs", tags=["runs"])

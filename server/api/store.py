@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from control import collector
 from control.records.access import audit
 from control.records.store import objects
-from server.http.deletion import DryRun
+from server.http.changes.deletion import DryRun
 from server.http.deps import Admin, Shared
 from server.http.problems import request_id
 from server.http.schemas.keeping import Held, OrphansView, StoreView, damage_view

@@ -11,15 +11,15 @@ from control.records.planning.layouts import Layout
 from control.records.sweeps import sweeps
 from control.records.sweeps.sweep_plans import NewSweep, SweepEvaluation, SweepPlan, plan_sweep
 from detco_core.contract.errors import InvalidDocument
-from server.http.creation import Created, Posted
+from server.http.changes.creation import Created, Posted
 from server.http.deps import JobId, Reader, Services, Shared, Submitter, WantedPage
+from server.http.errors.translations import from_document
 from server.http.jobs.jobs import send_word
 from server.http.jobs.submission import PlanOnly, submit_or_plan, training_terms
 from server.http.jobs.sweeping import shown_plan, shown_sweep, shown_sweeps
 from server.http.problems import request_id
 from server.http.schemas.base import Page
 from server.http.schemas.sweeps import SweepDetail, SweepPlanView, SweepRequest, SweepView
-from server.http.translations import from_document
 
 router = APIRouter(prefix="/sweeps", tags=["sweeps"])
 

@@ -9,14 +9,14 @@ from control.db.models import Upload
 from control.records.access import audit
 from control.records.store import uploads
 from control.records.store.uploads import NewUpload
-from server.http.creation import Created, Posted, create
-from server.http.deletion import DryRun, note_deletion
+from server.http.changes.creation import Created, Posted, create
+from server.http.changes.deletion import DryRun, note_deletion
 from server.http.deps import Named, Reader, Shared, Submitter, WantedPage
 from server.http.problems import request_id
-from server.http.receiving import Received, received_body, span_of, take
 from server.http.schemas.base import Page, Text
 from server.http.schemas.keeping import RemovalView, removal_view
 from server.http.schemas.uploads import UploadRequest, UploadView, upload_view
+from server.http.uploads.receiving import Received, received_body, span_of, take
 
 router = APIRouter(prefix="/uploads", tags=["uploads"])
 

@@ -7,8 +7,8 @@ from sqlalchemy.orm import Session
 
 from control.records.models import weights
 from control.records.models.weights import NewWeights
-from server.http.creation import Created, Posted, create
-from server.http.deletion import DryRun, note_deletion
+from server.http.changes.creation import Created, Posted, create
+from server.http.changes.deletion import DryRun, note_deletion
 from server.http.deps import Named, Reader, Shared, Submitter, WantedPage
 from server.http.schemas.base import Page
 from server.http.schemas.keeping import RemovalView, removal_view

@@ -23,8 +23,8 @@ from server.features import allowances as features
 from server.features.engine import FeatureEngine
 from server.features.oip.service import OpenInference
 from server.http.access import note
-from server.http.auth import Doorman
-from server.http.streams import Streams
+from server.http.callers.auth import Doorman
+from server.http.callers.streams import Streams
 from server.telemetry import Telemetry
 
 

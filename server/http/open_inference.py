@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from server.http.deps import Services
+from server.http.probes.readiness import feature_checks
 from server.http.problems import Problem
-from server.http.readiness import feature_checks
 
 LOAD_SECONDS = 60.0
 """A call to load a model waits so long for it."""

@@ -7,7 +7,7 @@ import grpc
 from server.features.oip.service import OpenInference
 from server.http.access import AccessLog
 from server.http.deps import Services
-from server.http.tracing import Tracing
+from server.http.middleware.tracing import Tracing
 from server.rpc.calls import Calls
 from server.rpc.doorway import Doorway
 from server.rpc.record import Recorder

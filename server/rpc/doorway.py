@@ -14,8 +14,8 @@ from control.records.access.principals import Principal
 from control.records.access.tokens import Scope
 from server.features.errors import BadTensor, DeadlineExceeded
 from server.http.access import note
-from server.http.auth import Doorman
-from server.http.handlers import problem_of
+from server.http.callers.auth import Doorman
+from server.http.errors.handlers import problem_of
 from server.http.problems import Problem
 from server.rpc.record import Record, Recorder
 

@@ -5,7 +5,7 @@ from typing import Protocol
 from control.errors import SettingsError
 from server.http.access import AccessLog
 from server.http.deps import Services
-from server.http.tracing import Tracing
+from server.http.middleware.tracing import Tracing
 
 
 class Door(Protocol):

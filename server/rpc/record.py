@@ -12,9 +12,9 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from server.http.access import AccessLog, note, notes
-from server.http.middleware import identity_of
+from server.http.middleware.context import identity_of
+from server.http.middleware.tracing import Tracing, trace_id
 from server.http.problems import Problem, open_inference_status
-from server.http.tracing import Tracing, trace_id
 from server.rpc.statuses import status_of
 from server.telemetry import Telemetry
 

@@ -32,8 +32,8 @@ from control.settings import Settings
 from control.storage.local import LocalStore
 from detco_core.contract.events import Metrics, Stopped, decode
 from tests.unit.worker.house import CHILDREN, House, add_photos, weights_after
+from worker.attempts.services import Services
 from worker.processes import Mark, marked
-from worker.services import Services
 
 STEP_SECONDS, EVERY = 0.1, 10
 LEASE_SECONDS, GRACE_SECONDS = 20.0, 5.0

@@ -18,10 +18,10 @@ from control.records.sweeps import sweeps
 from control.records.webhooks import deliveries
 from control.settings import Settings
 from control.storage.open import open_store
-from worker.logs import seal_ended
-from worker.shared import Shared
+from worker.output.logs import seal_ended
 from worker.upkeep.cleaning import Cleaning
 from worker.upkeep.courier import Courier
+from worker.upkeep.shared import Shared
 
 DUTY = "upkeep"
 

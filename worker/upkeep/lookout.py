@@ -12,8 +12,8 @@ from control.jobs import wake
 from control.records.life import shares
 from control.records.runs.runs import Queue
 from control.records.scheduling import claims, workers
-from worker.shared import Shared
-from worker.standins import StandIns
+from worker.upkeep.shared import Shared
+from worker.upkeep.standins import StandIns
 from worker.upkeep.watchdog import Watchdog
 
 QUEUES: tuple[Queue, ...] = ("gpu", "cpu")

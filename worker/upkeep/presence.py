@@ -10,8 +10,8 @@ from control.records.scheduling import drains, workers
 from control.records.scheduling.workers import NewWorker
 from control.settings import Settings
 from detco_core import __version__
-from worker.gpus import offered
-from worker.shared import Shared
+from worker.host.gpus import offered
+from worker.upkeep.shared import Shared
 
 
 class Presence:

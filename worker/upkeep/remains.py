@@ -11,12 +11,12 @@ from control.records.life.leases import Outcome
 from control.records.runs.runs import is_deleted
 from control.records.store import uploads
 from control.settings import Settings
-from worker.attempts import all_folders, attempt_folder, discard, is_occupied, is_old, trim
-from worker.holds import hold_of
+from worker.attempts.folder import all_folders, attempt_folder, discard, is_occupied, is_old, trim
+from worker.attempts.holds import hold_of
+from worker.inputs.unpacked import Unpacked
 from worker.launch import log_tail
-from worker.logs import ship_rest
+from worker.output.logs import ship_rest
 from worker.processes import Mark, marked, sweep
-from worker.unpacked import Unpacked
 
 _log = logging.getLogger(__name__)
 

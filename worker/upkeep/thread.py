@@ -15,12 +15,12 @@ from control.records import leaders
 from control.records.scheduling import workers
 from control.settings import Settings
 from worker.outages import DATABASE_AWAY
-from worker.shared import Shared
-from worker.standins import StandIns
 from worker.upkeep.leader import DUTY, Leader
 from worker.upkeep.lookout import Lookout
 from worker.upkeep.presence import Presence
 from worker.upkeep.remains import Remains
+from worker.upkeep.shared import Shared
+from worker.upkeep.standins import StandIns
 
 _TICK = 0.2
 _OFTEN = 1.0

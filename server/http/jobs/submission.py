@@ -12,11 +12,11 @@ from control.records.planning.plans import Plan
 from control.records.runs.runs import NewRun, create_run
 from detco_core.contract.errors import InvalidDocument
 from detco_core.contract.reader import digest
-from server.http.creation import Created, Make, Posting, create
+from server.http.changes.creation import Created, Make, Posting, create
+from server.http.errors.translations import from_document
 from server.http.schemas.jobs import JobRequest
 from server.http.schemas.runs import ForkRequest, RunRequest
 from server.http.schemas.sweeps import SweepRequest
-from server.http.translations import from_document
 from server.http.views import shown_plan, shown_run
 
 MakePlan = Callable[[Session], Plan]

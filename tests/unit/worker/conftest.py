@@ -13,9 +13,9 @@ from control.settings import Settings
 from control.storage.local import LocalStore
 from tests.migrated import open_migrated
 from tests.unit.worker.house import House, add_photos
-from worker.attempts import all_folders
+from worker.attempts.folder import all_folders
+from worker.attempts.services import Services
 from worker.processes import marked, sweep
-from worker.services import Services
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from control.storage.base import Store, file_digest, key_of
 from detco_core.contract.config import override
 from detco_core.contract.presets import smoke
 from detco_core.contract.reader import plain
-from worker.services import Services
+from worker.attempts.services import Services
 
 CHILDREN = Path(__file__).with_name("children.py")
 

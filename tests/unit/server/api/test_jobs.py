@@ -18,7 +18,7 @@ from control.db.session import unit_of_work
 from control.records.journal import logs
 from control.storage.base import file_digest
 from detco_core.contract import events
-from server.http.streams import MAX_STREAMS
+from server.http.callers.streams import MAX_STREAMS
 from tests.unit.server.api.pages import walk
 
 SSE = {"Accept": "text/event-stream"}

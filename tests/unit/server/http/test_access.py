@@ -11,9 +11,9 @@ import pytest
 from fastapi import Depends, FastAPI, Request
 
 from control.errors import Conflict, SettingsError
-from server.http import handlers
 from server.http.access import AccessLog, note, open_access_log
-from server.http.middleware import RequestContext
+from server.http.errors import handlers
+from server.http.middleware.context import RequestContext
 from server.telemetry import Telemetry
 
 SECRET = "detco_" + "s" * 43

@@ -11,9 +11,10 @@ from sqlalchemy.exc import OperationalError, TimeoutError
 from control import errors
 from detco_core.contract.config import RunConfig, override
 from detco_core.contract.errors import InvalidDocument
-from server.http import handlers, problems, translations
-from server.http.bodies import BodyLimit
-from server.http.middleware import RequestContext
+from server.http import problems
+from server.http.errors import handlers, translations
+from server.http.middleware.bodies import BodyLimit
+from server.http.middleware.context import RequestContext
 from server.telemetry import Telemetry
 
 

@@ -6,8 +6,8 @@ import logging
 import pytest
 
 from server.http.access import AccessLog
+from server.http.middleware.tracing import Tracing
 from server.http.problems import Problem
-from server.http.tracing import Tracing
 from server.rpc.record import Recorder
 from server.telemetry import Telemetry
 

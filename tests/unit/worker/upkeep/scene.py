@@ -8,10 +8,10 @@ from control.records.scheduling import workers as worker_rows
 from control.records.scheduling.workers import WorkerIdentity
 from control.settings import Settings
 from tests.unit.worker.house import House
-from worker.attempts import open_folder
+from worker.attempts.folder import open_folder
 from worker.processes import Mark
-from worker.shared import Shared
-from worker.standins import StandIns
+from worker.upkeep.shared import Shared
+from worker.upkeep.standins import StandIns
 from worker.upkeep.thread import Upkeep
 
 

@@ -18,8 +18,8 @@ from control.records.webhooks import notices, webhooks
 from control.signing import signing_key
 from tests.unit.worker.house import House
 from tests.unit.worker.upkeep.scene import Scene
-from worker.attempts import attempt_folder
-from worker.logs import ship_rest
+from worker.attempts.folder import attempt_folder
+from worker.output.logs import ship_rest
 from worker.upkeep import leader
 from worker.upkeep.leader import DUTY
 

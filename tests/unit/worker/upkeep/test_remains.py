@@ -11,7 +11,7 @@ from control.db.session import unit_of_work
 from control.records.life import leases, shares
 from control.records.scheduling.gangs import nodes_of
 from tests.unit.worker.upkeep.scene import Scene
-from worker.attempts import KEEP_SECONDS, attempt_folder, occupy, open_folder
+from worker.attempts.folder import KEEP_SECONDS, attempt_folder, occupy, open_folder
 from worker.processes import Mark, marked
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.responses import Response
 
-from server.http import handlers
 from server.http.answers.files import StoredFile, send_file, wanted_range
+from server.http.errors import handlers
 from server.http.problems import Problem
 
 CONTENT = bytes(range(100))

@@ -7,11 +7,11 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response, StreamingResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from server.http import handlers
 from server.http.answers.conditional import Conditional
 from server.http.answers.files import StoredFile, send_file
 from server.http.answers.head import Head
-from server.http.middleware import RequestContext
+from server.http.errors import handlers
+from server.http.middleware.context import RequestContext
 from server.telemetry import Telemetry
 
 read: list[int] = []

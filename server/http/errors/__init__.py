@@ -1,0 +1,1 @@
+"""Whatever leaves a route as an error, said as a problem."""

@@ -1,0 +1,1 @@
+"""What those who watch the service ask: whether it is ready, and what it counts."""

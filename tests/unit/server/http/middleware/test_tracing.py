@@ -1,0 +1,147 @@
+"""Spans: the caller's trace goes on, stages are children, and without OpenTelemetry's environment nothing happens."""
+
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+
+from control.errors import SettingsError
+from server.http.access import note
+from server.http.errors import handlers
+from server.http.middleware import tracing
+from server.http.middleware.context import RequestContext
+from server.http.middleware.tracing import Tracing, open_tracing
+from server.telemetry import Telemetry
+
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+@pytest.fixture(scope="module")
+def exporter() -> InMemorySpanExporter:
+    return InMemorySpanExporter()
+
+
+@pytest.fixture(scope="module")
+def client(exporter: InMemorySpanExporter, serve: Callable[[FastAPI], httpx.Client]) -> httpx.Client:
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    app = FastAPI()
+
+    @app.get("/things/{name}")
+    async def thing(name: str, request: Request) -> None:
+        note(request.scope, token="tok_1", images=2, odd=["not", "an", "attribute"])
+        now = time.monotonic()
+        request.scope["state"]["moments"] = [(0, "decode", now - 0.5, now - 0.25), (1, "compute", now - 0.25, now)]
+
+    @app.get("/broken")
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    handlers.install(app)
+    app.add_middleware(RequestContext, telemetry=Telemetry(), tracing=Tracing(provider))
+    return serve(app)
+
+
+@pytest.fixture
+def spans(exporter: InMemorySpanExporter) -> Callable[[], Any]:
+    """The spans of the test's requests, once they have ended: by name."""
+    exporter.clear()
+
+    def read() -> Any:
+        give_up = time.monotonic() + 10
+        while not any(span.kind == SpanKind.SERVER for span in exporter.get_finished_spans()):
+            assert time.monotonic() < give_up
+            time.sleep(0.005)
+        return {span.name: span for span in exporter.get_finished_spans()}
+
+    return read
+
+
+def test_a_request_goes_on_with_its_callers_trace_and_has_its_stages(
+    client: httpx.Client, spans: Callable[[], Any]
+) -> None:
+    client.get("/things/7", headers={"traceparent": f"00-{TRACE}-{PARENT}-01", "X-Request-Id": "mine"})
+    found = spans()
+    request = found["GET /things/{name}"]
+    assert (f"{request.context.trace_id:032x}", f"{request.parent.span_id:016x}") == (TRACE, PARENT)
+    assert request.attributes == {
+        "http.request.method": "GET",
+        "http.route": "/things/{name}",
+        "url.path": "/things/7",
+        "http.response.status_code": 200,
+        "detco.request_id": "mine",
+        "detco.token": "tok_1",
+        "detco.images": 2,
+    }
+    for name, image, seconds in (("decode", 0, 0.25), ("compute", 1, 0.25)):
+        stage = found[name]
+        assert stage.parent.span_id == request.context.span_id
+        assert stage.attributes == {"detco.image": image}
+        assert stage.end_time - stage.start_time == pytest.approx(seconds * 1e9, rel=0.01)
+    assert abs(found["compute"].end_time - request.end_time) < 5e9
+
+
+def test_a_failure_is_one(client: httpx.Client, spans: Callable[[], Any]) -> None:
+    client.get("/broken")
+    request = spans()["GET /broken"]
+    assert (request.status.status_code, request.parent) == (StatusCode.ERROR, None)
+    assert request.attributes["detco.cause"] == "internal"
+
+
+def test_without_the_environment_nothing_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    with open_tracing().request({"type": "http"}) as span:
+        assert span is None
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    open_tracing().close()
+
+
+@pytest.mark.parametrize(
+    "missing", ["opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter"]
+)
+def test_asked_for_and_not_installed_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(SettingsError, match=r"detco\[telemetry\]"):
+        open_tracing()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("OTEL_TRACES_EXPORTER", "zipkin"), ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc")]
+)
+def test_what_there_is_not_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=value):
+        open_tracing()
+
+
+def test_a_collector_that_does_not_answer_holds_up_no_request_and_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing, "_END_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+        opened, began = open_tracing(), time.monotonic()
+        with opened.request({"type": "http", "method": "GET", "headers": []}) as span:
+            assert span is not None
+        opened.close()
+        assert time.monotonic() - began < 20
+
+
+def test_the_console_is_an_exporter_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
+    opened = open_tracing()
+    with opened.request({"type": "http", "method": "PATCH", "headers": []}):
+        pass
+    opened.close()
+    assert '"name": "PATCH"' in capsys.readouterr().out
