@@ -24,6 +24,7 @@ from control.storage.open import open_store
 from detco_core.contract import events
 from detco_core.contract.manifest import Manifest
 from detco_core.contract.reader import plain
+from detco_core.inference.backbone import Backbone
 from detco_core.inference.tiny import write_tiny_bundle
 from server.app import make_app
 from tests.migrated import open_migrated
@@ -130,6 +131,11 @@ class House:
         self.say(taken, *saved, events.Reported(report={"manifest": plain(manifest)}), events.Finished())
         self.close(taken)
 
+    def add_version(self, admin: httpx.Client, model: str, run: str, seed: int = 0) -> None:
+        """Ask for a version of a model, and do its export."""
+        assert admin.post(f"/v1/models/{model}/versions", json={"run": run}).status_code == 202
+        self.export(seed)
+
     def bring_in(self, content: bytes = b"tensors") -> None:
         """Do the import that is next in the queue."""
         taken = self.claim("cpu")
@@ -184,6 +190,28 @@ def run(house: House, admin: httpx.Client, photos: str) -> str:
     house.say(taken, house.checkpoint(20, b"weights"), events.Finished())
     house.close(taken)
     return str(posted["id"])
+
+
+@pytest.fixture(scope="module")
+def tiny(house: House, admin: httpx.Client, run: str) -> str:
+    """The name of a model whose only version is in production."""
+    house.add_version(admin, "tiny", run)
+    assert admin.put("/v1/models/tiny/aliases/production", json={"version": 1}).status_code == 200
+    return "tiny"
+
+
+@pytest.fixture(scope="module")
+def client(house: House, tiny: str) -> httpx.Client:
+    """May ask for features of `tiny`, and nothing else."""
+    return house.client("features", models=[tiny])
+
+
+@pytest.fixture(scope="module")
+def direct(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+    """The network of `tiny`, without any service."""
+    folder = tmp_path_factory.mktemp("direct")
+    write_tiny_bundle(folder, 0)
+    return Backbone(folder, providers=["CPUExecutionProvider"])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,7 +15,6 @@ from PIL import Image
 from safetensors.numpy import load as load_safetensors
 
 from detco_core.inference import Backbone
-from detco_core.inference.tiny import write_tiny_bundle
 from server.app import make_app
 from server.features.engine import FeatureEngine
 from server.http.deps import Services
@@ -37,28 +36,10 @@ def npy(array: np.ndarray) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def tiny(admin: httpx.Client, house: Any, run: str) -> str:
+def tiny(tiny: str, admin: httpx.Client, house: Any, run: str) -> str:
     """A model of two versions, the first in production."""
-    for seed in (0, 1):
-        assert admin.post("/v1/models/tiny/versions", json={"run": run}).status_code == 202
-        house.export(seed)
-    assert admin.put("/v1/models/tiny/aliases/production", json={"version": 1}).status_code == 200
-    return "tiny"
-
-
-@pytest.fixture(scope="module")
-def client(house: Any, tiny: str) -> httpx.Client:
-    """May ask for features of `tiny`, and nothing else."""
-    made: httpx.Client = house.client("features", models=[tiny])
-    return made
-
-
-@pytest.fixture(scope="module")
-def direct(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
-    """The network of version 1, without any service."""
-    folder = tmp_path_factory.mktemp("direct")
-    write_tiny_bundle(folder, 0)
-    return Backbone(folder, providers=["CPUExecutionProvider"])
+    house.add_version(admin, tiny, run, seed=1)
+    return tiny
 
 
 def ask(

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from detco_core.inference import Backbone
-from detco_core.inference.tiny import write_tiny_bundle
 from tests.unit.server.api.test_oip import picture, secret
 
 BYTES = 2**21
@@ -26,28 +25,6 @@ BYTES = 2**21
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
-
-
-@pytest.fixture(scope="module")
-def tiny(admin: httpx.Client, house: Any, run: str) -> str:
-    assert admin.post("/v1/models/tiny/versions", json={"run": run}).status_code == 202
-    house.export(0)
-    assert admin.put("/v1/models/tiny/aliases/production", json={"version": 1}).status_code == 200
-    return "tiny"
-
-
-@pytest.fixture(scope="module")
-def client(house: Any, tiny: str) -> httpx.Client:
-    made: httpx.Client = house.client("features", models=[tiny])
-    return made
-
-
-@pytest.fixture(scope="module")
-def direct(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
-    """The same network without any service."""
-    folder = tmp_path_factory.mktemp("direct")
-    write_tiny_bundle(folder, 0)
-    return Backbone(folder, providers=["CPUExecutionProvider"])
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from detco_core.inference import Backbone
-from detco_core.inference.tiny import write_tiny_bundle
 
 LENGTH = "Inference-Header-Content-Length"
 
@@ -23,29 +22,6 @@ def picture(width: int = 70, height: int = 50, seed: int = 0) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
-
-
-@pytest.fixture(scope="module")
-def tiny(admin: httpx.Client, house: Any, run: str) -> str:
-    assert admin.post("/v1/models/tiny/versions", json={"run": run}).status_code == 202
-    house.export(0)
-    assert admin.put("/v1/models/tiny/aliases/production", json={"version": 1}).status_code == 200
-    return "tiny"
-
-
-@pytest.fixture(scope="module")
-def client(house: Any, tiny: str) -> httpx.Client:
-    """May ask for features of `tiny`, and nothing else."""
-    made: httpx.Client = house.client("features", models=[tiny])
-    return made
-
-
-@pytest.fixture(scope="module")
-def direct(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
-    """The same network without any service."""
-    folder = tmp_path_factory.mktemp("direct")
-    write_tiny_bundle(folder, 0)
-    return Backbone(folder, providers=["CPUExecutionProvider"])
 
 
 def secret(client: httpx.Client) -> str:
