@@ -4,11 +4,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.collector import Collector
 
 # Read when torch is imported, here and in every process a test starts. Tests run two at a time on two cores; threads
 # that wait for each other by spinning would take those cores from the other half of the tests.
@@ -50,6 +53,15 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         pytest.skip(f"mounting is refused here, also in a namespace of one's own: {done.stderr[-500:]}")
     assert "1 passed" in done.stdout, done.stdout + done.stderr
     return True
+
+
+@pytest.fixture
+def collector() -> "Iterator[Collector]":
+    """Takes the spans that processes with its `environment` send."""
+    from tests.collector import collecting
+
+    with collecting() as collector:
+        yield collector
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,7 @@ from worker.attempts.follower import Follower
 from worker.attempts.holds import hold_of
 from worker.attempts.services import open_services
 from worker.attempts.silence import Silence
+from worker.attempts.spans import tell_of
 from worker.attempts.verdicts import End, verdict
 from worker.host.addresses import free_endpoint, own_address
 from worker.host.disk import complaint, no_room
@@ -173,6 +174,7 @@ class Runner:
                 _log.info("%s %s: %s %s", self._mark.run, self._mark.name, outcome.kind, outcome.message or "")
                 self._services.bus.publish(run_topic(self._mark.run))
                 self._leave_folder()
+                tell_of(self._services.engine, self._mark)
                 return EXIT_CLOSED
             break
         _log.warning("%s %s is not ours any more: nothing was written", self._mark.run, self._mark.name)

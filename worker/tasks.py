@@ -28,6 +28,7 @@ from control.records.scheduling.workers import WorkerIdentity
 from control.settings import Settings, load_settings
 from worker.attempts.folder import attempt_folder, occupy, open_folder, trim
 from worker.attempts.holds import hold_of
+from worker.attempts.spans import tell_of
 from worker.host.gpus import offered
 from worker.launch import log_tail, package_environment
 from worker.outages import DATABASE_AWAY, RETRY_SECONDS
@@ -145,7 +146,7 @@ class Attendant:
             try:
                 ship_rest(self.engine, mark, folder, self._settings.log_bytes)
                 with unit_of_work(self.engine) as session:
-                    hold_of(mark).close(session, outcome)
+                    closed = hold_of(mark).close(session, outcome)
             except DATABASE_AWAY as error:
                 _log.warning("%s waits to be closed as %s: %s", mark.run, kind, error)
                 if self._is_stopping() or time.monotonic() > give_up:
@@ -154,6 +155,8 @@ class Attendant:
             else:
                 _log.warning("%s %s: %s, %s", mark.run, mark.name, kind, why)
                 trim(folder)
+                if closed:
+                    tell_of(self.engine, mark)
                 return
 
 

@@ -18,6 +18,7 @@ from control.records.sweeps import sweeps
 from control.records.webhooks import deliveries
 from control.settings import Settings
 from control.storage.open import open_store
+from worker.attempts.spans import tell_of_newest
 from worker.output.logs import seal_ended
 from worker.upkeep.cleaning import Cleaning
 from worker.upkeep.courier import Courier
@@ -55,9 +56,9 @@ class Leader:
         is_settled = since is not None and begun - since >= IN_TOUCH_SECONDS
         with unit_of_work(self._engine) as session:
             self._leads = leaders.lead(session, DUTY, self._shared.identity().id)
-            reaped = self._take_back(session) if self._leads and is_settled else []
+            lost, shed = self._take_back(session) if self._leads and is_settled else ([], [])
             asked = preemption.arrange(session, self._patience()) if self._leads else []
-        for run_id in reaped:
+        for run_id in (*lost, *shed):
             _log.warning("%s was taken back: its lease had ended", run_id)
         for run_id in asked:
             _log.info("%s was asked to make room", run_id)
@@ -65,6 +66,7 @@ class Leader:
         self._in_touch_since = since if since is not None and was_prompt else time.monotonic()
         if self._leads:
             relay(self._engine, self._celery)
+        tell_of_newest(self._engine, lost)
 
     def follow_sweeps(self) -> None:
         """Submit the evaluations of the runs that sweeps have completed."""
@@ -105,7 +107,8 @@ class Leader:
         settings = self._settings
         return settings.grace_seconds + settings.lease_seconds + settings.self_poll_seconds
 
-    def _take_back(self, session: Session) -> list[str]:
+    def _take_back(self, session: Session) -> tuple[list[str], list[str]]:
+        """Runs whose attempt was ended, and those of which a share was."""
         serving_slots.reap(session)
         # A share's slots wait for the grace: nothing but the end of its processes makes its GPUs free.
-        return [*leases.reap(session), *shares.reap(session, self._settings.grace_seconds)]
+        return leases.reap(session), shares.reap(session, self._settings.grace_seconds)

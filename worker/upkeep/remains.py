@@ -13,6 +13,7 @@ from control.records.store import uploads
 from control.settings import Settings
 from worker.attempts.folder import all_folders, attempt_folder, discard, is_occupied, is_old, trim
 from worker.attempts.holds import hold_of
+from worker.attempts.spans import tell_of
 from worker.inputs.unpacked import Unpacked
 from worker.launch import log_tail
 from worker.output.logs import ship_rest
@@ -84,3 +85,4 @@ class Remains:
         if closed:
             _log.warning("%s %s: lost, its runner and worker were killed", mark.run, mark.name)
             trim(folder)
+            tell_of(self._engine, mark)

@@ -71,6 +71,8 @@ class Run(Made, Base):
     """Workers may work on it this long, all attempts together."""
     idle_seconds: Mapped[float | None] = mapped_column(Float)
     """Its job may be silent this long; None: the service's setting."""
+    traceparent: Mapped[str | None]
+    """Of the request it was submitted by (W3C Trace Context), where that made spans: its attempts are spans there."""
 
     state: Mapped[State] = mapped_column(Words, default="queued")
     desired_state: Mapped[DesiredState] = mapped_column(Words, default="run")

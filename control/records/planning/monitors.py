@@ -114,4 +114,5 @@ def _evaluation(run: Run, checkpoint: Checkpoint) -> NewRun:
         labels=run.labels,
         group=run.group,
         priority=run.priority,
+        traceparent=run.traceparent,
     )

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from control import tracing
 from control.db.models import DatasetVersion, Run, RunDependency
 from control.errors import NotFound, NotReady
 from control.records.access.quotas import admit
@@ -72,6 +73,8 @@ class NewRun:
     """Its job may be silent this long; None: the service's setting."""
     keep: Mapping[str, Any] | None = None
     """Which checkpoints are kept (`control.retention.Policy`); None, or None in it: the service's setting."""
+    traceparent: str | None = field(default_factory=tracing.current)
+    """Of the span its attempts are children of."""
 
 
 def create_run(session: Session, new: NewRun) -> Run:
@@ -114,6 +117,7 @@ def create_run(session: Session, new: NewRun) -> Run:
         max_seconds=new.max_seconds,
         idle_seconds=new.idle_seconds,
         keep=dict(new.keep) if new.keep else None,
+        traceparent=new.traceparent,
         desired_state="run",
         attempt=0,
         fence=0,

@@ -1,12 +1,9 @@
-"""Spans of requests, sent by OpenTelemetry as its standard environment says; where that asks for none, nothing happens.
+"""Spans of requests; where the environment asks for none (`control.tracing`), nothing happens.
 
 A request is a server span that goes on with the caller's trace (W3C `traceparent`); the stages of each image in the
-feature path are its children, made from the moments noted when the answer is ready. Without traces the packages are
-not needed.
+feature path are its children, made from the moments noted when the answer is ready. A job it asks for keeps its trace.
 """
 
-import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,17 +12,13 @@ from typing import TYPE_CHECKING, Any
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from control.errors import SettingsError
-from control.settings import traces_exporter
+from control.tracing import close_provider, on_behalf_of, open_provider
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Span
 
 _NAME = "detco-server"
-_END_SECONDS = 3.0
-"""The last spans have this long to be sent."""
 
 
 class Tracing:
@@ -47,7 +40,8 @@ class Tracing:
         # The method is all that is known until a route has been found.
         parent = TraceContextTextMapPropagator().extract(dict(Headers(scope=scope)))
         span = self._tracer.start_span(str(scope["method"]), context=parent, kind=SpanKind.SERVER)
-        with use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+        quiet = {"record_exception": False, "set_status_on_exception": False}
+        with use_span(span, end_on_exit=True, **quiet), on_behalf_of(span):
             yield span
 
     def describe(self, span: "Span | None", scope: Scope, route: str, status: int, notes: Mapping[str, Any]) -> None:
@@ -84,10 +78,7 @@ class Tracing:
     def close(self) -> None:
         """Send what is left, if that can be done soon."""
         if self._provider is not None:
-            # A collector that does not answer must not hold up the end of the service.
-            last = threading.Thread(target=self._provider.shutdown, daemon=True)
-            last.start()
-            last.join(_END_SECONDS)
+            close_provider(self._provider)
 
 
 def trace_id(span: "Span | None") -> str | None:
@@ -96,39 +87,5 @@ def trace_id(span: "Span | None") -> str | None:
 
 
 def open_tracing() -> Tracing:
-    """What the environment asks for.
-
-    Raises:
-        SettingsError: it asks for traces, and the packages are missing, or for an exporter that there is none of.
-    """
-    exporter = traces_exporter()
-    if exporter is None:
-        return Tracing()
-    try:
-        from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    except ImportError as error:
-        message = (
-            "the OTEL_ variables ask for traces, and OpenTelemetry is not installed: pip install 'detco[telemetry]'"
-        )
-        raise SettingsError(f"{message}, or set OTEL_SDK_DISABLED=true ({error})") from error
-    resource = Resource.create()
-    if str(resource.attributes.get(SERVICE_NAME, "unknown_service")).startswith("unknown_service"):
-        resource = resource.merge(Resource({SERVICE_NAME: _NAME}))
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(_exporter(exporter)))
-    return Tracing(provider)
-
-
-def _exporter(name: str) -> "SpanExporter":
-    if name == "console":
-        from opentelemetry.sdk.trace.export import ConsoleSpanExporter
-
-        return ConsoleSpanExporter(out=sys.stdout)
-    try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    except ImportError as error:
-        message = "traces go out as OTLP over HTTP, and its exporter is not installed: pip install 'detco[telemetry]'"
-        raise SettingsError(f"{message} ({error})") from error
-    return OTLPSpanExporter()
+    """What the environment asks for; raises what `control.tracing.open_provider` raises."""
+    return Tracing(open_provider(_NAME))

@@ -216,8 +216,10 @@ def fake_command(verb: str, processes: int = 1, post: Post | None = None) -> lis
 
 
 def runner(arguments: list[str]) -> int:
+    from control import tracing
     from worker.runner import main
 
+    tracing.END_SECONDS = 60.0  # spans are waited for, however busy the machine
     return main(arguments, fake_command)
 
 

@@ -26,6 +26,7 @@ from control.states import Action
 from detco_core.contract.config import override
 from detco_core.contract.presets import smoke
 from detco_core.contract.reader import plain
+from tests.collector import Collector
 from tests.full_disk import small_disk
 from tests.unit.worker.house import CHILDREN, House, weights_after
 from worker.attempts.assignment import EXIT_CLOSED
@@ -94,10 +95,11 @@ def steps_of_checkpoints(house: House, run_id: str) -> list[int]:
 
 @pytest.mark.slow
 class TestTheJobsOwnEnd:
-    def test_finished_completes_the_run_with_all_it_said(self, house: House) -> None:
+    def test_finished_completes_the_run_with_all_it_said(self, house: House, collector: Collector) -> None:
         run_id = house.pretraining(steps=5, every=2)
-        attempt = Attempt(house)
+        attempt = Attempt(house, queue="gpu", **collector.environment)
         assert attempt.wait() == EXIT_CLOSED
+        assert {span.name for span in collector.spans} == {"attempt pretrain", "queue", "prepare", "work"}
         run = house.run(run_id)
         assert (run.state, run.progress["step"] if run.progress else None) == ("completed", 5)
         assert house.states(run_id) == ["queued", "starting", "running", "completed"]

@@ -3,59 +3,52 @@
 import io
 import json
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Callable
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from PIL import Image
 
+from control import tracing
 from server.app import make_app
+from tests.collector import Collector
+from worker.attempts.spans import tell
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
-class Collector:
-    """Takes OTLP over HTTP, as far as the tests need it."""
-
-    def __init__(self) -> None:
-        self.spans: list[Any] = []
-        self.service = ""
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                outer.take(ExportTraceServiceRequest.FromString(body))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-
-    def take(self, sent: Any) -> None:
-        for resource in sent.resource_spans:
-            named = {item.key: item.value.string_value for item in resource.resource.attributes}
-            self.service = named["service.name"]
-            self.spans += [span for scope in resource.scope_spans for span in scope.spans]
+def observed(monkeypatch: pytest.MonkeyPatch, collector: Collector) -> None:
+    """From here on, what this process opens sends its spans there."""
+    for name, value in {**collector.environment, "OTEL_BSP_SCHEDULE_DELAY": "20"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(tracing, "END_SECONDS", 60.0)
 
 
-@pytest.fixture
-def collector() -> Iterator[Collector]:
-    collector = Collector()
-    thread = Thread(target=collector.server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield collector
-    collector.server.shutdown()
-    thread.join()
-    collector.server.server_close()
+def test_an_attempt_is_a_span_of_the_request_that_asked_for_its_run(
+    house: Any,
+    photos: str,
+    serve: Callable[[FastAPI], httpx.Client],
+    collector: Collector,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    observed(monkeypatch, collector)
+    client = serve(make_app(house.settings, ["api"]))
+    client.headers["Authorization"] = house.client("submit").headers["authorization"]
+    given = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
+    asked = client.post("/v1/runs", json={"dataset": photos, "preset": "smoke"}, headers=given)
+    assert asked.status_code == 202
+    taken = house.claim("gpu")
+    house.close(taken)
+    tell(house.engine, [(taken.run_id, taken.fence)])
+    give_up = time.monotonic() + 60
+    while not (requests := [span for span in collector.spans if span.name == "POST /v1/runs"]):
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+    (attempt,) = (span for span in collector.spans if span.name == "attempt pretrain")
+    assert (attempt.trace_id.hex(), attempt.parent_span_id) == (TRACE, requests[0].span_id)
 
 
 def test_a_request_is_seen_in_the_log_and_as_spans(
@@ -70,8 +63,7 @@ def test_a_request_is_seen_in_the_log_and_as_spans(
     assert admin.post("/v1/models/tiny/versions", json={"run": run}).status_code == 202
     house.export(0)
     assert admin.put("/v1/models/tiny/aliases/production", json={"version": 1}).status_code == 200
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server.server_port}")
-    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+    observed(monkeypatch, collector)
     log = tmp_path / "access.jsonl"
     app = make_app(house.settings.model_copy(update={"access_log": str(log)}), ["features"])
     client = serve(app)

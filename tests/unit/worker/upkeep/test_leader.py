@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import OperationalError
 
+from control import tracing
 from control.db.models import Attempt, Checkpoint, DatasetVersion, Delivery, OutboxEntry, Run
 from control.db.session import database_time, open_engine, unit_of_work
 from control.records import leaders
@@ -16,6 +17,7 @@ from control.records.sweeps.sweep_plans import NewSweep, SweepEvaluation, plan_s
 from control.records.sweeps.sweeps import create_sweep
 from control.records.webhooks import notices, webhooks
 from control.signing import signing_key
+from tests.collector import Collector
 from tests.unit.worker.house import House
 from tests.unit.worker.upkeep.scene import Scene
 from worker.attempts.folder import attempt_folder
@@ -110,11 +112,17 @@ class TestLead:
         assert (delivery.state, delivery.tries) == ("pending", 1)
         assert "not a public address" in delivery.attempts[0]["error"]
 
-    def test_a_lease_that_ended_is_taken_back(self, scene: Scene) -> None:
+    def test_a_lease_that_ended_is_taken_back_and_its_attempt_is_a_span(
+        self, scene: Scene, collector: Collector, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tracing, "END_SECONDS", 60.0)
+        for name, value in collector.environment.items():
+            monkeypatch.setenv(name, value)
         run_id = expired(scene)
         scene.upkeep.leader._in_touch_since = time.monotonic() - 60
         scene.upkeep.leader.lead()
         assert scene.house.run(run_id).state == "queued"
+        assert [span.name for span in collector.spans if span.parent_span_id == b""] == ["attempt pretrain"]
 
     def test_after_an_outage_runners_have_the_first_word(self, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
         """Their leases ended while the database was away; they renew as soon as it answers."""
