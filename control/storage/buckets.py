@@ -34,6 +34,15 @@ def object_size(place: str) -> int:
         return int(_client(*_ASKING).head_object(Bucket=bucket, Key=key)["ContentLength"])
 
 
+def has_object(place: str) -> bool:
+    """Whether there is an object `s3://BUCKET/KEY`; raises as `first_names`."""
+    try:
+        object_size(place)
+    except InvalidRequest:
+        return False
+    return True
+
+
 def fetch_object(place: str, dest: Path) -> None:
     """Write the object `s3://BUCKET/KEY` to `dest`: complete, or not at all; raises as `first_names`, and `OSError`."""
     bucket, key = _split(place)

@@ -18,7 +18,9 @@ Wait = Annotated[bool, typer.Option(help="Wait until it is scanned.")]
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(help="What to call it.")],
-    uri: Annotated[str, typer.Argument(help="A folder on the service's machine, or upload:ID")],
+    uri: Annotated[
+        str, typer.Argument(help="A folder, list or shard on the service's machine, s3://BUCKET/PREFIX, or upload:ID")
+    ],
     kind: Annotated[str, typer.Option(help="images (no labels) or labelled ({train,val}/CLASS/*).")] = "images",
     license: Annotated[str | None, typer.Option(help="The pictures' license, for the record.")] = None,
     split: Annotated[

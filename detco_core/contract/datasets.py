@@ -18,6 +18,8 @@ LIST_SUFFIX, SHARD_SUFFIX = ".txt", ".tar"
 """A root, or a file in it, whose name ends so is a list of image files, or a shard of them."""
 ROWS_MARKERS = ("state.json", "dataset_dict.json")
 """A folder that holds one of them was written by the `save_to_disk` of Hugging Face `datasets`."""
+ROWS_SUFFIXES = (".arrow", ".json")
+"""Names of the files of such a folder end so."""
 REMOTE = "s3://"
 """Begins a root whose images are objects of a store."""
 OBJECT = "@"
@@ -47,7 +49,8 @@ class DatasetFile:
     split: str | None = None
     container: str | None = None
     """What holds the image when it is no file of its own, relative to the root: a tar shard, or a folder of rows (`.`:
-    the root itself). `path` is then the container's, and the image's name in it."""
+    the root itself). `path` is then the container's, and the image's name in it. In S3 its name is followed by `@` and
+    a fingerprint of the objects it was at the scan (of their names, sizes and tags); `@` alone is `OBJECT`."""
     position: int | None = None
     """Where in the container: the first byte in a shard, the number of a row."""
 
@@ -94,8 +97,8 @@ class DatasetRef:
     """`photos@1`"""
     kind: DatasetKind
     root: str
-    """Absolute path: a folder of images, of tar shards or of saved rows, a list of files, or one shard. Paths in the
-    manifest are relative to it, or to the folder it lies in when it is a file."""
+    """Absolute path, or `s3://BUCKET/PREFIX`: a folder of images, of tar shards or of saved rows, a list of files, or
+    one shard. Paths in the manifest are relative to it, or to the folder it lies in when it is a file."""
     manifest: str | None = None
     """Path of the file manifest; None: list the root (runs started by hand)."""
     digest: str | None = None
@@ -105,9 +108,10 @@ class DatasetRef:
     scanned_at: float | None = None
     """Unix time at which the scan was asked for: files written to since are not what it saw. None: not scanned."""
     allowed_roots: tuple[str, ...] | None = None
-    """Folders that the lines of a file list may lead into, besides the list's own; None: anywhere, as by hand."""
+    """Folders, in S3 prefixes, that the lines of a file list may lead into, besides the list's own; None: anywhere, as
+    by hand."""
     cache: ObjectCache | None = None
-    """For a root in S3; None: each read goes there."""
+    """For a root in S3; None: each read goes there, and shards and saved rows cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

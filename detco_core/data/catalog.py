@@ -1,4 +1,4 @@
-"""The kinds of data sets this version reads, how they may lie on disk, and what a path in each says about its image.
+"""The kinds of data sets this version reads, how they may be laid out, and what a path in each says about its image.
 
 To add a kind: a layout here, and its line in `LAYOUTS`.
 """
@@ -6,7 +6,7 @@ To add a kind: a layout here, and its line in `LAYOUTS`.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from detco_core.contract.datasets import (
@@ -18,9 +18,12 @@ from detco_core.contract.datasets import (
     ObjectCache,
 )
 from detco_core.contract.errors import DataError
+from detco_core.data.bucket import Bucket
+from detco_core.data.disk import Disk
 from detco_core.data.file_table import FileTable
 from detco_core.data.folder import FileList, Folder
-from detco_core.data.objects import Objects
+from detco_core.data.locations import Location
+from detco_core.data.objects import is_remote
 from detco_core.data.rows import Rows
 from detco_core.data.shards import Shards
 from detco_core.data.sources import Source
@@ -36,11 +39,11 @@ class Place(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How one kind lies on disk."""
+    """How one kind is laid out."""
 
     expected: str
     """The layout in words, for messages."""
-    find: Callable[[Path, Sequence[str]], Source | None]
+    find: Callable[[Location, Sequence[str]], Source | None]
     """The source a root is, by what lies there and is not excluded; None when it does not look like this kind."""
     place: Callable[[str], Place | None]
     """Of a relative path with forward slashes; None for a file that is no part of the data set."""
@@ -55,14 +58,19 @@ class Layout(NamedTuple):
                 yield replace(file, label=place.label, split=place.split)
 
 
+def located(root: str, cache: ObjectCache | None = None) -> Location:
+    """Where `root` lies; `cache` is where a host keeps what it reads from S3."""
+    return Bucket(root, cache) if is_remote(root) else Disk(Path(root))
+
+
 def find_source(
     kind: DatasetKind,
-    root: Path,
+    at: Location,
     exclude: Sequence[str] = (),
     allowed: tuple[str, ...] | None = None,
     splits: Mapping[str, str] | None = None,
 ) -> tuple[Layout, Source]:
-    """How `kind` is laid out, and the source that `root` is; `allowed` is where the lines of a list may lead, `splits`
+    """How `kind` is laid out, and the source that a root is; `allowed` is where the lines of a list may lead, `splits`
     the relative folder of each split where they are named.
 
     Raises:
@@ -70,30 +78,21 @@ def find_source(
     """
     if kind not in LAYOUTS:
         raise DataError(f"data set kind {kind!r} is not supported; supported are {', '.join(LAYOUTS)}")
-    if not root.exists():
-        raise DataError(f"{root} is not there, or this machine does not see it")
+    if not at.is_there():
+        raise DataError(f"{at} is not there, or this machine does not see it")
     layout = LAYOUTS[kind] if not splits else in_splits(kind, splits)
-    source = layout.find(root, exclude)
+    source = layout.find(at, exclude)
     if source is None:
-        raise DataError(f"{root} is not laid out as kind {kind!r}: expected {layout.expected}")
+        raise DataError(f"{at} is not laid out as kind {kind!r}: expected {layout.expected}")
     return layout, replace(source, allowed=allowed) if isinstance(source, FileList) else source
 
 
-def find_objects(
-    kind: DatasetKind, root: str, cache: ObjectCache | None, splits: Mapping[str, str]
-) -> tuple[Layout, Source]:
-    """As `find_source`, of a root in S3."""
-    if kind not in LAYOUTS:
-        raise DataError(f"data set kind {kind!r} is not supported; supported are {', '.join(LAYOUTS)}")
-    return LAYOUTS[kind] if not splits else in_splits(kind, splits), Objects(root, cache)
-
-
-def source_of(root: Path, table: FileTable, allowed: tuple[str, ...] | None = None) -> Source:
-    """The source that the files of a manifest are read from: all of one data set lie in the same way."""
-    container = table.member(0).container if len(table) else None
-    if container is None:
-        return FileList(root, allowed) if root.is_file() else Folder(root)
-    return Shards(root) if container.endswith(SHARD_SUFFIX) else Rows(root)
+def source_of(at: Location, table: FileTable, allowed: tuple[str, ...] | None = None) -> Source:
+    """The source that the files of a manifest are read from: all of one data set are laid out in the same way."""
+    name = at.name_of(table.member(0).container if len(table) else None)
+    if name is None:
+        return FileList(at, allowed) if at.is_file() else Folder(at)
+    return Shards(at) if name.lower().endswith(SHARD_SUFFIX) else Rows(at)
 
 
 def in_splits(kind: DatasetKind, splits: Mapping[str, str]) -> Layout:
@@ -105,10 +104,10 @@ def in_splits(kind: DatasetKind, splits: Mapping[str, str]) -> Layout:
     inner_first = sorted(splits.items(), key=lambda item: -len(item[1]))
     prefixes = [(name, "" if folder == "." else f"{folder.strip('/')}/") for name, folder in inner_first]
 
-    def find(root: Path, exclude: Sequence[str]) -> Source | None:
+    def find(at: Location, exclude: Sequence[str]) -> Source | None:
         if kind == "labelled":
-            return Folder(root) if all((root / folder).is_dir() for folder in splits.values()) else None
-        return _images_root(root, exclude)
+            return Folder(at) if all(map(at.has_folder, splits.values())) else None
+        return _images_root(at, exclude)
 
     def place(path: str) -> Place | None:
         for name, prefix in prefixes:
@@ -123,8 +122,8 @@ def in_splits(kind: DatasetKind, splits: Mapping[str, str]) -> Layout:
     return Layout(f"{folders} with {'CLASS/image' if kind == 'labelled' else 'image'} files", find, place)
 
 
-def _labelled_root(root: Path, exclude: Sequence[str]) -> Source | None:
-    return Folder(root) if all((root / split).is_dir() for split in SPLITS) else None
+def _labelled_root(at: Location, exclude: Sequence[str]) -> Source | None:
+    return Folder(at) if all(map(at.has_folder, SPLITS)) else None
 
 
 def _labelled_place(path: str) -> Place | None:
@@ -132,18 +131,18 @@ def _labelled_place(path: str) -> Place | None:
     return Place(parts[0], parts[1]) if len(parts) >= 3 and parts[0] in SPLITS else None
 
 
-def _images_root(root: Path, exclude: Sequence[str]) -> Source | None:
-    if root.is_file():
-        by_suffix: dict[str, Source] = {LIST_SUFFIX: FileList(root), SHARD_SUFFIX: Shards(root)}
-        return by_suffix.get(root.suffix.lower())
-    if any((root / marker).is_file() for marker in ROWS_MARKERS):
-        return Rows(root)
-    shards = Shards(root)
+def _images_root(at: Location, exclude: Sequence[str]) -> Source | None:
+    if at.is_file():
+        by_suffix: dict[str, Source] = {LIST_SUFFIX: FileList(at), SHARD_SUFFIX: Shards(at)}
+        return by_suffix.get(PurePosixPath(at.name).suffix.lower())
+    if any(map(at.has_file, ROWS_MARKERS)):
+        return Rows(at)
+    shards = Shards(at)
     if not shards.names(exclude):
-        return Folder(root)
-    if any(True for _ in islice(Folder(root).listing(exclude).files, 1)):
+        return Folder(at)
+    if any(True for _ in islice(Folder(at).listing(exclude).files, 1)):
         raise DataError(
-            f"{root} holds image files and tar shards: name one of the shards, a folder that has only one of the two, "
+            f"{at} holds image files and tar shards: name one of the shards, a folder that has only one of the two, "
             f"or leave one out (exclude: '*{SHARD_SUFFIX}')"
         )
     return shards

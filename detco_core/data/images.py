@@ -17,10 +17,9 @@ from PIL import Image, UnidentifiedImageError
 from detco_core.contract.datasets import DatasetFile, DatasetRef
 from detco_core.contract.errors import DataError
 from detco_core.data.arrays import MAX_PIXELS, array_format, read_npy
-from detco_core.data.catalog import find_objects, find_source, source_of
+from detco_core.data.catalog import find_source, located, source_of
 from detco_core.data.file_table import FileTable, tabulate
 from detco_core.data.manifest import read_manifest
-from detco_core.data.objects import Objects, is_remote
 from detco_core.data.sources import Bytes, Source
 
 log = logging.getLogger(__name__)
@@ -64,17 +63,15 @@ class ImageFiles(Sequence[DatasetFile]):
         Raises:
             DataError: when the root does not fit the kind, the manifest was changed, or there is no image.
         """
-        root = Path(ref.root)
         if ref.manifest is None:
             return _listed(ref)
         table = read_manifest(Path(ref.manifest), ref.digest)
         if not len(table):
-            raise DataError(f"the manifest of {ref.name} names no images: scan {root} again")
-        if is_remote(ref.root):
-            return cls(ref.name, ref.root, Objects(ref.root, ref.cache), table)
-        if not root.exists():
-            raise DataError(f"{root} is not there, or this machine does not see it")
-        return cls(ref.name, str(root), source_of(root, table, ref.allowed_roots), table)
+            raise DataError(f"the manifest of {ref.name} names no images: scan {ref.root} again")
+        at = located(ref.root, ref.cache)
+        if not at.is_there():
+            raise DataError(f"{at} is not there, or this machine does not see it")
+        return cls(ref.name, ref.root, source_of(at, table, ref.allowed_roots), table)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -94,18 +91,14 @@ class ImageFiles(Sequence[DatasetFile]):
 
 
 def _listed(ref: DatasetRef) -> ImageFiles:
-    root = ref.root
-    if is_remote(root):
-        layout, source = find_objects(ref.kind, root, ref.cache, {})
-    else:
-        layout, source = find_source(ref.kind, Path(root))
+    layout, source = find_source(ref.kind, located(ref.root, ref.cache))
     listing = source.listing()
     table = tabulate(layout.placed(listing.files))
     for file in islice(listing.unusable, NAMED_FILES):
         log.warning("left out %s: %s", file.path, file.reason)
     if not len(table):
-        raise DataError(f"no images in {root}: expected {layout.expected}")
-    return ImageFiles(ref.name, str(root), source, table)
+        raise DataError(f"no images in {ref.root}: expected {layout.expected}")
+    return ImageFiles(ref.name, ref.root, source, table)
 
 
 def open_image(where: Bytes | Path, short_side: int | None = None) -> Image.Image:

@@ -1,80 +1,43 @@
-"""Images that are objects below a prefix of S3, or of what speaks its protocol, read through this host's cache.
+"""Objects of S3, or of what speaks its protocol: listed, looked at, read.
 
-Credentials and endpoint are found as boto3 finds them (`AWS_ENDPOINT_URL_S3`, ...). An object is what it was in the
-listing only while it has the size and time of change it had there; one written to since is not read.
+Credentials and endpoint are found as boto3 finds them (`AWS_ENDPOINT_URL_S3`, ...).
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
-from io import BytesIO
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
-from detco_core.contract.datasets import IMAGE_SUFFIXES, OBJECT, REMOTE, DatasetFile, ObjectCache
-from detco_core.contract.errors import DataError
-from detco_core.data.file_table import Member
-from detco_core.data.manifest import stays_inside
-from detco_core.data.object_cache import Kept
-from detco_core.data.sources import MAX_BYTES, Bytes, Listing, excluded, not_installed, unnamed
-from detco_core.data.spill import BrokenFiles
+from detco_core.contract.datasets import REMOTE
+from detco_core.data.sources import Lost, Unreachable, not_installed
+
+T = TypeVar("T")
+
+_CHUNK = 1 << 20
+_TRIES = 3
+_ABSENT = (403, 404)
+"""Answers about one object that is not there: where it may not be listed either, S3 does not say so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Objects:
-    """The objects below `root` (`s3://BUCKET/PREFIX`) whose names say they are images."""
+class Object(NamedTuple):
+    """What the store says of an object."""
 
-    root: str
-    cache: ObjectCache | None = None
-    """None: every read goes to the store."""
-
-    def listing(self, exclude: Sequence[str] = ()) -> Listing:
-        """As `Source`. Names with a part that is hidden are left out; the store lists them in order."""
-        unusable = BrokenFiles()
-        return Listing(self._files(exclude, unusable), unusable)
-
-    def open(self, member: Member) -> Bytes:
-        if member.bytes > MAX_BYTES:
-            raise DataError(f"{member.bytes} bytes, more than the limit of {MAX_BYTES}")
-        name = f"{member.path}\0{member.bytes}\0{member.position}"
-        kept = None if self.cache is None else Kept(self.cache, self.root)
-        data = None if kept is None else kept.get(name)
-        if data is None:
-            data = self._fetch(member)
-            if kept is not None:
-                kept.put(name, data)
-        return BytesIO(data)
-
-    def _files(self, exclude: Sequence[str], unusable: BrokenFiles) -> Iterator[DatasetFile]:
-        bucket, prefix = _split(self.root)
-        with _Answering(self.root):
-            pages = client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-            for found in (item for page in pages for item in page.get("Contents", ())):
-                path = found["Key"][len(prefix) :]
-                parts = path.split("/")
-                if not path.lower().endswith(IMAGE_SUFFIXES) or any(
-                    part.startswith(".") for part in parts if part != ".."
-                ):
-                    continue
-                if "" in parts or not stays_inside(path) or "\0" in path:
-                    unusable.append(path or "/", "the name leaves the prefix, or has an empty part")
-                elif not excluded(path, exclude):
-                    file = replace(unnamed(path), bytes=int(found["Size"]))
-                    yield replace(file, container=OBJECT, position=int(found["LastModified"].timestamp()))
-
-    def _fetch(self, member: Member) -> bytes:
-        bucket, prefix = _split(self.root)
-        with _Answering(member.path):
-            answer = client().get_object(Bucket=bucket, Key=prefix + member.path)
-            changed = int(answer["LastModified"].timestamp()) != member.position
-            if changed or answer["ContentLength"] != member.bytes:
-                answer["Body"].close()
-                raise DataError("it was written to since it was scanned")
-            data: bytes = answer["Body"].read()
-        return data
+    key: str
+    bytes: int
+    written: int
+    """Unix seconds."""
+    tag: str
+    """Differs for other bytes; it is no digest."""
 
 
 def is_remote(root: str) -> bool:
     return root.startswith(REMOTE)
+
+
+def split(place: str) -> tuple[str, str]:
+    """The bucket and the key of `s3://BUCKET/KEY`."""
+    bucket, _, key = place.removeprefix(REMOTE).partition("/")
+    return bucket, key
 
 
 @lru_cache(maxsize=1)
@@ -90,25 +53,78 @@ def client() -> Any:
     )
 
 
-class _Answering:
+def listed(bucket: str, prefix: str, *, deep: bool = True, page: int = 1000) -> Iterator[Object]:
+    """Objects whose keys begin so, by their keys; unless `deep`, those without a slash after it.
+
+    Raises:
+        Unreachable: the store does not answer, or refuses.
+        Lost: there is no such bucket, or it may not be looked at.
+    """
+    options = {} if deep else {"Delimiter": "/"}
+    with answering(f"{REMOTE}{bucket}/{prefix}".rstrip("/")):
+        pages = (
+            client()
+            .get_paginator("list_objects_v2")
+            .paginate(Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": page}, **options)
+        )
+        for found in (item for page in pages for item in page.get("Contents", ())):
+            written = int(found["LastModified"].timestamp())
+            yield Object(found["Key"], int(found["Size"]), written, found["ETag"])
+
+
+def look_at(bucket: str, key: str) -> Object:
+    """What the store says of an object; raises `Lost`, and `Unreachable`."""
+    with answering(f"{REMOTE}{bucket}/{key}"):
+        return _object(key, client().head_object(Bucket=bucket, Key=key))
+
+
+@contextmanager
+def opened(bucket: str, key: str) -> Iterator[tuple[Object, Iterator[bytes]]]:
+    """What an object is, and its bytes, piece by piece; raises as `look_at`."""
+    with answering(f"{REMOTE}{bucket}/{key}"):
+        answer = client().get_object(Bucket=bucket, Key=key)
+        try:
+            # A body that ends before its length is an error of the library.
+            yield _object(key, answer), answer["Body"].iter_chunks(_CHUNK)
+        finally:
+            answer["Body"].close()
+
+
+def copy(bucket: str, wanted: Object, file: BinaryIO) -> None:
+    """Write an object to a file; raises `Lost` when it is not `wanted` any more, and as `look_at`."""
+
+    def attempt() -> None:
+        file.seek(0)
+        with opened(bucket, wanted.key) as (found, chunks):
+            if found != wanted:
+                raise Lost("it was written to since it was scanned")
+            file.writelines(chunks)
+
+    again(attempt)
+
+
+def again(attempt: Callable[[], T]) -> T:
+    """What `attempt` returns, tried three times: the library asks again by itself only until the first byte comes."""
+    for _ in range(_TRIES - 1):
+        with suppress(Unreachable):
+            return attempt()
+    return attempt()
+
+
+def _object(key: str, answer: dict[str, Any]) -> Object:
+    return Object(key, int(answer["ContentLength"]), int(answer["LastModified"].timestamp()), answer["ETag"])
+
+
+@contextmanager
+def answering(what: str) -> Iterator[None]:
     """Turns the library's errors into ours."""
+    client()  # says so itself where there is no library
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
 
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, DataError):
-            return
-        from boto3.exceptions import Boto3Error
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        if isinstance(error, ClientError | BotoCoreError | Boto3Error):
-            raise DataError(f"{self._what} cannot be had from S3: {error}") from error
-
-
-def _split(root: str) -> tuple[str, str]:
-    bucket, _, prefix = root.removeprefix(REMOTE).partition("/")
-    return bucket, f"{prefix.rstrip('/')}/" if prefix.rstrip("/") else ""
+    try:
+        yield
+    except (ClientError, BotoCoreError, Boto3Error) as error:
+        response = getattr(error, "response", {})
+        is_absent = response.get("ResponseMetadata", {}).get("HTTPStatusCode") in _ABSENT
+        raise (Lost if is_absent else Unreachable)(f"{what} cannot be had from S3: {error}") from error

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 from detco_core.contract.datasets import DatasetFile
 from detco_core.contract.errors import DataError
 from detco_core.data.file_table import Member
+from detco_core.data.locations import Location
 from detco_core.data.manifest import stays_inside
 from detco_core.data.sources import MAX_BYTES, Bytes, Listing, excluded, not_installed, unnamed
 
@@ -23,14 +23,14 @@ PREFERRED = "image"
 class Rows:
     """The rows of a saved `Dataset`, or of all splits of a saved `DatasetDict`."""
 
-    root: Path
+    at: Location
 
     def listing(self, exclude: Sequence[str] = ()) -> Listing:
         """As `Source`. An image's path is its split and the number of its row."""
         return Listing(self._rows(exclude), ())
 
     def open(self, member: Member) -> Bytes:
-        value = open_rows(str(self.root / (member.container or "."))).image(member.position)
+        value = self.at.using(member.container or ".", lambda folder: open_rows(str(folder)).image(member.position))
         if value is None:
             raise DataError("the row holds no image")
         data: bytes | None = value["bytes"]
@@ -42,24 +42,26 @@ class Rows:
         return BytesIO(data)
 
     def _rows(self, exclude: Sequence[str]) -> Iterator[DatasetFile]:
-        for container in self._containers():
-            prefix = "" if container == "." else f"{container}/"
-            for row in range(len(open_rows(str(self.root / container)))):
+        for name in self._splits():
+            prefix = "" if name == "." else f"{name}/"
+            container = self.at.container(name)
+            for row in range(self.at.using(container, lambda folder: len(open_rows(str(folder))))):
                 file = unnamed(f"{prefix}{row:010d}")
                 if not excluded(file.path, exclude):
                     yield replace(file, container=container, position=row)
 
-    def _containers(self) -> list[str]:
-        path = self.root / SPLITS_FILE
-        if not path.is_file():
+    def _splits(self) -> list[str]:
+        """Folders of rows, relative to the root; `.` is the root itself."""
+        if not self.at.has_file(SPLITS_FILE):
             return ["."]
         try:
-            splits = json.loads(path.read_text("utf-8"))["splits"]
+            with self.at.text(SPLITS_FILE) as file:
+                splits = json.loads(file.read(MAX_BYTES))["splits"]
             names = sorted((str(split) for split in splits), key=lambda split: f"{split}/")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} cannot be read: {error}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{self.at}/{SPLITS_FILE} cannot be read: {error}") from error
         if not all(stays_inside(name) for name in names):
-            raise DataError(f"{path} names a split outside the data set")
+            raise DataError(f"{self.at}/{SPLITS_FILE} names a split outside the data set")
         return names
 
 

@@ -5,9 +5,7 @@ Imports no torch: the job runs where none may be installed, and starts in a mome
 
 import json
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from itertools import chain, islice
@@ -21,13 +19,13 @@ from numpy.typing import NDArray
 from detco_core.contract.datasets import BrokenFile, ChannelStatistics, DatasetFile, ScanReport
 from detco_core.contract.errors import DataError
 from detco_core.contract.jobs import CheckJob
-from detco_core.data.catalog import find_objects, find_source
+from detco_core.data.ahead import ahead
+from detco_core.data.catalog import find_source, located
 from detco_core.data.channels import inspect
 from detco_core.data.file_table import LABEL, SPLIT, FileTable, TableBuilder, tabulate
 from detco_core.data.images import quiet
 from detco_core.data.manifest import write_manifest
-from detco_core.data.objects import is_remote
-from detco_core.data.sources import Source
+from detco_core.data.sources import Source, Unreachable
 from detco_core.data.spill import BrokenFiles
 from detco_core.data.statistics import scan_statistics
 
@@ -59,12 +57,10 @@ def scan(job: CheckJob, on_progress: Progress = lambda done, total: None) -> Sca
 
     Raises:
         DataError: a kind that is not supported, a root that does not fit it, or no readable image in it.
+        Unreachable: S3 does not answer.
     """
-    root, folder = Path(job.root), Path(job.folder)
-    if is_remote(job.root):
-        layout, source = find_objects(job.kind, job.root, job.cache, job.splits)
-    else:
-        layout, source = find_source(job.kind, root, job.exclude, job.allowed_roots, job.splits)
+    folder, at = Path(job.folder), located(job.root, job.cache)
+    layout, source = find_source(job.kind, at, job.exclude, job.allowed_roots, job.splits)
     listing = source.listing(job.exclude)
     wanted = tabulate(layout.placed(listing.files), folder)
     findings = _Findings(table=TableBuilder(folder))
@@ -105,26 +101,18 @@ class _Findings:
 def _probe_all(source: Source, wanted: FileTable) -> Iterator[Probed | BrokenFile]:
     """Probe in threads (Pillow decodes without the GIL), in order, with a bounded number of files under way."""
     threads = min(MAX_THREADS, os.cpu_count() or 1)
-    under_way: deque[Future[Probed | BrokenFile]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="scan")
-    try:
-        for index in range(len(wanted)):
-            under_way.append(pool.submit(probe, source, wanted, index))
-            if len(under_way) > 8 * threads:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return ahead(lambda index: probe(source, wanted, index), range(len(wanted)), threads)
 
 
 def probe(source: Source, table: FileTable, index: int) -> Probed | BrokenFile:
-    """Decode one image to its end and say what it is, or why it cannot be used."""
+    """Decode one image to its end and say what it is, or why it cannot be used; raises `Unreachable`."""
     file = table.file(index)
     try:
         where = source.open(table.member(index))
         facts = inspect(where)
         size = len(where.getbuffer()) if isinstance(where, BytesIO) else Path(where).stat().st_size
+    except Unreachable as error:
+        raise Unreachable(f"{file.path}: {error}") from error
     except DataError as error:
         return BrokenFile(path=file.path, reason=str(error))
     found = replace(file, bytes=size, width=facts.width, height=facts.height, channels=facts.channels)

@@ -1,4 +1,4 @@
-"""Images in tar shards laid out for WebDataset, read in place: the index keeps where each one starts.
+"""Images in tar shards laid out for WebDataset: the index keeps where each one starts.
 
 Shards are not streamed: an epoch's order is a permutation of all images, whatever shard they are in, so that it can be
 continued from any step (docs/decisions/056-sources.md).
@@ -9,15 +9,15 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
-from os import scandir
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from detco_core.contract.datasets import IMAGE_SUFFIXES, SHARD_SUFFIX, DatasetFile
 from detco_core.contract.errors import DataError
 from detco_core.data.file_table import Member
-from detco_core.data.folder import files_in
+from detco_core.data.locations import Location
 from detco_core.data.manifest import stays_inside
-from detco_core.data.sources import MAX_BYTES, Bytes, Listing, as_text, excluded, not_installed, unnamed
+from detco_core.data.sources import MAX_BYTES, Bytes, Listing, Lost, as_text, excluded, not_installed, unnamed
 from detco_core.data.spill import BrokenFiles, in_order
 
 META = re.compile(r"__[^/]*__($|/)")
@@ -26,9 +26,9 @@ META = re.compile(r"__[^/]*__($|/)")
 
 @dataclass(frozen=True, slots=True)
 class Shards:
-    """The images of one `.tar`, or of all that lie directly in a folder; one image a sample."""
+    """The images of one `.tar`, or of all that lie directly in a root; one image a sample."""
 
-    root: Path
+    at: Location
 
     def listing(self, exclude: Sequence[str] = ()) -> Listing:
         """As `Source`; `bytes` are known from the shard. An image's path is the shard's and its name in the shard."""
@@ -38,42 +38,46 @@ class Shards:
     def open(self, member: Member) -> Bytes:
         if member.bytes > MAX_BYTES:
             raise DataError(f"{member.bytes} bytes, more than the limit of {MAX_BYTES}")
+        name = self.at.name_of(member.container)
         try:
-            with (self._base / (member.container or "")).open("rb", buffering=0) as shard:
+            with self.at.using(member.container or "", _opened) as shard:
                 shard.seek(member.position)
                 data = shard.read(member.bytes)
         except OSError as error:
-            raise DataError(f"{member.container}: {error.strerror}") from error
+            raise DataError(f"{name}: {error.strerror}") from error
         if len(data) < member.bytes:
-            raise DataError(f"{member.container} ends before the image does: scan the data set again")
+            raise DataError(f"{name} ends before the image does: scan the data set again")
         return BytesIO(data)
-
-    @property
-    def _base(self) -> Path:
-        return self.root.parent if self.root.is_file() else self.root
 
     def names(self, exclude: Sequence[str] = ()) -> list[str]:
         """The shards, relative to where they lie, in the order of their members' paths."""
-        if self.root.is_file():
-            return [self.root.name]
-        try:
-            names = [entry.name for entry in scandir(self.root) if entry.name.lower().endswith(SHARD_SUFFIX)]
-        except OSError as error:
-            raise DataError(f"{self.root} cannot be read: {error.strerror}") from error
-        real = self.root.resolve()
-        found = files_in(str(real), names, real, (SHARD_SUFFIX,))
-        return sorted((name for name in found if not excluded(name, exclude)), key=lambda name: f"{name}/")
+        names = self.at.names(SHARD_SUFFIX)
+        if self.at.is_file():
+            return names
+        return sorted((name for name in names if not excluded(name, exclude)), key=lambda name: f"{name}/")
 
     def _members(self, exclude: Sequence[str], unusable: BrokenFiles) -> Iterator[DatasetFile]:
-        for shard in self.names(exclude):
-            found = index_shard(self._base / shard, shard, unusable)
-            wanted = ((file.path, file.position, file.bytes) for file in found if not excluded(file.path, exclude))
-            for path, position, size in in_order(wanted):
-                yield replace(unnamed(path), container=shard, position=position, bytes=size)
+        for name in self.names(exclude):
+            try:
+                container = self.at.container(name)
+                shard = self.at.using(container, _opened)
+            except Lost as error:
+                unusable.append(name, str(error))
+                continue
+            with shard:
+                found = index_shard(shard, name, unusable)
+                wanted = ((file.path, file.position, file.bytes) for file in found if not excluded(file.path, exclude))
+                listed = in_order(wanted)
+            for path, position, size in listed:
+                yield replace(unnamed(path), container=container, position=position, bytes=size)
 
 
-def index_shard(path: Path, name: str, unusable: BrokenFiles) -> Iterator[DatasetFile]:
-    """Where each image of a shard is; `name` is the shard's path in the data set.
+def _opened(path: Path) -> BinaryIO:
+    return path.open("rb", buffering=0)
+
+
+def index_shard(shard: BinaryIO, name: str, unusable: BrokenFiles) -> Iterator[DatasetFile]:
+    """Where each image of an open shard is; `name` is the shard's path in the data set.
 
     Samples are those `webdataset` makes: neighbours whose names agree up to the first dot of the file name. Of a sample
     with a plain image (`1.jpg` beside `1.mask.png`) that one is taken, else all of its images (`a.1.jpg`, `a.2.jpg`).
@@ -87,11 +91,11 @@ def index_shard(path: Path, name: str, unusable: BrokenFiles) -> Iterator[Datase
         unusable.append(name, str(error.args[0]))
         return True
 
-    members = ({"fname": info.name, "data": info, "__url__": name} for info in _headers(path, name, unusable))
+    members = ({"fname": info.name, "data": info, "__url__": name} for info in _headers(shard, name, unusable))
     for sample in group_by_keys(members, handler=note):
         for info in _images_of(sample):
             file = replace(unnamed(f"{name}/{info.name}"), bytes=info.size)
-            yield replace(file, container=name, position=info.offset_data)
+            yield replace(file, position=info.offset_data)
 
 
 def _images_of(sample: dict[str, object]) -> list[tarfile.TarInfo]:
@@ -104,9 +108,9 @@ def _images_of(sample: dict[str, object]) -> list[tarfile.TarInfo]:
     return plain[:1] or list(images.values())
 
 
-def _headers(path: Path, name: str, unusable: BrokenFiles) -> Iterator[tarfile.TarInfo]:
+def _headers(file: BinaryIO, name: str, unusable: BrokenFiles) -> Iterator[tarfile.TarInfo]:
     try:
-        with tarfile.open(path, "r:") as shard:
+        with tarfile.open(fileobj=file, mode="r:") as shard:
             for info in shard:
                 # A shard may have millions of members: none is kept, as `webdataset` does it.
                 shard.members = []  # type: ignore[attr-defined]  # the annotations of the library leave it out
@@ -116,7 +120,7 @@ def _headers(path: Path, name: str, unusable: BrokenFiles) -> Iterator[tarfile.T
                         yield info
                     else:
                         unusable.append(as_text(f"{name}/{info.name}"), reason)
-            if not _ended(path, shard.offset):
+            if not _ended(file, shard.offset):
                 unusable.append(name, "cut short or damaged: what follows is not read")
     except tarfile.TarError as error:
         reason = f"not a whole plain tar ({error}); a compressed one cannot be read in place: unpack it"
@@ -125,11 +129,10 @@ def _headers(path: Path, name: str, unusable: BrokenFiles) -> Iterator[tarfile.T
         unusable.append(name, error.strerror or str(error))
 
 
-def _ended(path: Path, offset: int) -> bool:
+def _ended(file: BinaryIO, offset: int) -> bool:
     """Whether a tar ends at `offset` by its mark, an empty block: `tarfile` takes anything but a header for the end."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(tarfile.BLOCKSIZE) == tarfile.NUL * tarfile.BLOCKSIZE
+    file.seek(offset)
+    return file.read(tarfile.BLOCKSIZE) == tarfile.NUL * tarfile.BLOCKSIZE
 
 
 def _hidden(name: str) -> bool:

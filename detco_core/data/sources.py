@@ -1,6 +1,7 @@
 """The seam between a data set and the bytes of its images: files, lines of a list, members of tar shards, rows.
 
-To add one: a class as `Source` describes, and its line in `catalog.find_source` and `catalog.source_of`.
+To add one: a class as `Source` describes, which reads through a `locations.Location`, and its line in
+`catalog.find_source` and `catalog.source_of`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,14 @@ MAX_BYTES = 2**30
 """An image with more bytes, as it is stored in a container, is refused unread."""
 
 
+class Lost(DataError):
+    """What was listed or scanned is not there any more, or is not what it was."""
+
+
+class Unreachable(DataError):
+    """What may well be there cannot be had now: a scan ends, or its version would lack what an outage hid."""
+
+
 class Listing(NamedTuple):
     """What a source holds, none of it opened yet."""
 
@@ -30,7 +39,7 @@ class Listing(NamedTuple):
 
 
 class Source(Protocol):
-    """One way in which the images of a data set lie on disk. It travels to loader processes: no open files in it."""
+    """One way in which the images of a data set are laid out. It travels to loader processes: no open files in it."""
 
     def listing(self, exclude: Sequence[str] = ()) -> Listing:
         """Find the images without opening any, but for those whose path matches a glob pattern (`*` matches `/` too).

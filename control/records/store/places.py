@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from control.errors import ForbiddenRoot, InvalidRequest
 from control.records.store import roots as local
 from control.records.store.uploads import SCHEME, check_contents, usable_upload
-from control.storage.buckets import first_names, object_size
-from detco_core.contract.datasets import IMAGE_SUFFIXES, REMOTE
+from control.storage.buckets import first_names, has_object, object_size
+from detco_core.contract.datasets import IMAGE_SUFFIXES, LIST_SUFFIX, REMOTE, ROWS_MARKERS, SHARD_SUFFIX
 
 
 def dataset_place(session: Session, uri: str, kind: str, roots: Sequence[str], splits: Mapping[str, str]) -> str:
@@ -32,7 +32,7 @@ def dataset_place(session: Session, uri: str, kind: str, roots: Sequence[str], s
             check_contents(upload, kind)
         return f"{SCHEME}{upload.id}"
     if uri.startswith(REMOTE):
-        return _prefix(uri, kind, roots, splits)
+        return _dataset(uri, kind, roots, splits)
     root = local.resolve_uri(uri, roots)
     local.check_layout(root, kind, splits)
     return str(root)
@@ -60,15 +60,36 @@ def _remote(uri: str, roots: Sequence[str]) -> str:
     return place
 
 
-def _prefix(uri: str, kind: str, roots: Sequence[str], splits: Mapping[str, str]) -> str:
+def _dataset(uri: str, kind: str, roots: Sequence[str], splits: Mapping[str, str]) -> str:
     place = _remote(uri, roots)
-    names = [name for name in first_names(place) if name.lower().endswith(IMAGE_SUFFIXES)]
-    if not names:
+    if kind == "labelled":
+        _check_labelled(place, splits)
+    elif place.lower().endswith((LIST_SUFFIX, SHARD_SUFFIX)):
+        if not object_size(place):
+            raise InvalidRequest("uri", f"{place} is empty")
+    else:
+        _check_images(place)
+    return place
+
+
+def _check_images(place: str) -> None:
+    if _first(place, (*IMAGE_SUFFIXES, SHARD_SUFFIX)) or any(has_object(f"{place}/{name}") for name in ROWS_MARKERS):
+        return
+    expected = f"images or {SHARD_SUFFIX} shards among its first objects"
+    raise InvalidRequest("uri", f"{place} has no {expected}, nor was it saved by Hugging Face datasets")
+
+
+def _check_labelled(place: str, splits: Mapping[str, str]) -> None:
+    image = _first(place, IMAGE_SUFFIXES)
+    if image is None:
         raise InvalidRequest("uri", f"{place} has no images among its first objects")
     # Thousands of classes come before the second split: of the layout only the first names can be looked at.
-    if kind == "labelled" and not splits and not names[0].startswith(("train/", "val/")):
-        raise InvalidRequest("uri", f"{place} needs train/CLASS/ and val/CLASS/ with images in them; it has {names[0]}")
-    return place
+    if not splits and not image.startswith(("train/", "val/")):
+        raise InvalidRequest("uri", f"{place} needs train/CLASS/ and val/CLASS/ with images in them; it has {image}")
+
+
+def _first(place: str, endings: tuple[str, ...]) -> str | None:
+    return next((name for name in first_names(place) if name.lower().endswith(endings)), None)
 
 
 def sees(roots: Sequence[str], place: str) -> bool:

@@ -29,7 +29,7 @@ class DatasetRequest(Body):
     kind: DatasetKind
     uri: Uri
     """An absolute path or `file://...` that every worker sees, inside the allowed roots; `s3://BUCKET/PREFIX` in one;
-    or `upload:ID`."""
+    or `upload:ID`. What lies there may be a folder of images, a list of them, tar shards, or saved rows."""
     splits: Splits | None = None
     """Folder by split, relative to the root (`.`: the root itself), where the kind's own layout does not say it. What
     lies in none of them is left out; of kind `labelled` the folders in them are the classes."""

@@ -8,6 +8,7 @@ import pytest
 
 from detco_core.contract.datasets import IMAGE_SUFFIXES
 from detco_core.contract.errors import DataError
+from detco_core.data.disk import Disk
 from detco_core.data.file_table import Member
 from detco_core.data.folder import MAX_LINE, FileList, Folder
 from detco_core.data.sources import Source
@@ -33,12 +34,12 @@ def test_image_names_at_any_depth_sorted(tmp_path: Path) -> None:
         *(f"suffix/x{suffix}" for suffix in IMAGE_SUFFIXES),
     ]
     touch(tmp_path, *wanted, "notes.txt", "archive.jpg.zip", "jpg", "a/anim.gif")
-    assert found(Folder(tmp_path)) == sorted(wanted)
+    assert found(Folder(Disk(tmp_path))) == sorted(wanted)
 
 
 def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", ".hidden.jpg", "._a.jpg", ".cache/b.jpg", "sub/.c.png")
-    assert found(Folder(tmp_path)) == ["a.jpg"]
+    assert found(Folder(Disk(tmp_path))) == ["a.jpg"]
 
 
 def test_links_stay_inside_the_root(tmp_path: Path) -> None:
@@ -48,24 +49,24 @@ def test_links_stay_inside_the_root(tmp_path: Path) -> None:
     (root / "outer.jpg").symlink_to(outside / "secret.jpg")
     (root / "again").symlink_to(root / "sub")
     (root / "away").symlink_to(outside)
-    assert found(Folder(root)) == ["a.jpg", "inner.jpg", "sub/b.jpg"]
+    assert found(Folder(Disk(root))) == ["a.jpg", "inner.jpg", "sub/b.jpg"]
 
 
 def test_the_root_itself_may_be_a_link(tmp_path: Path) -> None:
     touch(tmp_path, "real/a.jpg")
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    assert found(Folder(tmp_path / "link")) == ["a.jpg"]
+    assert found(Folder(Disk(tmp_path / "link"))) == ["a.jpg"]
 
 
 def test_exclude_is_by_glob_of_the_relative_path(tmp_path: Path) -> None:
     touch(tmp_path, "keep/a.jpg", "drop/a.jpg", "drop/deep/b.jpg", "keep/thumb-1.jpg")
-    assert found(Folder(tmp_path), ["drop/*", "*/thumb-?.jpg"]) == ["keep/a.jpg"]
+    assert found(Folder(Disk(tmp_path)), ["drop/*", "*/thumb-?.jpg"]) == ["keep/a.jpg"]
 
 
 def test_a_name_that_is_no_text_is_reported(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg")
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg")).touch()
-    listing = Folder(tmp_path).listing()
+    listing = Folder(Disk(tmp_path)).listing()
     assert [file.path for file in listing.files] == ["a.jpg"]
     assert [(file.path, "UTF-8" in file.reason) for file in listing.unusable] == [("caf\\udce9.jpg", True)]
 
@@ -75,7 +76,7 @@ def test_a_folder_that_may_not_be_read_is_reported(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "closed/b.jpg")
     (tmp_path / "closed").chmod(0)
     try:
-        listing = Folder(tmp_path).listing()
+        listing = Folder(Disk(tmp_path)).listing()
         assert [file.path for file in listing.files] == ["a.jpg"]
     finally:
         (tmp_path / "closed").chmod(0o700)
@@ -87,7 +88,7 @@ def test_what_lies_there_now_is_read_only_if_it_is_what_was_listed(tmp_path: Pat
     touch(tmp_path, "root/a.jpg", "root/b.jpg", "root/c.jpg", "outside/secret.jpg")
     (root / "a.jpg").write_bytes(b"12345")
     (root / "loop.jpg").symlink_to(root / "loop.jpg")
-    source = Folder(root)
+    source = Folder(Disk(root))
     assert source.open(Member("a.jpg", bytes=5)) == f"{root}/a.jpg"
     for name in ("b.jpg", "c.jpg"):
         (root / name).unlink()
@@ -104,13 +105,13 @@ def test_what_lies_there_now_is_read_only_if_it_is_what_was_listed(tmp_path: Pat
             source.open(Member(name, bytes=size))
     (root / "list.txt").touch()
     with pytest.raises(DataError, match="leads out of"):
-        FileList(root / "list.txt", ()).open(Member("b.jpg"))
-    assert FileList(root / "list.txt", (str(tmp_path / "outside"),)).open(Member("b.jpg")) == f"{root}/b.jpg"
+        FileList(Disk(root / "list.txt"), ()).open(Member("b.jpg"))
+    assert FileList(Disk(root / "list.txt"), (str(tmp_path / "outside"),)).open(Member("b.jpg")) == f"{root}/b.jpg"
 
 
 def test_a_root_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere cannot be read"):
-        Folder(tmp_path / "nowhere").listing()
+        Folder(Disk(tmp_path / "nowhere")).listing()
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ def listed(tmp_path: Path) -> Path:
 def write_list(folder: Path, *lines: str | bytes, allowed: tuple[str, ...] | None = ()) -> FileList:
     encoded = [line if isinstance(line, bytes) else line.encode() for line in lines]
     (folder / "train.txt").write_bytes(b"\n".join(encoded))
-    return FileList(folder / "train.txt", allowed)
+    return FileList(Disk(folder / "train.txt"), allowed)
 
 
 def test_a_list_names_files_relative_to_its_folder_or_by_absolute_paths_in_it(listed: Path) -> None:
@@ -194,11 +195,11 @@ def test_lines_that_cannot_be_followed_are_bad_lines(listed: Path) -> None:
 def test_a_list_reached_by_a_link_and_absolute_lines_by_the_real_folder(listed: Path) -> None:
     (listed.parent / "link").symlink_to(listed)
     write_list(listed, f"{listed}/a.jpg", f"{listed.parent}/link/deep/b.png")
-    assert found(FileList(listed.parent / "link" / "train.txt")) == ["a.jpg", "deep/b.png"]
+    assert found(FileList(Disk(listed.parent / "link" / "train.txt"))) == ["a.jpg", "deep/b.png"]
 
 
 def test_what_is_no_list_is_refused(listed: Path) -> None:
     with pytest.raises(DataError, match="line 2 is longer than"):
         write_list(listed, "a.jpg", "x" * (MAX_LINE + 1)).listing()
     with pytest.raises(DataError, match=r"none\.txt cannot be read"):
-        FileList(listed / "none.txt").listing()
+        FileList(Disk(listed / "none.txt")).listing()

@@ -9,6 +9,7 @@ from hypothesis import given
 
 from detco_core.contract.datasets import DatasetFile
 from detco_core.contract.errors import DataError
+from detco_core.data.disk import Disk
 from detco_core.data.folder import FileList, Folder
 from detco_core.data.manifest import MAX_LINE, read_manifest, write_manifest
 from tests.unit.data.files import FILES
@@ -87,8 +88,8 @@ def test_an_absolute_path_is_followed_by_a_list_only(tmp_path: Path) -> None:
         file.write_bytes(b"9 letters")
     path.write_text(line(path=str(image)))
     member = read_manifest(path, None).member(0)
-    assert FileList(tmp_path / "list.txt").open(member) == str(image)
-    assert Path(str(Folder(tmp_path / "root").open(member))) == below
+    assert FileList(Disk(tmp_path / "list.txt")).open(member) == str(image)
+    assert Path(str(Folder(Disk(tmp_path / "root")).open(member))) == below
     path.write_text(line(path="/elsewhere/a.jpg", container="a.tar", position=1))
     with pytest.raises(DataError, match="leaves the data set's root"):
         read_manifest(path, None)

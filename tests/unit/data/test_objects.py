@@ -3,50 +3,37 @@
 import io
 import os
 import time
-from collections.abc import Iterator
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
-from uuid import uuid4
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from PIL import Image
 
-from detco_core.contract.datasets import DatasetRef, ObjectCache
+from detco_core.contract.datasets import OBJECT, DatasetRef, ObjectCache
 from detco_core.contract.errors import DataError
 from detco_core.contract.jobs import CheckJob
 from detco_core.data import object_cache, objects
+from detco_core.data.bucket import Bucket
+from detco_core.data.file_table import Member
 from detco_core.data.freshness import changed_files
 from detco_core.data.images import ImageFiles
 from detco_core.data.object_cache import Kept
+from detco_core.data.objects import Object
 from detco_core.data.scan import MANIFEST, scan
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def bucket(objects_bucket: Any) -> Any:
     """A bucket with pictures below `some/prefix`, and other things."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
-    for name, value in (("ACCESS_KEY_ID", "test"), ("SECRET_ACCESS_KEY", "test"), ("DEFAULT_REGION", "us-east-1")):
-        monkeypatch.setenv(f"AWS_{name}", value)
-    objects.client.cache_clear()
-    found = boto3.resource("s3", endpoint_url=endpoint).create_bucket(Bucket=f"b{uuid4().hex}")
     for n, name in enumerate(["train/cat/b.png", "train/cat/a.png", "val/cat/ü.png", "train/.hidden.png", "notes.txt"]):
-        found.put_object(Key=f"some/prefix/{name}", Body=picture(n))
-    found.put_object(Key="some/prefix/val/cat/broken.png", Body=b"no picture")
-    found.put_object(Key="some/prefix/val/../../secret.png", Body=picture(9))
-    found.put_object(Key="some/prefixed/other.png", Body=picture(9))
-    yield found
-    objects.client.cache_clear()
+        objects_bucket.put_object(Key=f"some/prefix/{name}", Body=picture(n))
+    objects_bucket.put_object(Key="some/prefix/val/cat/broken.png", Body=b"no picture")
+    objects_bucket.put_object(Key="some/prefix/val/../../secret.png", Body=picture(9))
+    objects_bucket.put_object(Key="some/prefixed/other.png", Body=picture(9))
+    return objects_bucket
 
 
 def picture(n: int) -> bytes:
@@ -103,6 +90,44 @@ def test_a_bucket_that_is_not_there_is_named(bucket: Any, tmp_path: Path) -> Non
         check("s3://nowhere/at/all", tmp_path / "job", None)
     with pytest.raises(DataError, match="no image files in s3://"):
         check(f"s3://{bucket.name}/empty", tmp_path / "job", None)
+
+
+class _Cuts(BaseHTTPRequestHandler):
+    """Ends each object but every third time before its end."""
+
+    asked = 0
+
+    def do_GET(self) -> None:
+        type(self).asked += 1
+        self.send_response(200)
+        for name, value in (("Content-Length", "6"), ("ETag", '"1"'), ("Last-Modified", formatdate(0, usegmt=True))):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(b"abcdef"[: 6 if self.asked % 3 == 0 else 3])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_body_that_is_cut_off_is_asked_for_again(
+    bucket: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Cuts(_Cuts):
+        asked = 0
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Cuts) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_address[1]}")
+        objects.client.cache_clear()
+        where = Bucket("s3://b/p").open(Member("a.jpg", OBJECT, 0, 6))
+        with (tmp_path / "copy").open("wb") as file:
+            objects.copy("b", Object("a.tar", 6, 0, '"1"'), file)
+        server.shutdown()
+        thread.join()
+    assert isinstance(where, io.BytesIO)
+    assert (where.getvalue(), (tmp_path / "copy").read_bytes()) == (b"abcdef", b"abcdef")
+    assert Cuts.asked == 6
 
 
 def test_the_cache_is_bounded_and_a_damaged_copy_is_none(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from detco_core.contract.datasets import DatasetRef
 from detco_core.contract.errors import DataError
 from detco_core.contract.jobs import CheckJob
+from detco_core.data.disk import Disk
 from detco_core.data.file_table import Member, tabulate
 from detco_core.data.images import ImageFiles, open_image
 from detco_core.data.rows import Rows, open_rows
@@ -31,7 +32,7 @@ def saved(folder: Path, **columns: list[Any]) -> Path:
 
 
 def test_rows_in_order(tmp_path: Path) -> None:
-    source = Rows(write_rows(tmp_path / "rows", IMAGES))
+    source = Rows(Disk(write_rows(tmp_path / "rows", IMAGES)))
     table = tabulate(source.listing().files)
     assert [table.path(n) for n in range(3)] == ["0000000000", "0000000001", "0000000002"]
     assert [table.member(n)[1:3] for n in range(3)] == [(".", 0), (".", 1), (".", 2)]
@@ -67,7 +68,7 @@ def test_splits_are_folders_and_a_selection_keeps_its_order(tmp_path: Path) -> N
     rows = datasets.load_from_disk(str(write_rows(tmp_path / "rows", IMAGES)))
     both = datasets.DatasetDict({"train": rows.select([2, 0]), "test": rows.select([1])})
     both.save_to_disk(str(tmp_path / "both"))
-    source = Rows(tmp_path / "both")
+    source = Rows(Disk(tmp_path / "both"))
     table = tabulate(source.listing().files)
     found = [(table.path(n), read(source, table.member(n))) for n in range(len(table))]
     assert found == [("test/0000000000", b"second"), ("train/0000000000", b"third"), ("train/0000000001", b"first")]
@@ -84,13 +85,13 @@ def test_the_column_is_found_by_its_type(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
-    source = Rows(saved(tmp_path / "a", image=[None, {"bytes": b"1", "path": None}]))
+    source = Rows(Disk(saved(tmp_path / "a", image=[None, {"bytes": b"1", "path": None}])))
     with pytest.raises(DataError, match="holds no image"):
         source.open(Member("0", ".", 0))
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "state.json").write_text("{}")
     with pytest.raises(DataError, match="cannot be opened"):
-        list(Rows(tmp_path / "b").listing().files)
+        list(Rows(Disk(tmp_path / "b")).listing().files)
     (tmp_path / "b" / "dataset_dict.json").write_text(json.dumps({"splits": ["../a"]}))
     with pytest.raises(DataError, match="outside the data set"):
-        list(Rows(tmp_path / "b").listing().files)
+        list(Rows(Disk(tmp_path / "b")).listing().files)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,31 @@ from detco_core.contract.datasets import ScanReport
 from detco_core.contract.errors import DataError
 from detco_core.contract.jobs import CheckJob
 from detco_core.data import scan as scan_module
-from detco_core.data.scan import BROKEN, MANIFEST, scan
+from detco_core.data.ahead import ahead
+from detco_core.data.file_table import Member, tabulate
+from detco_core.data.scan import BROKEN, MANIFEST, probe, scan
+from detco_core.data.sources import Bytes, InMemory, Unreachable
 from detco_core.data.synthetic import broken_files, photo
 
 
 def check(root: Path, folder: Path, **options: object) -> ScanReport:
     folder.mkdir(exist_ok=True)
     return scan(CheckJob(folder=str(folder), root=str(root), **options))  # type: ignore[arg-type]  # kind, exclude
+
+
+@dataclass(frozen=True)
+class Away(InMemory):
+    def open(self, member: Member) -> Bytes:
+        raise Unreachable("S3 does not answer")
+
+
+def test_what_cannot_be_had_now_is_not_broken() -> None:
+    source = Away({"a.jpg": b""})
+    table = tabulate(source.listing().files)
+    with pytest.raises(Unreachable, match=r"a\.jpg: S3 does not answer"):
+        probe(source, table, 0)
+    with pytest.raises(Unreachable):
+        list(ahead(lambda index: probe(source, table, index), [0], 2))
 
 
 def lines(folder: Path) -> list[dict[str, object]]:

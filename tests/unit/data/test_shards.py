@@ -9,6 +9,7 @@ import pytest
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from detco_core.contract.errors import DataError
+from detco_core.data.disk import Disk
 from detco_core.data.file_table import Member, tabulate
 from detco_core.data.shards import Shards
 from detco_core.data.synthetic import write_shards
@@ -39,7 +40,7 @@ def found(source: Shards) -> dict[str, bytes]:
 
 def test_samples_are_those_the_library_reads(tmp_path: Path) -> None:
     root = write_shards(tmp_path / "shards", IMAGES, 3)
-    ours = found(Shards(root))
+    ours = found(Shards(Disk(root)))
     assert list(ours) == [f"shard-{n // 3:04d}.tar/{n:06d}.jpg" for n in range(7)]
     for shard in sorted(root.iterdir()):
         with shard.open("rb") as stream:
@@ -50,7 +51,7 @@ def test_samples_are_those_the_library_reads(tmp_path: Path) -> None:
 
 def test_one_shard_is_a_root(tmp_path: Path) -> None:
     root = write_shards(tmp_path, IMAGES, 4) / "shard-0001.tar"
-    assert list(found(Shards(root)).values()) == IMAGES[4:]
+    assert list(found(Shards(Disk(root))).values()) == IMAGES[4:]
 
 
 @pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
@@ -60,7 +61,7 @@ def test_names_of_every_kind_and_length_keep_their_places(tmp_path: Path, format
         names += ["übung/ä.jpg", "c" * 200 + ".tiff"]
     members = {name: name.encode() for name in names}
     path = write_tar(tmp_path / "a.tar", members, format)
-    assert found(Shards(path)) == {f"a.tar/{name}": name.encode() for name in sorted(names)}
+    assert found(Shards(Disk(path))) == {f"a.tar/{name}": name.encode() for name in sorted(names)}
 
 
 def test_one_image_a_sample_unless_none_is_plain(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_one_image_a_sample_unless_none_is_plain(tmp_path: Path) -> None:
         "__meta__/x.jpg",
     ]
     path = write_tar(tmp_path / "a.tar", {name: name.encode() for name in names})
-    assert list(found(Shards(path))) == ["a.tar/1.jpg", "a.tar/2.png", "a.tar/a.001.jpg", "a.tar/a.002.JPG"]
+    assert list(found(Shards(Disk(path)))) == ["a.tar/1.jpg", "a.tar/2.png", "a.tar/a.001.jpg", "a.tar/a.002.JPG"]
 
 
 def test_hidden_members_and_links_are_left_out_and_bad_names_told(tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_hidden_members_and_links_are_left_out_and_bad_names_told(tmp_path: Path
         link = tarfile.TarInfo("link.jpg")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         shard.addfile(link)
-    listing = Shards(path).listing()
+    listing = Shards(Disk(path)).listing()
     assert [file.path for file in listing.files] == ["a.tar/ok.jpg"]
     assert [(file.path, file.reason) for file in listing.unusable] == [
         ("a.tar/../out.jpg", "the name leaves the shard"),
@@ -108,7 +109,7 @@ def test_broken_shards_are_named_and_the_others_read(tmp_path: Path) -> None:
         shard.addfile(tarfile.TarInfo("b.jpg"))
     with tarfile.open(root / "packed.tar", "w:gz") as shard:
         shard.add(root / "shard-0000.tar", "a.jpg")
-    listing = Shards(root).listing(["shard-0001.tar", "*000002.jpg"])
+    listing = Shards(Disk(root)).listing(["shard-0001.tar", "*000002.jpg"])
     paths = [file.path for file in listing.files]
     assert [path for path in paths if path.startswith("shard")] == [
         "shard-0000.tar/000000.jpg",
@@ -123,7 +124,7 @@ def test_broken_shards_are_named_and_the_others_read(tmp_path: Path) -> None:
 
 def test_a_shard_that_changed_is_found_out(tmp_path: Path) -> None:
     root = write_shards(tmp_path / "shards", IMAGES, 3)
-    source = Shards(root)
+    source = Shards(Disk(root))
     member = tabulate(source.listing().files).member(2)
     (root / "shard-0000.tar").write_bytes(b"short")
     with pytest.raises(DataError, match=r"shard-0000\.tar ends before the image does: scan"):

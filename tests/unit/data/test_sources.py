@@ -11,6 +11,7 @@ import pytest
 from detco_core.contract.errors import DataError
 from detco_core.data.arrays import read_tiff
 from detco_core.data.catalog import find_source
+from detco_core.data.disk import Disk
 from detco_core.data.file_table import Member, tabulate
 from detco_core.data.rows import open_rows
 from detco_core.data.shards import Shards
@@ -39,7 +40,7 @@ def test_patterns_match_slashes_and_case() -> None:
 @pytest.mark.parametrize(
     ("package", "extra", "read_it"),
     [
-        ("webdataset.tariterators", "core", lambda folder: list(Shards(folder).listing().files)),
+        ("webdataset.tariterators", "core", lambda folder: list(Shards(Disk(folder)).listing().files)),
         ("datasets", "hf", lambda folder: open_rows(str(folder))),
         ("tifffile", "multichannel", lambda folder: read_tiff(BytesIO(b"II*\0"))),
     ],
@@ -75,7 +76,7 @@ def make_source(kind: str, folder: Path, images: list[bytes]) -> Source:
     elif kind == "rows":
         pytest.importorskip("datasets")
         root = write_rows(folder / "rows", images)
-    return find_source("images", root)[1]
+    return find_source("images", Disk(root))[1]
 
 
 def read(source: Source, member: Member) -> bytes:

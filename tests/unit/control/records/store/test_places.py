@@ -75,6 +75,7 @@ def test_a_prefix_of_s3_must_lie_in_a_root_and_hold_images(engine: Engine, monke
     monkeypatch.setattr(
         places, "first_names", lambda place: ["train/cat/a.PNG"] if place.endswith("/in") else ["x.txt"]
     )
+    monkeypatch.setattr(places, "has_object", lambda place: place == "s3://bucket/data/rows/state.json")
     roots = ["s3://bucket/data", "/home"]
     with unit_of_work(engine) as session:
         for kind in ("images", "labelled"):
@@ -85,8 +86,28 @@ def test_a_prefix_of_s3_must_lie_in_a_root_and_hold_images(engine: Engine, monke
         for uri in ("s3://bucket/data/../secret", "s3://bucket/data//in", "s3://bucket/data/in?x=1"):
             with pytest.raises(InvalidRequest, match="is not s3://BUCKET/PREFIX"):
                 dataset_place(session, uri, "images", roots, {})
-        with pytest.raises(InvalidRequest, match="no images among"):
+        assert dataset_place(session, "s3://bucket/data/rows", "images", roots, {}) == "s3://bucket/data/rows"
+        with pytest.raises(InvalidRequest, match=r"no images or \.tar shards among .* nor was it saved"):
             dataset_place(session, "s3://bucket/data/out", "images", roots, {})
+        with pytest.raises(InvalidRequest, match="no images among"):
+            dataset_place(session, "s3://bucket/data/rows", "labelled", roots, {})
+
+
+@pytest.mark.slow
+def test_lists_shards_and_rows_of_s3_are_looked_at(engine: Engine, s3_bucket: Any) -> None:
+    names = ("list.txt", "A.TAR", "shards/b.tar", "rows/data-0.arrow", "rows/state.json", "splits/dataset_dict.json")
+    for name in names:
+        s3_bucket.put_object(Key=f"d/{name}", Body=b"x")
+    s3_bucket.put_object(Key="d/empty.txt", Body=b"")
+    root = f"s3://{s3_bucket.name}/d"
+    with unit_of_work(engine) as session:
+        for name in ("list.txt", "A.TAR", "shards", "rows", "splits"):
+            assert dataset_place(session, f"{root}/{name}", "images", [root], {}) == f"{root}/{name}"
+            with pytest.raises(InvalidRequest, match="has no images"):
+                dataset_place(session, f"{root}/{name}", "labelled", [root], {})
+        for name, reason in (("empty.txt", "is empty"), ("none.tar", "cannot be read"), ("rows/none", "nor was it")):
+            with pytest.raises(InvalidRequest, match=reason):
+                dataset_place(session, f"{root}/{name}", "images", [root], {})
 
 
 @pytest.mark.slow
