@@ -1,14 +1,16 @@
 """What holds for every test."""
 
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from tests.collector import Collector
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# How long an example takes says nothing on a shared machine; no test asserts on time.
-settings.register_profile("house", deadline=None)
+# How long an example takes says nothing on a shared machine; no test asserts on time. Every run tries the same ones, or
+# it would fail some day for one who has changed nothing. `--hypothesis-profile=explore` looks for others.
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("house", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("house")
 
 
@@ -40,6 +44,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, all else as it was found."""
     places = {name: place for place, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: places.get(item.nodeid.split("::")[0], len(places)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Random numbers without a seed do not depend on which tests this process happened to run before."""
+    random.seed(0)
+    for name, seed in (("numpy", "random.seed"), ("torch", "manual_seed")):
+        if (module := sys.modules.get(name)) is not None:
+            attrgetter(seed)(module)(0)
 
 
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:

@@ -14,6 +14,8 @@ import httpx
 import psutil
 import pytest
 
+from tests.processes import kill, of_folder, words_of
+
 READY_SECONDS = 60
 STOP_SECONDS = 30
 
@@ -43,7 +45,7 @@ class Service:
             assert self.process is not None
             assert self.process.poll() is None, f"the server left with {self.process.returncode}:\n{self.log()}"
             try:
-                if httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200:
+                if httpx.get(f"{self.url}/readyz", timeout=30).status_code == 200:
                     return
             except (OSError, ValueError, httpx.HTTPError):
                 pass
@@ -85,7 +87,7 @@ class Service:
             time.sleep(0.25)
         pytest.fail(f"{path} did not get there in {seconds} s; last: {json.dumps(answer)[:3000]}\n{self.log()}")
 
-    def finished(self, path: str, seconds: float = 180, state: str = "completed") -> Any:
+    def finished(self, path: str, seconds: float = 420, state: str = "completed") -> Any:
         """Wait for a job to end, and insist on how."""
         ends = {"completed", "failed", "cancelled", "paused", "ready"}
         answer = self.wait(path, lambda job: job["state"] in ends, seconds)
@@ -94,28 +96,18 @@ class Service:
 
     def add_dataset(self, name: str, folder: Path, kind: str = "images") -> Any:
         self.post("/v1/datasets", {"name": name, "kind": kind, "uri": str(folder)})
-        return self.wait(f"/v1/datasets/{name}", lambda d: d["state"] != "scanning", 60)
+        return self.wait(f"/v1/datasets/{name}", lambda d: d["state"] != "scanning", 180)
 
     def processes(self) -> list[psutil.Process]:
         """Every process that names the data folder on its command line or works inside it."""
-        return [process for process in psutil.process_iter() if self._owns(process)]
-
-    def _owns(self, process: psutil.Process) -> bool:
-        try:
-            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
-                return False
-            words = process.cmdline()
-            inside = Path(process.cwd()).is_relative_to(self.folder.resolve())
-            return inside or any(str(self.folder) in word for word in words)
-        except psutil.Error:
-            return False
+        return of_folder(self.folder)
 
     def stop(self, sign: signal.Signals = signal.SIGTERM) -> int:
         """Signal the one process a person started; insist that all of it is gone in time."""
         assert self.process is not None
         self.process.send_signal(sign)
         code = self.process.wait(STOP_SECONDS)
-        left = [(p.pid, p.cmdline()) for p in self.processes()]
+        left = [(process.pid, words_of(process)) for process in self.processes()]
         assert not left, f"processes left behind: {left}\n{self.log()}"
         return code
 
@@ -125,4 +117,4 @@ class Service:
             self.process.kill()
             self.process.wait()
         for process in self.processes():
-            process.kill()
+            kill(process)

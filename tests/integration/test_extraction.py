@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from PIL import Image
 
@@ -18,6 +17,7 @@ from detco_client import DetcoClient
 from detco_core.contract.reader import plain
 from detco_core.inference.tiny import write_tiny_bundle
 from tests.integration.service import Service
+from tests.processes import kill, words_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -59,11 +59,8 @@ def put_model(service: Service, folder: Path) -> None:
 
 def kill_the_job(service: Service) -> None:
     for process in service.processes():
-        try:
-            if "detco_core" in process.cmdline() and "extract" in process.cmdline():
-                process.kill()
-        except psutil.NoSuchProcess:
-            continue
+        if {"detco_core", "extract"} <= set(words_of(process)):
+            kill(process)
 
 
 def wait_for_parts(service: Service, job: str, count: int) -> None:

@@ -32,6 +32,7 @@ from control.settings import load_settings
 from control.storage.base import Store, file_digest
 from control.storage.open import open_store
 from detco_core.inference.tiny import write_tiny_bundle
+from tests.ports import reserved_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -160,12 +161,12 @@ def _version(store: Store, folder: Path, number: int) -> ModelVersion:
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     for name, value in AWS.items():
         monkeypatch.setenv(name, value)
-    bucket = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    bucket.start()
-    broker = ValkeyServer(data_dir=tmp_path / "broker")
-    broker.start()
     (tmp_path / "data").mkdir()
-    with postgres(HASTY) as database:
+    with reserved_port() as port, reserved_port() as another, postgres(HASTY) as database:
+        bucket = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+        bucket.start()
+        broker = ValkeyServer(port=another, data_dir=tmp_path / "broker")
+        broker.start()
         made = House(tmp_path / "data", database, broker, bucket)
         try:
             yield made

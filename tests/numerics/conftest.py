@@ -18,6 +18,22 @@ from detco_core.contract.reader import plain
 from detco_core.data.synthetic import write_photos
 
 ROOT = Path(__file__).resolve().parents[2]
+SIGNALLED = """
+import os, sys
+from detco_core.__main__ import main
+from detco_core.contract.events import Progress
+from detco_core.runtime.reporter import Reporter
+number, *arguments = sys.argv[1:]
+emit = Reporter.emit
+def emit_and_signal(reporter, body):
+    emit(reporter, body)
+    if isinstance(body, Progress):
+        Reporter.emit = emit
+        os.kill(os.getpid(), int(number))
+Reporter.emit = emit_and_signal
+sys.exit(main(arguments))
+"""
+"""`python -m detco_core`, which has a signal at its first step: from outside it may come when all steps are done."""
 
 
 @pytest.fixture(scope="session")
@@ -48,15 +64,19 @@ def tiny_config() -> RunConfig:
 
 @pytest.fixture(scope="session")
 def start(photos: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Start `python -m detco_core pretrain` in a folder, with `arguments` after the job file."""
+    """Start `python -m detco_core pretrain` in a folder, with `arguments` after the job file.
 
-    def begin(folder: Path, config: RunConfig, *arguments: str) -> subprocess.Popen[str]:
+    With a `number`, it has that signal at its first step.
+    """
+
+    def begin(folder: Path, config: RunConfig, *arguments: str, number: int | None = None) -> subprocess.Popen[str]:
         folder.mkdir(parents=True, exist_ok=True)
         dataset = DatasetRef(name="photos@1", kind="images", root=str(photos))
         job = PretrainJob(folder=str(folder), config=config, dataset=dataset)
         (folder / "job.json").write_text(json.dumps(plain(job)))
+        program = ["-m", "detco_core"] if number is None else ["-c", SIGNALLED, str(int(number))]
         return subprocess.Popen(
-            [sys.executable, "-m", "detco_core", "pretrain", str(folder / "job.json"), *arguments],
+            [sys.executable, *program, "pretrain", str(folder / "job.json"), *arguments],
             cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,

@@ -33,7 +33,7 @@ def client(service: Service) -> Iterator[DetcoClient]:
 def photos(service: Service) -> Any:
     with service.client() as client:
         client.datasets.add("photos", str(service.data.parent / "photos"))
-        return client.datasets.wait("photos", timeout=90)
+        return client.datasets.wait("photos", timeout=240)
 
 
 def detco(service: Service, words: str, code: int = 0) -> str:

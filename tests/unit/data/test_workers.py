@@ -103,10 +103,10 @@ def test_group_signals_leave_the_batches_coming_and_closing_ends_the_loaders(tra
     loaders, everything = trainer.loaders(), trainer.descendants()
     assert len(loaders) == 2
     assert trainer.order("close") == "closed"
-    assert psutil.wait_procs(loaders, timeout=20)[1] == []
+    assert psutil.wait_procs(loaders, timeout=120)[1] == []
     trainer.process.stdin.close()  # type: ignore[union-attr]  # opened as a pipe
-    assert trainer.process.wait(timeout=20) == 0
-    assert psutil.wait_procs(everything, timeout=20)[1] == []
+    assert trainer.process.wait(timeout=120) == 0
+    assert psutil.wait_procs(everything, timeout=120)[1] == []
 
 
 @pytest.mark.slow
@@ -114,8 +114,8 @@ def test_leaving_without_closing_leaves_nothing(trainer: Trainer) -> None:
     trainer.order("next")
     everything = trainer.descendants()
     trainer.process.stdin.close()  # type: ignore[union-attr]  # opened as a pipe
-    assert trainer.process.wait(timeout=30) == 0
-    assert psutil.wait_procs(everything, timeout=20)[1] == []
+    assert trainer.process.wait(timeout=120) == 0
+    assert psutil.wait_procs(everything, timeout=120)[1] == []
 
 
 @pytest.mark.slow
@@ -124,4 +124,4 @@ def test_a_killed_trainer_leaves_nothing(trainer: Trainer) -> None:
     everything = trainer.descendants()
     assert len(everything) >= 3
     trainer.process.kill()
-    assert psutil.wait_procs(everything, timeout=20)[1] == []
+    assert psutil.wait_procs(everything, timeout=120)[1] == []

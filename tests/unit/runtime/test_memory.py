@@ -21,4 +21,5 @@ def test_on_the_cpu_there_is_nothing_else(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_where_the_system_does_not_say_it_is_the_most_there_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memories, "_STATM", memories._STATM / "missing")
-    assert resident() == resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    assert before <= resident() <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

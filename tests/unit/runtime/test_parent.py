@@ -33,7 +33,7 @@ def test_ends_when_the_runner_is_gone() -> None:
         os.close(read)
         assert process.poll() is None
         os.close(write)
-        assert process.wait(30) == EXIT_ORPHANED
+        assert process.wait(120) == EXIT_ORPHANED
 
 
 def test_a_grandchild_without_the_descriptor_finds_it_in_its_parent() -> None:
@@ -43,16 +43,16 @@ def test_a_grandchild_without_the_descriptor_finds_it_in_its_parent() -> None:
     with start(SLEEP, None, str(read)) as process:
         assert process.poll() is None
         os.close(write)
-        assert process.wait(30) == EXIT_ORPHANED
+        assert process.wait(120) == EXIT_ORPHANED
     os.close(read)
 
 
 @pytest.mark.parametrize("value", ["", "nonsense", "-1", "987654"])
 def test_without_a_runner_nothing_happens(value: str) -> None:
     with start(LEAVE, None, value) as process:
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
 
 
 def test_a_descriptor_that_is_no_pipe_is_left_alone(tmp_path: Path) -> None:
     with (tmp_path / "file").open("w") as file, start(LEAVE, file.fileno(), str(file.fileno())) as process:
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0

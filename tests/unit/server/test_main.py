@@ -13,6 +13,8 @@ import httpx
 import psutil
 import pytest
 
+from tests.processes import kill, of_folder, words_of
+
 pytestmark = pytest.mark.slow
 
 READY_SECONDS = 60
@@ -38,24 +40,16 @@ class Server:
         while time.monotonic() < deadline:
             assert self.process.poll() is None
             try:
-                if httpx.get(f"{self.url}{path}", timeout=5).status_code == 200:
+                if httpx.get(f"{self.url}{path}", timeout=30).status_code == 200:
                     return
             except (OSError, ValueError, httpx.HTTPError):
-                time.sleep(0.1)
+                pass
+            time.sleep(0.1)
         pytest.fail("not ready in time")
 
     def processes(self) -> list[psutil.Process]:
         """All that names the data folder on its command line or works inside it."""
-        return [process for process in psutil.process_iter() if self._is_ours(process)]
-
-    def _is_ours(self, process: psutil.Process) -> bool:
-        try:
-            if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
-                return False
-            named = any(str(self.folder) in word for word in process.cmdline())
-            return named or Path(process.cwd()).is_relative_to(self.folder)
-        except psutil.Error:
-            return False
+        return of_folder(self.folder)
 
     def left(self) -> list[str]:
         """The same in words: who started it, how long ago, and what it waits for."""
@@ -69,7 +63,7 @@ class Server:
 
     def end(self) -> None:
         for process in self.processes():
-            process.kill()
+            kill(process)
         self.process.wait()
         if self.process.stdout:
             self.process.stdout.close()
@@ -100,11 +94,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 
 def worker_of(server: Server) -> psutil.Process:
-    (worker,) = [
-        process
-        for process in psutil.Process(server.process.pid).children()
-        if "-m worker " in " ".join(process.cmdline())
-    ]
+    children = psutil.Process(server.process.pid).children()
+    (worker,) = [process for process in children if "-m worker " in " ".join(words_of(process))]
     return worker
 
 

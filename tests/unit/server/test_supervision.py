@@ -9,17 +9,17 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from control.settings import load_settings
 from server.supervision import Supervisor, worker_environment
+from tests.processes import is_alive
 
 CHILD = "import os, pathlib, time; pathlib.Path(f'started-{os.getpid()}').touch(); time.sleep(600)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {CHILD}"
 
 
-def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never came to that"
@@ -28,10 +28,6 @@ def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
 
 def started(folder: Path) -> list[int]:
     return sorted(int(path.name.removeprefix("started-")) for path in folder.glob("started-*"))
-
-
-def alive(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def make(folder: Path, code: str) -> Supervisor:
@@ -64,15 +60,15 @@ def test_a_killed_worker_is_started_again(supervisor: Supervisor, tmp_path: Path
     os.kill(first, signal.SIGKILL)
     until(lambda: len(started(tmp_path)) == 2)
     second = next(pid for pid in started(tmp_path) if pid != first)
-    assert alive(second)
-    assert not alive(first)
+    assert is_alive(second)
+    assert not is_alive(first)
 
 
 @pytest.mark.slow
 def test_stop_ends_the_worker_and_starts_no_other(supervisor: Supervisor, tmp_path: Path) -> None:
     until(lambda: started(tmp_path))
     supervisor.stop(patience=10)
-    assert [alive(pid) for pid in started(tmp_path)] == [False]
+    assert [is_alive(pid) for pid in started(tmp_path)] == [False]
 
 
 @pytest.mark.slow
@@ -81,7 +77,7 @@ def test_a_worker_that_will_not_end_is_killed(tmp_path: Path) -> None:
     supervisor.start()
     until(lambda: started(tmp_path))
     supervisor.stop(patience=0.5)
-    assert [alive(pid) for pid in started(tmp_path)] == [False]
+    assert [is_alive(pid) for pid in started(tmp_path)] == [False]
 
 
 @pytest.mark.slow
@@ -103,4 +99,4 @@ def test_the_worker_goes_when_the_service_is_killed(tmp_path: Path) -> None:
         until(lambda: started(tmp_path))
         process.kill()
     (worker,) = started(tmp_path)
-    until(lambda: not alive(worker))
+    until(lambda: not is_alive(worker))

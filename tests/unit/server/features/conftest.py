@@ -88,7 +88,7 @@ def until() -> Callable[[Callable[[], bool]], None]:
 
 def wait_until(condition: Callable[[], bool]) -> None:
     """Return once the condition holds; fail after a time that only a hang takes."""
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < give_up, "it never came to hold"
         time.sleep(0.005)

@@ -18,6 +18,7 @@ from control.records.scheduling import workers
 from control.records.scheduling.claims import Claim
 from control.records.scheduling.gangs import nodes_of
 from control.records.scheduling.workers import WorkerIdentity
+from tests.processes import words_of
 from tests.unit.worker.house import CHILDREN, House, weights_after
 from worker.attempts.assignment import EXIT_CLOSED
 from worker.attempts.folder import occupy, open_folder
@@ -49,11 +50,11 @@ class Host:
         os.close(lock)
 
     def job(self) -> psutil.Process | None:
-        mine = [process for process in marked(self.mark) if process.cmdline()[-2:-1] == ["pretrain"]]
+        mine = [process for process in marked(self.mark) if words_of(process)[-2:-1] == ["pretrain"]]
         return mine[0] if mine else None
 
     def wait(self) -> None:
-        assert self.runner.wait(60) == EXIT_CLOSED
+        assert self.runner.wait(240) == EXIT_CLOSED
         self.leash.let_go()
         assert marked(self.mark) == []
 
@@ -65,7 +66,7 @@ class Pair:
         self.house = house
         self.folder = folder
         self.other: WorkerIdentity = house.join("other", "cpu:7")
-        self.run_id = house.pretraining(steps=60, every=5, seconds=0.05, nodes=2)
+        self.run_id = house.pretraining(steps=60, every=5, seconds=0.05, nodes=2, held=True)
 
     def begin(self) -> tuple[Host, Host]:
         claim = self.house.claim()
@@ -79,7 +80,7 @@ class Pair:
         )
 
     def wait_until(self, happened: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not happened():
             assert time.monotonic() < deadline
             time.sleep(0.1)  # looking at every process of the machine costs more than what is waited for
@@ -121,6 +122,7 @@ def test_one_run_on_two_hosts_outlives_the_loss_of_one(house: House, tmp_path: P
     jobs = [json.loads((host.folder / "job.json").read_text()) for host in (lead, other)]
     assert jobs[0]["resume_sha256"] == jobs[1]["resume_sha256"] is not None
     assert Path(jobs[1]["resume"]).is_file()
+    house.release(pair.run_id)
     lead.wait()
     other.wait()
     assert house.run(pair.run_id).state == "completed"

@@ -5,8 +5,8 @@ import json
 import logging
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -203,7 +203,7 @@ def test_the_address_that_was_checked_is_the_one_connected_to(
         return real("192.0.2.1" if asked.count(name) == 1 and "example" in name else "127.0.0.1", *args, **more)
 
     monkeypatch.setattr(socket, "getaddrinfo", rebinding)
-    monkeypatch.setattr(courier, "TOTAL_SECONDS", 0.5)
+    monkeypatch.setattr(courier, "TOTAL_SECONDS", 3.0)
     port = receiver.url.rpartition(":")[2]
     receipt = asyncio.run(send(parcel(f"http://rebind.example.org:{port}/200"), load_networks("192.0.2.0/24")))
     assert not receipt.ok
@@ -222,18 +222,17 @@ def test_an_answer_that_drips_is_cut_off(settings: Settings, monkeypatch: pytest
 
         def drip() -> None:
             connection, _ = listener.accept()
-            with connection:
-                while not ended.wait(0.02):
+            with connection, suppress(OSError):  # it is cut off
+                while not ended.wait(0.02):  # nothing else ends it
                     connection.sendall(b"H")
 
         thread = threading.Thread(target=drip, daemon=True)
         thread.start()
-        began = time.monotonic()
         receipt = settled(f"http://127.0.0.1:{listener.getsockname()[1]}/", settings)
         ended.set()
-        thread.join(5)
+        thread.join()
     assert not receipt.ok
-    assert time.monotonic() - began < 3
+    assert receipt.error == "no whole answer within 0 s"
 
 
 @pytest.mark.parametrize("answer", [b"nonsense\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"])
@@ -257,17 +256,18 @@ def test_what_is_not_http_is_a_failure_not_a_fault(settings: Settings, answer: b
 def test_a_slow_receiver_delays_no_other(
     engine: Engine, settings: Settings, receiver: Receiver, subscribe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(courier, "TOTAL_SECONDS", 0.6)
+    monkeypatch.setattr(courier, "TOTAL_SECONDS", 100.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         subscribe(f"http://127.0.0.1:{silent.getsockname()[1]}/", messages=2)
         sender = Courier(settings, engine)
         sender.tend()
-        subscribe(f"{receiver.url}/200")
-        sender.tend()
-        until = time.monotonic() + 0.55
-        while not receiver.got and time.monotonic() < until:
-            time.sleep(0.01)
-        assert receiver.got
-        for future in sender._under_way.values():
-            future.result(30)
+        (slow,) = sender._under_way.values()
+        with silent.accept()[0]:
+            subscribe(f"{receiver.url}/200")
+            sender.tend()
+            (other,) = (future for future in sender._under_way.values() if future is not slow)
+            other.result(60)
+            assert receiver.got
+            assert not slow.done()
+    slow.result(60)
     assert sorted(states(engine)) == ["delivered", "pending", "pending"]

@@ -138,7 +138,9 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 @given(saved=STEPS, latest=st.integers(1, 3))
 def test_nothing_that_is_needed_ever_goes(
     engine: Engine, make_run: Callable[..., str], saved: Any, latest: int

@@ -37,10 +37,10 @@ def test_a_run_that_backs_off_is_called_for_when_it_may_go_on(engine: Engine, ma
         session.execute(update(OutboxEntry).values(queue="old"))
         run = lock(session, run_id)
         assert run is not None
-        run.not_before = database_time(session) + timedelta(seconds=8)
+        run.not_before = database_time(session) + timedelta(hours=8)
         enter(session, run, "queued", "lost", "worker:a")
         entry = session.scalars(select(OutboxEntry).where(OutboxEntry.queue == "gpu")).one()
-        assert entry.due_at - entry.created_at == pytest.approx(timedelta(seconds=8), abs=timedelta(seconds=1))
+        assert entry.due_at - entry.created_at == pytest.approx(timedelta(hours=8), abs=timedelta(minutes=1))
 
 
 def test_a_dependant_submitted_while_its_run_ends_is_never_forgotten(
