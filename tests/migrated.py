@@ -1,4 +1,4 @@
-"""A migrated SQLite database in milliseconds: the migrations run once a process, and their result is copied."""
+"""A migrated database, on SQLite in milliseconds: the migrations run once a process, and their result is copied."""
 
 import atexit
 import shutil
@@ -25,7 +25,11 @@ def _template() -> Path:
 
 
 def open_migrated(url: str) -> Engine:
-    """A new database at a `sqlite:///PATH` URL, with the newest tables."""
+    """A new database with the newest tables; at a URL that is not `sqlite:///PATH`, as long as migrations take."""
+    if not url.startswith("sqlite:///"):
+        engine = open_engine(url)
+        upgrade(engine)
+        return engine
     path = Path(url.removeprefix("sqlite:///"))
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
