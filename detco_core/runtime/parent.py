@@ -10,6 +10,8 @@ import threading
 from pathlib import Path
 
 ENVIRONMENT = "DETCO_PARENT_FD"
+LAUNCHED = "TORCHELASTIC_RUN_ID"
+"""Set by torchrun in every process it starts."""
 EXIT_ORPHANED = 70
 
 
@@ -18,22 +20,32 @@ def watch_parent() -> None:
     number = os.environ.get(ENVIRONMENT, "")
     if not number.isdecimal():
         return
-    pipe = _open_pipe(int(number))
+    try:
+        pipe = _open_pipe(int(number))
+    except FileNotFoundError:
+        # A launcher always has it: ours was killed before we came here, and nobody would ever end this process.
+        if LAUNCHED in os.environ:
+            os._exit(EXIT_ORPHANED)
+        return
     if pipe is not None:
         threading.Thread(target=_wait, args=(pipe,), name="parent-watch", daemon=True).start()
 
 
 def _open_pipe(number: int) -> int | None:
-    """The pipe's read end: ours, or under torchrun (which hands no descriptors on) that of the parent process."""
+    """The pipe's read end: ours, or under torchrun (which hands no descriptors on) that of the parent process.
+
+    Raises:
+        FileNotFoundError: neither has such a descriptor.
+    """
     if _is_pipe(number):
         return number
     inherited = Path(f"/proc/{os.getppid()}/fd/{number}")
     try:
-        if stat.S_ISFIFO(inherited.stat().st_mode):
-            return os.open(inherited, os.O_RDONLY)
+        return os.open(inherited, os.O_RDONLY) if stat.S_ISFIFO(inherited.stat().st_mode) else None
+    except FileNotFoundError:
+        raise
     except OSError:
         return None
-    return None
 
 
 def _is_pipe(number: int) -> bool:

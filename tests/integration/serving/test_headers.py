@@ -211,7 +211,7 @@ class TestOfFeatures:
     @pytest.mark.parametrize("token", ["", "Bearer", "Basic eA==", "Bearer \xff\xfe", "Bearer " + "x" * 5000])
     def test_tokens(self, door: Door, token: str) -> None:
         headers = [(b"content-type", b"image/png"), (b"authorization", token.encode("latin-1"))]
-        with httpx.Client(base_url=door.client.base_url) as client:
+        with httpx.Client(base_url=door.client.base_url, timeout=60) as client:
             assert client.post("/features", content=door.good, headers=headers).status_code == 401
 
     @pytest.mark.parametrize(

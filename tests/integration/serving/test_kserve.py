@@ -35,7 +35,7 @@ def seen(kserve: Path, door: Door, tmp_path_factory: pytest.TempPathFactory) -> 
     token = door.client.headers["authorization"].removeprefix("Bearer ")
     words = [str(door.client.base_url).rstrip("/"), token, MODEL, str(folder / "picture.png"), str(folder / "out.npz")]
     command = [str(kserve), str(HERE / "calls.py"), *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     with np.load(folder / "out.npz") as arrays:
         return json.loads(done.stdout), dict(arrays)

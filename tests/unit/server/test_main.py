@@ -104,13 +104,13 @@ def test_ready_kept_alone_and_gone(start: Callable[..., Server]) -> None:
     assert server.process.stdout is not None
     server.until_ready()
     assert server.process.stdout.readline().startswith("DetCo Server")
-    token = (server.folder / "token").read_text().strip()
-    assert httpx.get(f"{server.url}/v1/info", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    who = {"Authorization": f"Bearer {(server.folder / 'token').read_text().strip()}"}
+    assert httpx.get(f"{server.url}/v1/info", headers=who, timeout=60).status_code == 200
     first = worker_of(server)
     first.kill()
     second = start()  # while another worker comes up
     assert second.process.wait(READY_SECONDS) == 1
-    assert httpx.get(f"{server.url}/livez").status_code == 200
+    assert httpx.get(f"{server.url}/livez", timeout=60).status_code == 200
     assert another_worker(server, first)
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(END_SECONDS) == 0
@@ -139,8 +139,8 @@ def test_one_part_alone_keeps_no_worker(start: Callable[..., Server]) -> None:
     server = start("--only", "features")
     server.until_ready()
     assert psutil.Process(server.process.pid).children() == []
-    assert httpx.get(f"{server.url}/v1/info").status_code == 404
-    assert httpx.post(f"{server.url}/features").status_code == 401
+    assert httpx.get(f"{server.url}/v1/info", timeout=60).status_code == 404
+    assert httpx.post(f"{server.url}/features", timeout=60).status_code == 401
 
 
 def test_settings_that_are_wrong_are_named(start: Callable[..., Server]) -> None:

@@ -73,7 +73,7 @@ def calls(
     script = Path(__file__).with_name("grpc_calls.py")
     words = [door[1], secret(client), secret(admin), str(folder / "picture.png"), str(folder / "out.npz")]
     done = subprocess.run(
-        [sys.executable, str(script), *words], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, str(script), *words], capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, done.stderr
     with np.load(folder / "out.npz") as arrays:
@@ -162,11 +162,12 @@ def test_answers_are_remembered_where_there_is_room_and_all_memory_comes_back(
     *_, url = door
     headers = {"Content-Type": "image/png", "Authorization": client.headers["authorization"]}
     answers = [
-        httpx.post(f"{url}/features", params={"pool": "avg"}, content=picture(), headers=headers) for _ in range(2)
+        httpx.post(f"{url}/features", params={"pool": "avg"}, content=picture(), headers=headers, timeout=60)
+        for _ in range(2)
     ]
     assert [answer.headers.get("cache-status") for answer in answers] == [None, "detco; hit"]
     assert answers[1].content.endswith(answers[0].content[-40:])
-    metrics = httpx.get(f"{url}/metrics").text
+    metrics = httpx.get(f"{url}/metrics", timeout=60).text
     assert "detco_feature_reply_bytes 0.0" in metrics
     assert 'detco_feature_cached_images_total{model="tiny"}' in metrics
     assert "detco_feature_cached_bytes" in metrics
@@ -195,7 +196,7 @@ def test_who_hangs_up_costs_nothing_more(calls: Any, house: Any, door: tuple[Any
 
     until(left)
     assert {line["cause"] for line in left()} == {"caller_left"}
-    until(lambda: "detco_feature_images 0.0" in httpx.get(f"{door[2]}/metrics").text)
+    until(lambda: "detco_feature_images 0.0" in httpx.get(f"{door[2]}/metrics", timeout=60).text)
 
 
 def test_it_ends_with_its_server_and_what_is_under_way_is_answered(
@@ -208,7 +209,7 @@ def test_it_ends_with_its_server_and_what_is_under_way_is_answered(
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as caller:
         assert caller.stdout is not None
         assert caller.stdout.readline() == "under way\n"
-        until(lambda: "detco_feature_images 1.0" in httpx.get(f"{url}/metrics").text)
+        until(lambda: "detco_feature_images 1.0" in httpx.get(f"{url}/metrics", timeout=60).text)
         process.send_signal(signal.SIGTERM)
         assert caller.stdout.read() == "OK\n"
     assert process.wait(60) == 0

@@ -56,7 +56,7 @@ def triton(
     script = Path(__file__).with_name("triton_calls.py")
     words = [address, secret(client), secret(admin), str(folder / "picture.png"), str(folder / "out.npz")]
     done = subprocess.run(
-        [sys.executable, str(script), *words], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, str(script), *words], capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, done.stderr
     with np.load(folder / "out.npz") as arrays:
