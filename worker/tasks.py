@@ -21,7 +21,7 @@ from control.gpus import Gpu, discover, visible
 from control.log import configure
 from control.records.life import shares
 from control.records.life.leases import Outcome
-from control.records.runs.runs import Queue
+from control.records.runs.kinds import Queue
 from control.records.scheduling import claims, workers
 from control.records.scheduling.claims import Claim
 from control.records.scheduling.workers import WorkerIdentity

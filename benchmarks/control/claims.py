@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from control.db.models import Attempt
 from control.db.session import open_engine, read_only, unit_of_work
-from control.records.runs.runs import NewRun, create_run
+from control.records.runs.submission import NewRun, create_run
 from control.records.scheduling.claims import claim
 from control.records.scheduling.workers import NewSlot, NewWorker, register
 

@@ -22,7 +22,8 @@ from control.db.session import open_engine, read_only, unit_of_work
 from control.records.datasets.datasets import NewDataset, add_dataset
 from control.records.journal.history import list_attempts, newest_checkpoint
 from control.records.planning.plans import plan
-from control.records.runs.runs import NewRun, create_run, get_run
+from control.records.runs.runs import get_run
+from control.records.runs.submission import NewRun, create_run
 from control.records.scheduling.gangs import nodes_of
 from control.records.scheduling.waiting import why
 from control.records.scheduling.workers import list_slots

@@ -7,7 +7,8 @@ from sqlalchemy.orm import Session
 
 from control.records.access.principals import Principal
 from control.records.planning.evaluations import NewEvaluation, evaluation_run
-from control.records.runs.runs import NewRun, create_run, get_run
+from control.records.runs.runs import get_run
+from control.records.runs.submission import NewRun, create_run
 from detco_core.contract.errors import InvalidDocument
 from server.http.changes.creation import Created, Posted
 from server.http.deps import JobId, Reader, Shared

@@ -15,7 +15,8 @@ from control.records.planning.extractions import (
     NewExtraction,
     plan_extraction,
 )
-from control.records.runs.runs import create_run, get_run
+from control.records.runs.runs import get_run
+from control.records.runs.submission import create_run
 from detco_core.contract.errors import InvalidDocument
 from detco_core.contract.extractions import FOLDER
 from server.http.answers.files import BINARY, StoredFile, send_file

@@ -12,7 +12,9 @@ from control.records.journal.history import newest_warnings, newest_warnings_of
 from control.records.models.aliases import list_aliases
 from control.records.planning.estimates import Estimator
 from control.records.planning.plans import Plan
-from control.records.runs.runs import NewRun, get_run, is_saved, saved_among
+from control.records.runs.actions import is_saved, saved_among
+from control.records.runs.runs import get_run
+from control.records.runs.submission import NewRun
 from control.records.scheduling.surroundings import Surroundings
 from control.records.scheduling.waiting import queue_position, why
 from detco_core.contract.reader import digest

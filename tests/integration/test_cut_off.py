@@ -26,7 +26,8 @@ from control.db.migrate import upgrade
 from control.db.models import Run, Worker
 from control.db.session import database_time, open_engine, unit_of_work
 from control.records.journal import history
-from control.records.runs.runs import get_run, request_action
+from control.records.runs.actions import request_action
+from control.records.runs.runs import get_run
 from control.records.scheduling.workers import NewWorker, list_slots, list_workers, register
 from control.settings import Settings
 from control.storage.local import LocalStore

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from control.db.session import unit_of_work
 from control.records.access.tokens import create_token
 from control.records.life import feed, leases
-from control.records.runs.runs import Queue
+from control.records.runs.kinds import Queue
 from control.records.scheduling.claims import claim
 from control.records.scheduling.workers import NewSlot, NewWorker, WorkerIdentity, register
 from control.settings import Settings

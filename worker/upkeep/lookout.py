@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from control.db.session import read_only, unit_of_work
 from control.jobs import wake
 from control.records.life import shares
-from control.records.runs.runs import Queue
+from control.records.runs.kinds import Queue
 from control.records.scheduling import claims, workers
 from worker.upkeep.shared import Shared
 from worker.upkeep.standins import StandIns

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from control.records.runs.runs import Queue
+from control.records.runs.kinds import Queue
 from control.records.scheduling.workers import WorkerIdentity
 from worker.launch import package_environment
 from worker.processes import Leash, start

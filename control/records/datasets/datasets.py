@@ -13,7 +13,7 @@ from control.db.upsert import insert_if_absent
 from control.errors import AlreadyExists, NotFound, NotReady
 from control.records.names import check_name, parse_number
 from control.records.paging import Listing, Page, paginate
-from control.records.runs.runs import NewRun, create_run
+from control.records.runs.submission import NewRun, create_run
 from control.records.store.places import dataset_place
 from control.records.store.uploads import SCHEME
 from detco_core.contract.datasets import REMOTE

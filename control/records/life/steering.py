@@ -13,10 +13,10 @@ from control.records import outbox
 from control.records.access import quotas
 from control.records.journal.history import newest_checkpoint
 from control.records.planning import monitors
+from control.records.runs.actions import request_action
 from control.records.runs.bounds import check_labels, check_priority
 from control.records.runs.labels import has_label
 from control.records.runs.moves import lock
-from control.records.runs.runs import request_action
 from control.states import TERMINAL, Action
 from detco_core.contract.reader import digest
 

@@ -12,7 +12,7 @@ from control.db.upsert import insert_if_absent
 from control.errors import NotFound
 from control.records.names import check_name
 from control.records.paging import Listing, Page, paginate
-from control.records.runs.runs import NewRun, create_run
+from control.records.runs.submission import NewRun, create_run
 from detco_core.contract.manifest import EXPORT_FORMATS
 
 

@@ -11,7 +11,7 @@ from control.errors import InvalidRequest, NotFound, NotReady
 from control.records.names import check_name
 from control.records.paging import Listing, Page, paginate
 from control.records.runs.moves import lock
-from control.records.runs.runs import NewRun, create_run
+from control.records.runs.submission import NewRun, create_run
 from control.records.store.places import file_place
 from control.records.store.removals import Removal, Removed, recorded, remove, users
 from control.records.store.uses import MOST_NAMED

@@ -10,7 +10,7 @@ from control.db.models import DatasetVersion
 from control.errors import InvalidRequest
 from control.records.datasets.datasets import resolve
 from control.records.models.sources import resolve_source
-from control.records.runs.runs import NewRun
+from control.records.runs.submission import NewRun
 from detco_core.contract.evaluations import read_options
 from detco_core.contract.reader import plain
 

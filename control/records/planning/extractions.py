@@ -13,7 +13,8 @@ from control.errors import InvalidRequest
 from control.records.datasets.datasets import resolve
 from control.records.models.aliases import resolve_ready
 from control.records.models.registry import hold_version
-from control.records.runs.runs import NewRun, Queue
+from control.records.runs.kinds import Queue
+from control.records.runs.submission import NewRun
 from control.records.scheduling.workers import list_slots
 from control.records.store import roots as local
 from control.records.store.uploads import SCHEME, usable_upload

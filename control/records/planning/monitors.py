@@ -14,8 +14,8 @@ from control.db.models import Checkpoint, DatasetVersion, MonitorEvaluation, Run
 from control.errors import ControlError, InvalidRequest
 from control.records.journal.history import newest_checkpoint
 from control.records.planning.evaluations import readable
-from control.records.runs.runs import NewRun, create_run
 from control.records.runs.scores import complain
+from control.records.runs.submission import NewRun, create_run
 from detco_core.contract.config import RunConfig
 from detco_core.contract.evaluations import SCORES, TASKS, read_options
 from detco_core.contract.reader import plain

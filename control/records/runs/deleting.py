@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 from control.db.models import Checkpoint, ModelVersion, Run, RunDependency
 from control.records.names import NOUNS, job_name
 from control.records.runs import checkpoints
+from control.records.runs.kinds import Kind
 from control.records.runs.moves import lock
-from control.records.runs.runs import Kind
 from control.records.store.removals import Removal, Removed, recorded, remove, require_ended, users
 from control.states import TERMINAL
 

@@ -1,6 +1,7 @@
 """What the end of a run means for the thing it was making: a data set version, a model version, weights, a score."""
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -18,30 +19,35 @@ MANIFEST_ARTIFACT = "manifest.jsonl"
 BUNDLE_FOLDER = "bundle"
 """Artifacts of an export run lie under this name."""
 
+Made = TypeVar("Made", DatasetVersion, ModelVersion, Weights)
+Artifacts = Mapping[str, Artifact]
+Fill = Callable[[Made, dict[str, Any], Artifacts], None]
+"""Takes over what a run reported and left behind, by name; raises `DetcoError` where the two do not fit."""
+
 
 def settle(session: Session, run: Run) -> None:
     """Bring what `run` was making to its end; to be called once, when the run has reached a terminal state."""
     if run.kind == "check":
-        _settle_dataset(session, run)
+        _settle(session, run, DatasetVersion, run.dataset_version_id, _fill_dataset)
     elif run.kind == "export":
-        _settle_model(session, run)
+        _settle(session, run, ModelVersion, run.spec["model_version_id"], _fill_model)
     elif run.kind == "import":
-        _settle_weights(session, run)
+        _settle(session, run, Weights, run.spec["weights_id"], _fill_weights)
     elif run.kind == "evaluate":
         settle_score(session, run)
 
 
-def _settle_dataset(session: Session, run: Run) -> None:
-    version = session.get_one(DatasetVersion, run.dataset_version_id, with_for_update=True)
+def _settle(session: Session, run: Run, table: type[Made], identity: str | None, fill: Fill[Made]) -> None:
+    made = session.get_one(table, identity, with_for_update=True)
     try:
-        _fill_dataset(version, _report(run), _artifacts(session, run))
+        fill(made, _report(run), _artifacts(session, run))
     except DetcoError as error:
-        version.state, version.reason = "failed", str(error)
+        made.state, made.reason = "failed", str(error)
     else:
-        version.state = "ready"
+        made.state = "ready"
 
 
-def _fill_dataset(version: DatasetVersion, report: dict[str, Any], artifacts: dict[str, Artifact]) -> None:
+def _fill_dataset(version: DatasetVersion, report: dict[str, Any], artifacts: Artifacts) -> None:
     scan = read(ScanReport, report, "scan report")
     manifest = _same(artifacts, MANIFEST_ARTIFACT, scan.digest)
     version.digest, version.manifest_key = manifest.digest, manifest.key
@@ -53,17 +59,7 @@ def _fill_dataset(version: DatasetVersion, report: dict[str, Any], artifacts: di
     version.broken = [{"path": file.path, "reason": file.reason} for file in scan.broken]
 
 
-def _settle_model(session: Session, run: Run) -> None:
-    version = session.get_one(ModelVersion, run.spec["model_version_id"], with_for_update=True)
-    try:
-        _fill_model(version, _report(run), _artifacts(session, run))
-    except DetcoError as error:
-        version.state, version.reason = "failed", str(error)
-    else:
-        version.state = "ready"
-
-
-def _fill_model(version: ModelVersion, report: dict[str, Any], artifacts: dict[str, Artifact]) -> None:
+def _fill_model(version: ModelVersion, report: dict[str, Any], artifacts: Artifacts) -> None:
     document = read(ExportReport, report, "export report").manifest
     manifest = read(Manifest, document, "manifest")
     files = {"manifest": _entry(MANIFEST_FILE, _named(artifacts, f"{BUNDLE_FOLDER}/{MANIFEST_FILE}"))}
@@ -75,17 +71,7 @@ def _fill_model(version: ModelVersion, report: dict[str, Any], artifacts: dict[s
     version.manifest, version.parity, version.lineage = document, document.get("parity"), document.get("lineage")
 
 
-def _settle_weights(session: Session, run: Run) -> None:
-    weights = session.get_one(Weights, run.spec["weights_id"], with_for_update=True)
-    try:
-        _fill_weights(weights, _report(run), _artifacts(session, run))
-    except DetcoError as error:
-        weights.state, weights.reason = "failed", str(error)
-    else:
-        weights.state = "ready"
-
-
-def _fill_weights(weights: Weights, document: dict[str, Any], artifacts: dict[str, Artifact]) -> None:
+def _fill_weights(weights: Weights, document: dict[str, Any], artifacts: Artifacts) -> None:
     report = read(WeightsReport, document, "weights report")
     file = _named(artifacts, WEIGHTS_FILE)
     weights.architecture, weights.format = report.architecture, report.format
@@ -101,17 +87,17 @@ def _report(run: Run) -> dict[str, Any]:
     return run.report
 
 
-def _artifacts(session: Session, run: Run) -> dict[str, Artifact]:
+def _artifacts(session: Session, run: Run) -> Artifacts:
     return {artifact.name: artifact for artifact in session.scalars(select(Artifact).where(Artifact.run_id == run.id))}
 
 
-def _named(artifacts: dict[str, Artifact], name: str) -> Artifact:
+def _named(artifacts: Artifacts, name: str) -> Artifact:
     if name not in artifacts:
         raise DataError(f"the job reported {name} but did not leave it")
     return artifacts[name]
 
 
-def _same(artifacts: dict[str, Artifact], name: str, digest: str) -> Artifact:
+def _same(artifacts: Artifacts, name: str, digest: str) -> Artifact:
     artifact = _named(artifacts, name)
     if artifact.digest.removeprefix("sha256:") != digest.removeprefix("sha256:"):
         raise DataError(f"{name} has digest {artifact.digest}, but {digest} was reported")

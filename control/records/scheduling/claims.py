@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 from control.db.models import Attempt, DatasetVersion, Run, Slot, Worker
 from control.db.session import database_time
 from control.records.access import quotas
+from control.records.runs.kinds import Queue
 from control.records.runs.moves import announce
-from control.records.runs.runs import Queue
 from control.records.scheduling import sweep_limit
 from control.records.scheduling.eligibility import MOST_URGENT, ready
 from control.records.scheduling.gangs import found, gather

@@ -11,7 +11,8 @@ from control.db.session import database_time
 from control.errors import ControlError, NotFound
 from control.records.paging import Listing, Page, paginate
 from control.records.planning.evaluations import NewEvaluation, evaluation_run
-from control.records.runs.runs import NewRun, create_run, request_action
+from control.records.runs.actions import request_action
+from control.records.runs.submission import NewRun, create_run
 from control.records.sweeps import combinations
 from control.records.sweeps.sweep_plans import Planned, SweepPlan
 from control.states import TERMINAL

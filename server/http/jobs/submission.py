@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from control.records.access.principals import Principal
 from control.records.planning.plans import Plan
-from control.records.runs.runs import NewRun, create_run
+from control.records.runs.submission import NewRun, create_run
 from detco_core.contract.errors import InvalidDocument
 from detco_core.contract.reader import digest
 from server.http.changes.creation import Created, Make, Posting, create

@@ -16,7 +16,8 @@ from control.db.migrate import upgrade
 from control.db.models import DatasetVersion, Run
 from control.db.session import open_engine, unit_of_work
 from control.records.datasets.datasets import NewDataset, Scan, add_dataset
-from control.records.runs.runs import NewRun, Queue, create_run
+from control.records.runs.kinds import Queue
+from control.records.runs.submission import NewRun, create_run
 from control.records.scheduling.claims import Claim, claim
 from control.records.scheduling.workers import NewSlot, NewWorker, WorkerIdentity, register
 from tests.ports import reserved_port

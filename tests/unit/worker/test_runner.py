@@ -18,7 +18,9 @@ from control.db.session import database_time, unit_of_work
 from control.records.journal import history
 from control.records.life import leases
 from control.records.life.leases import Outcome
-from control.records.runs import runs
+from control.records.runs.actions import request_action
+from control.records.runs.kinds import Queue
+from control.records.runs.runs import get_run
 from control.records.scheduling import preemption, workers
 from control.records.scheduling.workers import NewSlot
 from control.states import Action
@@ -38,7 +40,7 @@ from worker.processes import Leash, Mark, marked, start, sweep
 class Attempt:
     """A claimed run and its runner, as a pool process would start it."""
 
-    def __init__(self, house: House, *, queue: runs.Queue = "gpu", **environment: str) -> None:
+    def __init__(self, house: House, *, queue: Queue = "gpu", **environment: str) -> None:
         self.house = house
         self.claim = house.claim(queue)
         self.mark = Mark(self.claim.run_id, self.claim.fence)
@@ -82,7 +84,7 @@ class Attempt:
 
     def ask(self, action: Action) -> None:
         with unit_of_work(self.house.engine) as session:
-            runs.request_action(session, runs.get_run(session, self.run_id), action, "test")
+            request_action(session, get_run(session, self.run_id), action, "test")
 
     def named(self, verb: str) -> list[psutil.Process]:
         """Its processes whose command line ends with the verb."""
@@ -246,7 +248,7 @@ class TestLimitsAndPreemption:
         attempt.wait_for_step(3)  # it hangs from now on
         attempt.wait_until(lambda: steps_of_checkpoints(house, run_id))
         with unit_of_work(house.engine) as session:
-            runs.get_run(session, run_id).idle_seconds = 0.5
+            get_run(session, run_id).idle_seconds = 0.5
         assert attempt.wait() == EXIT_CLOSED
         run, (row,) = house.run(run_id), house.attempts(run_id)
         assert (run.state, run.failures, run.losses) == ("queued", 0, 1)
@@ -258,7 +260,7 @@ class TestLimitsAndPreemption:
         attempt = Attempt(house)
         attempt.wait_for_step(1)
         with unit_of_work(house.engine) as session:
-            runs.get_run(session, run_id).worked_seconds = 99_999.9
+            get_run(session, run_id).worked_seconds = 99_999.9
         assert attempt.wait() == EXIT_CLOSED
         run, (row,) = house.run(run_id), house.attempts(run_id)
         (step,) = steps_of_checkpoints(house, run_id)

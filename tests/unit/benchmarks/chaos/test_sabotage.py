@@ -15,7 +15,7 @@ from control.db.models import Run
 from control.db.session import database_time, open_engine, unit_of_work
 from control.records.life import feed, leases
 from control.records.life.leases import Outcome
-from control.records.runs.runs import NewRun, create_run
+from control.records.runs.submission import NewRun, create_run
 from control.records.scheduling.claims import claim
 from control.records.scheduling.workers import NewSlot, NewWorker, register
 from detco_core.contract.events import Event, Metrics

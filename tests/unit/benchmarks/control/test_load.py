@@ -8,7 +8,8 @@ from control.db.models import Metric, Run
 from control.db.session import open_engine, read_only, unit_of_work
 from control.records.journal.curves import Wanted, curves
 from control.records.runs.labels import has_label
-from control.records.runs.runs import NewRun, create_run, list_runs
+from control.records.runs.runs import list_runs
+from control.records.runs.submission import NewRun, create_run
 
 
 def test_a_small_history_is_one_the_service_can_read_and_go_on_from(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from control.db.session import unit_of_work
 from control.records.life import feed, leases
 from control.records.life.leases import Outcome
-from control.records.runs.runs import Queue
+from control.records.runs.kinds import Queue
 from control.records.scheduling.claims import Claim
 from control.records.scheduling.workers import WorkerIdentity
 from control.states import Ending

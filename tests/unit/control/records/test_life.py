@@ -30,7 +30,9 @@ from control.records.journal.history import list_attempts, newest_checkpoint
 from control.records.life.feed import ingest
 from control.records.life.leases import Outcome, close, reap, start
 from control.records.life.steering import Resumption, steer
-from control.records.runs.runs import NewRun, create_run, get_run, is_saved
+from control.records.runs.actions import is_saved
+from control.records.runs.runs import get_run
+from control.records.runs.submission import NewRun, create_run
 from control.records.scheduling.claims import Claim, claim
 from control.records.scheduling.preemption import arrange
 from control.records.scheduling.waiting import why

@@ -10,7 +10,7 @@ import pytest
 
 from control.collector import collect
 from control.db.session import unit_of_work
-from control.records.runs.runs import NewRun, create_run
+from control.records.runs.submission import NewRun, create_run
 from control.storage.base import key_of
 from detco_core.contract import events
 from detco_core.contract.presets import smoke

@@ -10,7 +10,8 @@ from sqlalchemy import Engine, event
 from control.db.migrate import upgrade
 from control.db.models import MetricLatest, Run, RunEvent
 from control.db.session import open_engine, read_only, unit_of_work
-from control.records.runs.runs import NewRun, create_run, list_runs
+from control.records.runs.runs import list_runs
+from control.records.runs.submission import NewRun, create_run
 from server.http.views import shown_evaluations, shown_run, shown_runs
 
 

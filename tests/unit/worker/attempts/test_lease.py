@@ -12,7 +12,8 @@ import pytest
 
 from control.db.session import unit_of_work
 from control.records.life import leases
-from control.records.runs import runs
+from control.records.runs.actions import request_action
+from control.records.runs.runs import get_run
 from control.records.scheduling.claims import Claim
 from control.settings import Settings
 from tests.unit.worker.house import House
@@ -69,9 +70,9 @@ def test_the_start_of_the_job_is_announced(held: Held) -> None:
 def test_what_is_wanted_is_seen(held: Held) -> None:
     held.lease.start()
     with unit_of_work(held.house.engine) as session:
-        run = runs.get_run(session, held.claim.run_id)
+        run = get_run(session, held.claim.run_id)
         run.grace_seconds = 3.5
-        runs.request_action(session, run, "pause", "test")
+        request_action(session, run, "pause", "test")
     held.wait(lambda: held.lease.wanted == "pause")
     assert held.lease.grace == 3.5
 

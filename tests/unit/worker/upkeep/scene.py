@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from control.jobs import make_celery
-from control.records.runs.runs import Queue
+from control.records.runs.kinds import Queue
 from control.records.scheduling import workers as worker_rows
 from control.records.scheduling.workers import WorkerIdentity
 from control.settings import Settings

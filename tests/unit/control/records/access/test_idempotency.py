@@ -12,7 +12,7 @@ from control.db.session import database_time, unit_of_work
 from control.errors import InProgress, InvalidRequest, KeyReused
 from control.records.access import idempotency
 from control.records.access.idempotency import Answer, Slip, forget_old, recall, remember
-from control.records.runs.runs import NewRun, create_run
+from control.records.runs.submission import NewRun, create_run
 
 SLIP = Slip(token_id="tok_1", route="POST /v1/runs", key="k", fingerprint="sha256:a")
 

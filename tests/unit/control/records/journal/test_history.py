@@ -14,7 +14,8 @@ from control.records.journal.history import (
     newest_checkpoint,
 )
 from control.records.paging import Page
-from control.records.runs.runs import get_run, request_action
+from control.records.runs.actions import request_action
+from control.records.runs.runs import get_run
 from control.storage.base import key_of
 
 Submit = Callable[..., str]

@@ -12,7 +12,8 @@ from control.db.session import database_time, unit_of_work
 from control.records.journal.history import list_attempts, list_events
 from control.records.life.feed import ingest
 from control.records.life.leases import Directive, Outcome, close, held_on, look, reap, renew, start
-from control.records.runs.runs import get_run, request_action
+from control.records.runs.actions import request_action
+from control.records.runs.runs import get_run
 from control.records.scheduling.claims import Claim
 from control.records.scheduling.workers import WorkerIdentity
 from control.states import MAX_LOSSES, Action

@@ -10,7 +10,7 @@ from control.db.session import unit_of_work
 from control.records.life import shares
 from control.records.life.leases import Directive, Outcome, close
 from control.records.life.shares import Meeting
-from control.records.runs import runs
+from control.records.runs.actions import request_action
 from control.records.scheduling.claims import Claim
 from control.records.scheduling.workers import WorkerIdentity
 from control.states import Action
@@ -27,7 +27,7 @@ class Gang:
 
     def ask(self, action: Action) -> Directive | None:
         with unit_of_work(self.engine) as session:
-            runs.request_action(session, session.get_one(Run, self.claim.run_id), action, "ada")
+            request_action(session, session.get_one(Run, self.claim.run_id), action, "ada")
         with unit_of_work(self.engine) as session:
             return shares.look(session, *self.key, 1)
 

@@ -11,7 +11,8 @@ from control.records.access.tokens import create_token
 from control.records.life.feed import ingest
 from control.records.life.leases import Outcome, close
 from control.records.life.steering import Resumption, change, matching, steer
-from control.records.runs.runs import get_run, request_action
+from control.records.runs.actions import request_action
+from control.records.runs.runs import get_run
 from control.records.scheduling.claims import Claim
 from control.records.scheduling.workers import WorkerIdentity
 from detco_core.contract.events import CheckpointSaved, Event

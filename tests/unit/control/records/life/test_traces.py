@@ -8,7 +8,7 @@ from control.db.models import Run, RunEvent
 from control.db.session import unit_of_work
 from control.records.life.leases import Outcome, close, start
 from control.records.life.traces import EndedAttempt, ended_attempt
-from control.records.runs.runs import NewRun
+from control.records.runs.submission import NewRun
 from control.records.scheduling.claims import Claim
 from control.records.scheduling.workers import WorkerIdentity
 from control.tracing import current

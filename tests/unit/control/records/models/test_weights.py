@@ -13,7 +13,8 @@ from control.records.life.leases import Outcome, close
 from control.records.models import weights as records
 from control.records.models.registry import NewVersion, add_version
 from control.records.models.weights import NewWeights, add_weights, delete_weights, get_weights, usable_weights
-from control.records.runs.runs import get_run, request_action
+from control.records.runs.actions import request_action
+from control.records.runs.runs import get_run
 from control.records.scheduling.claims import Claim
 from control.records.scheduling.waiting import why
 from control.records.scheduling.workers import WorkerIdentity

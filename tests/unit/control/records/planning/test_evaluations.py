@@ -8,7 +8,7 @@ from control.db.session import unit_of_work
 from control.errors import InvalidRequest, NotFound
 from control.records.datasets.datasets import Scan
 from control.records.planning.evaluations import NewEvaluation, evaluation_run
-from control.records.runs.runs import NewRun
+from control.records.runs.submission import NewRun
 from detco_core.contract.errors import InvalidDocument
 
 RANDOM = {"weights": "random"}

@@ -19,7 +19,7 @@ from control.records.planning.extractions import (
     find_boxes,
     plan_extraction,
 )
-from control.records.runs.runs import create_run
+from control.records.runs.submission import create_run
 from control.records.scheduling.claims import Claim
 from control.records.scheduling.waiting import why
 from control.records.scheduling.workers import WorkerIdentity

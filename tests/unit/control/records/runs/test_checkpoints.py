@@ -12,7 +12,8 @@ from control.errors import NotFound
 from control.records.journal import history
 from control.records.models.registry import NewVersion, add_version
 from control.records.runs import checkpoints
-from control.records.runs.runs import get_run, request_action
+from control.records.runs.actions import request_action
+from control.records.runs.runs import get_run
 from control.records.store import objects
 from control.retention import Policy
 from tests.unit.control.records.saved import save

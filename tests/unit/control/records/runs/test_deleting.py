@@ -9,8 +9,10 @@ from control.errors import IllegalMove, InUse, NotFound
 from control.records.journal import history, metrics
 from control.records.models.registry import NewVersion, add_version
 from control.records.runs import checkpoints, purges
+from control.records.runs.actions import request_action
 from control.records.runs.deleting import delete_run
-from control.records.runs.runs import Kind, get_run, list_runs, request_action
+from control.records.runs.kinds import Kind
+from control.records.runs.runs import get_run, list_runs
 from tests.unit.control.records.saved import save
 
 

@@ -9,8 +9,9 @@ from control.db.models import OutboxEntry, Run
 from control.db.session import database_time, unit_of_work
 from control.errors import ControlError
 from control.records.journal.history import list_events
+from control.records.runs.actions import request_action
 from control.records.runs.moves import enter, lock
-from control.records.runs.runs import get_run, request_action
+from control.records.runs.runs import get_run
 
 
 def test_a_state_is_entered_with_its_event(engine: Engine, make_run: Callable[..., str]) -> None:

@@ -11,7 +11,8 @@ from control.records.datasets.datasets import Scan, get_version
 from control.records.life.feed import ingest
 from control.records.life.leases import Outcome, close
 from control.records.models.registry import Export, NewVersion, add_version
-from control.records.runs.runs import get_run, request_action
+from control.records.runs.actions import request_action
+from control.records.runs.runs import get_run
 from control.records.scheduling.claims import Claim
 from control.records.scheduling.workers import WorkerIdentity
 from control.storage.base import key_of

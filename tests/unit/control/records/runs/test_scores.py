@@ -7,7 +7,7 @@ from control.db.session import read_only, unit_of_work
 from control.records.journal import metrics
 from control.records.journal.curves import Wanted, curves
 from control.records.journal.history import best_checkpoint
-from control.records.runs.runs import request_action
+from control.records.runs.actions import request_action
 from tests.unit.control.records.watched import Watched
 
 

@@ -10,7 +10,7 @@ from control.db.session import unit_of_work
 from control.errors import Conflict, NotFound
 from control.records.life import shares
 from control.records.life.leases import Outcome, close, look
-from control.records.runs.runs import request_action
+from control.records.runs.actions import request_action
 from control.records.scheduling.claims import Claim
 from control.records.scheduling.drains import drain, evict, is_preempting, undrain
 from control.records.scheduling.workers import WorkerIdentity, retire

@@ -9,7 +9,8 @@ from control.db.session import database_time, unit_of_work
 from control.records.datasets.datasets import Scan
 from control.records.journal.history import list_attempts, list_events
 from control.records.life.leases import Outcome, close, look, start
-from control.records.runs.runs import get_run, request_action
+from control.records.runs.actions import request_action
+from control.records.runs.runs import get_run
 from control.records.scheduling.claims import Claim
 from control.records.scheduling.preemption import SETTLED_SECONDS, arrange
 from control.records.scheduling.workers import WorkerIdentity

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, select
 
 from control.db.models import Run
 from control.db.session import read_only, unit_of_work
-from control.records.runs.runs import request_action
+from control.records.runs.actions import request_action
 from control.records.scheduling.claims import Claim, claim
 from control.records.scheduling.waiting import Why, why
 from control.records.scheduling.workers import WorkerIdentity

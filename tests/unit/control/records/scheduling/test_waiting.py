@@ -10,7 +10,8 @@ from control.records.access.quotas import Quota, set_quota
 from control.records.access.tokens import create_token
 from control.records.datasets.datasets import Scan
 from control.records.life.leases import Outcome, close
-from control.records.runs.runs import get_run, request_action
+from control.records.runs.actions import request_action
+from control.records.runs.runs import get_run
 from control.records.scheduling.claims import Claim
 from control.records.scheduling.waiting import queue_position, why
 from control.records.scheduling.workers import WorkerIdentity

@@ -9,8 +9,8 @@ from control.db.models import Checkpoint, Deletion, Run, StoredObject, Sweep, Sw
 from control.db.session import read_only, unit_of_work
 from control.errors import InUse, NotFound
 from control.records.runs import checkpoints, purges
+from control.records.runs.actions import request_action
 from control.records.runs.deleting import delete_run
-from control.records.runs.runs import request_action
 from control.records.store.removals import Removed
 from control.records.sweeps.deleting_sweeps import delete_sweep
 from control.records.sweeps.sweep_plans import SweepEvaluation

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from sqlalchemy import Engine
 
 from control.db.session import read_only, unit_of_work
-from control.records.runs.runs import request_action
+from control.records.runs.actions import request_action
 from control.records.sweeps.sweep_plans import SweepEvaluation
 from control.records.sweeps.sweep_results import Line, Ranking, Standing, lines, standings
 from control.records.sweeps.sweeps import cancel_sweep, evaluate_completed, get_sweep

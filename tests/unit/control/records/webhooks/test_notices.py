@@ -12,7 +12,8 @@ from control.db.models import Alias, Delivery, Model, ModelVersion
 from control.db.session import unit_of_work
 from control.records.life import feed, leases
 from control.records.models import aliases
-from control.records.runs.runs import get_run, request_action
+from control.records.runs.actions import request_action
+from control.records.runs.runs import get_run
 from control.records.webhooks.webhooks import change_webhook, create_webhook
 from detco_core.contract import events
 
