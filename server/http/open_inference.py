@@ -17,6 +17,15 @@ async def require_ready(services: Services) -> None:
         raise Problem("unavailable", "; ".join(check.detail for check in checks.values()) or "no models are served")
 
 
+async def is_ready(services: Services) -> bool:
+    """Whether `require_ready` would raise nothing."""
+    try:
+        await require_ready(services)
+    except Problem:
+        return False
+    return True
+
+
 def refuse_configuration(parameters: Iterable[str]) -> None:
     """Raise `Problem` (501) when a call to load a model brings a configuration or files of its own."""
     if any(name == "config" or name.startswith("file:") for name in parameters):

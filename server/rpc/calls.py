@@ -7,16 +7,15 @@ import grpc
 from google.protobuf.json_format import ParseDict
 from tritonclient.grpc import service_pb2 as wire
 
+from control.records.access.principals import Principal
 from server.features.oip.service import OpenInference
 from server.features.oip.targets import Target
 from server.http.access import note, note_reply
 from server.http.deps import Services, caller_of
-from server.http.open_inference import LOAD_SECONDS, refuse_configuration, require_ready
-from server.http.problems import Problem
-from server.rpc.doorway import Call, Doorway
+from server.http.open_inference import LOAD_SECONDS, is_ready, refuse_configuration
+from server.rpc.doorway import Call, Doorway, Method
 from server.rpc.messages import read_infer, write_infer
-
-SERVICE = "inference.GRPCInferenceService"
+from server.rpc.streams import SERVICE, InferStreams
 
 
 class Calls:
@@ -26,7 +25,7 @@ class Calls:
         self._services = services
         self._protocol = protocol
 
-    def handlers(self, doorway: Doorway) -> grpc.GenericRpcHandler:
+    def handlers(self, doorway: Doorway, streams: InferStreams) -> grpc.GenericRpcHandler:
         """All of them, by name."""
         opened = {"ServerLive": self.live, "ServerReady": self.ready}
         features = {
@@ -42,21 +41,18 @@ class Calls:
             "SystemSharedMemoryUnregister": self.unregister,
         }
         admin = {"RepositoryModelLoad": self.load, "RepositoryModelUnload": self.unload}
-        handlers = {name: doorway.open(name, work) for name, work in opened.items()}
-        handlers |= {name: doorway.closed(name, "features", work) for name, work in features.items()}
-        handlers |= {name: doorway.closed(name, "admin", work) for name, work in admin.items()}
+        handlers = {name: doorway.open(_method(name), work) for name, work in opened.items()}
+        handlers |= {name: doorway.closed(_method(name), "features", work) for name, work in features.items()}
+        handlers |= {name: doorway.closed(_method(name), "admin", work) for name, work in admin.items()}
         methods = {name: grpc.unary_unary_rpc_method_handler(handler) for name, handler in handlers.items()}
+        methods["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(streams.handler(doorway, self))
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
     async def live(self, request: Any) -> wire.ServerLiveResponse:
         return wire.ServerLiveResponse(live=True)
 
     async def ready(self, request: Any) -> wire.ServerReadyResponse:
-        try:
-            await require_ready(self._services)
-        except Problem:
-            return wire.ServerReadyResponse(ready=False)
-        return wire.ServerReadyResponse(ready=True)
+        return wire.ServerReadyResponse(ready=await is_ready(self._services))
 
     async def server(self, request: Any, call: Call) -> wire.ServerMetadataResponse:
         return wire.ServerMetadataResponse(**self._protocol.metadata_of_server())
@@ -82,7 +78,15 @@ class Calls:
             found = await self._protocol.all_statistics(only)
         return ParseDict({"model_stats": found}, wire.ModelStatisticsResponse())
 
-    async def infer(self, request: Any, call: Call) -> wire.ModelInferResponse:
+    def at_once(self, principal: Principal) -> int:
+        """Pictures that a token may have under way, sent one by one."""
+        features = self._services.features
+        assert features is not None  # noqa: S101 - as `open_door` sees to
+        most = features.allowances.most_images(caller_of(principal))
+        return features.limits.under_way if most is None else min(most, features.limits.under_way)
+
+    async def infer(self, request: Any, call: Call, into: Any = None) -> wire.ModelInferResponse:
+        """The answer, in the message `into`, or in a new one."""
         target = self._protocol.target(request.model_name, request.model_version or None)
         caller, memory = caller_of(call.principal), self._protocol.neighbour(call.host)
         self._protocol.check(caller)
@@ -92,7 +96,9 @@ class Calls:
         call.at_end(reply.release)
         note(call.record.scope, images=len(reply.images))
         note_reply(call.record.scope, reply)
-        return await asyncio.to_thread(write_infer, asked, inferred, memory.write)
+        message = wire.ModelInferResponse() if into is None else into
+        await asyncio.to_thread(write_infer, message, asked, inferred, memory.write)
+        return message
 
     async def index(self, request: Any, call: Call) -> wire.RepositoryIndexResponse:
         found = self._protocol.repository.index(call.principal.models, ready=request.ready)
@@ -125,3 +131,7 @@ class Calls:
 
     def _target(self, request: Any) -> Target:
         return self._protocol.target(request.name, request.version or None)
+
+
+def _method(name: str) -> Method:
+    return Method(SERVICE, name, getattr(wire, f"{name}Request"))

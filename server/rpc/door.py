@@ -1,5 +1,6 @@
 """The gRPC server itself: its port, its bounds, and its end."""
 
+import asyncio
 import logging
 
 import grpc
@@ -8,9 +9,12 @@ from server.features.oip.service import OpenInference
 from server.http.access import AccessLog
 from server.http.deps import Services
 from server.http.middleware.tracing import Tracing
+from server.http.open_inference import is_ready
 from server.rpc.calls import Calls
 from server.rpc.doorway import Doorway
+from server.rpc.health import Health
 from server.rpc.record import Recorder
+from server.rpc.streams import InferStreams
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +24,8 @@ _ENVELOPE_BYTES = 2**20
 """Of a message beside its tensors."""
 _CALLS_AN_IMAGE = 4
 """Calls at once for each image that may be under way; more are refused before their message is read."""
+_ALIVE = (("grpc.keepalive_time_ms", 60_000), ("grpc.keepalive_timeout_ms", 20_000))
+"""A stream whose caller's host is gone ends, though neither has anything to say."""
 
 
 class GrpcDoor:
@@ -29,6 +35,8 @@ class GrpcDoor:
         self._services = services
         self._recorder = Recorder(services.telemetry, access, tracing)
         self._calls = Calls(services, protocol)
+        self._closing = asyncio.Event()
+        self._health = Health(lambda: is_ready(services), self._closing)
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
@@ -40,11 +48,13 @@ class GrpcDoor:
             ("grpc.max_receive_message_length", settings.max_request_bytes + _ENVELOPE_BYTES),
             ("grpc.max_send_message_length", features.limits.reply_bytes + _ENVELOPE_BYTES),
             ("grpc.so_reuseport", 0),
+            *_ALIVE,
         )
-        most = _CALLS_AN_IMAGE * features.limits.under_way
+        streams = InferStreams(features.limits.under_way, self._closing)
+        most = _CALLS_AN_IMAGE * features.limits.under_way + streams.most + self._health.most
         server = grpc.aio.server(options=options, maximum_concurrent_rpcs=most)
         doorway = Doorway(self._services.doorman, self._recorder)
-        server.add_generic_rpc_handlers((self._calls.handlers(doorway),))
+        server.add_generic_rpc_handlers((self._calls.handlers(doorway, streams), self._health.handlers(doorway)))
         address = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
             port = server.add_insecure_port(f"{address}:{settings.grpc_port}")
@@ -55,6 +65,7 @@ class GrpcDoor:
         log.info("gRPC on %s:%d", address, port)
 
     async def stop(self) -> None:
-        """Take no more calls, let those under way end, then cut them off."""
+        """Take no more calls, tell who watches, let what is under way end, then cut it off."""
+        self._closing.set()
         if self._server is not None:
             await self._server.stop(_DRAIN_SECONDS)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+import grpc
 from google.protobuf.message import DecodeError, Message
-from tritonclient.grpc import service_pb2
 
 from control.records.access.principals import Principal
 from control.records.access.tokens import Scope
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 _FORWARDED = frozenset({"forwarded", "x-forwarded-for"})
 
 
+Act = Callable[[], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """Who calls, and for how long they will wait."""
@@ -33,58 +36,91 @@ class Call:
     """The caller's; "" on a Unix socket, no address at all behind a proxy."""
     seconds: float | None
     """Until the caller's own deadline; None without one."""
-    at_end: Callable[[Callable[[], None]], None]
+    at_end: Callable[[Act], object]
     """Takes what is to be done once the answer is out, or nobody waits for it any more."""
     record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One call of a service, by name, and the type of message it takes."""
+
+    service: str
+    name: str
+    takes: Any
+
+    @property
+    def route(self) -> str:
+        """The path of its requests."""
+        return f"/{self.service}/{self.name}"
+
+    def read(self, payload: bytes) -> Message:
+        """The message; raises `BadTensor` when it is none."""
+        try:
+            message: Message = self.takes.FromString(payload)
+        except DecodeError as error:
+            raise BadTensor(f"the message is no {self.takes.DESCRIPTOR.name}: {error}") from error
+        return message
 
 
 Handler = Callable[[bytes, Any], Awaitable[bytes]]
 
 
 class Doorway:
-    """Wraps what answers a call, by the call's name."""
+    """Wraps what answers a call."""
 
     def __init__(self, doorman: Doorman, recorder: Recorder) -> None:
         self._doorman = doorman
-        self._recorder = recorder
+        self.recorder = recorder
 
-    def open(self, name: str, work: Callable[[Any], Awaitable[Message]]) -> Handler:
+    def open(self, method: Method, work: Callable[[Any], Awaitable[Message]]) -> Handler:
         """For anyone."""
 
-        async def whole(payload: bytes, context: Any, record: Record) -> Message:
-            return await work(_parse(name, payload))
-
-        return self._handler(name, whole)
-
-    def closed(self, name: str, scope: Scope, work: Callable[[Any, Call], Awaitable[Message]]) -> Handler:
-        """For tokens of a scope; who may not ask learns nothing, and costs nothing."""
-
-        async def whole(payload: bytes, context: Any, record: Record) -> Message:
-            call = await self._admit(scope, context, record)
-            return await work(await asyncio.to_thread(_parse, name, payload), call)
-
-        return self._handler(name, whole)
-
-    def _handler(self, name: str, whole: Callable[[bytes, Any, Record], Awaitable[Message]]) -> Handler:
         async def handle(payload: bytes, context: Any) -> bytes:
-            with self._recorder.call(name, context.invocation_metadata(), len(payload)) as record:
-                trailing = {"x-request-id": record.identity}
-                try:
-                    message = await whole(payload, context, record)
-                    answer: bytes = await asyncio.to_thread(message.SerializeToString)
-                except Exception as error:
-                    problem = problem_of(error) or _unexpected(name, error, record)
-                    trailing |= {key.lower(): value for key, value in problem.headers.items()}
-                    detail = record.refused(problem, context.time_remaining())
-                    await context.abort(record.code, detail, tuple(trailing.items()))
-                    raise  # `abort` has raised
-                context.set_trailing_metadata(tuple(trailing.items()))
-                record.answered(len(answer))
+            async def whole(record: Record) -> bytes:
+                answer: bytes = (await work(method.read(payload))).SerializeToString()
                 return answer
+
+            return await self.through(method, context, len(payload), whole)
 
         return handle
 
-    async def _admit(self, scope: Scope, context: Any, record: Record) -> Call:
+    def closed(self, method: Method, scope: Scope, work: Callable[[Any, Call], Awaitable[Message]]) -> Handler:
+        """For tokens of a scope; who may not ask learns nothing, and costs nothing."""
+
+        async def handle(payload: bytes, context: Any) -> bytes:
+            async def whole(record: Record) -> bytes:
+                call = await self.admit(scope, context, record, lambda act: context.add_done_callback(lambda _: act()))
+                message = await work(await asyncio.to_thread(method.read, payload), call)
+                return await asyncio.to_thread(message.SerializeToString)
+
+            return await self.through(method, context, len(payload), whole)
+
+        return handle
+
+    async def through(
+        self, method: Method, context: Any, size: int, whole: Callable[[Record], Awaitable[bytes]]
+    ) -> bytes:
+        """Do the `whole` of a call, recorded, its errors as statuses; returns what it has left to send."""
+        with self.recorder.call(method.route, context.invocation_metadata(), size) as record:
+            trailing = {"x-request-id": record.identity}
+            try:
+                answer = await whole(record)
+            except grpc.aio.BaseError as error:
+                # Nothing can be sent any more: the caller has left before gRPC has cancelled the call.
+                raise asyncio.CancelledError from error
+            except Exception as error:
+                problem = problem_for(error, record)
+                trailing |= {key.lower(): value for key, value in problem.headers.items()}
+                detail = record.refused(problem, context.time_remaining())
+                await context.abort(record.code, detail, tuple(trailing.items()))
+                raise  # `abort` has raised
+            context.set_trailing_metadata(tuple(trailing.items()))
+            record.answered(len(answer))
+            return answer
+
+    async def admit(self, scope: Scope, context: Any, record: Record, at_end: Callable[[Act], object]) -> Call:
+        """Who calls; raises what `Doorman.admit` raises, and `Forbidden` for a token without the scope."""
         host = host_of(context.peer())
         header = record.headers.get("authorization")
         principal = await self._doorman.admit(header, host, last_good=scope == "features")
@@ -95,23 +131,19 @@ class Doorway:
         left = context.time_remaining()
         if left is not None and left <= 0:
             raise DeadlineExceeded("the caller's deadline passed before the request's turn came")
-        return Call(principal, host, left, lambda act: context.add_done_callback(lambda _: act()), record)
+        return Call(principal, host, left, at_end, record)
+
+
+def problem_for(error: Exception, record: Record) -> Problem:
+    """What an error says to a caller; one that nobody meant to be raised goes to the log."""
+    problem = problem_of(error)
+    if problem is not None:
+        return problem
+    log.error("request %s failed: %s", record.identity, record.scope["path"], exc_info=error)
+    return Problem("internal", f"something broke here; the log has it under request id {record.identity}")
 
 
 def host_of(peer: str) -> str:
     """The address in gRPC's name of the other end: `ipv4:127.0.0.1:5000`, `ipv6:%5B::1%5D:5000`, `unix:`."""
     kind, _, place = unquote(peer).partition(":")
     return place.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else ""
-
-
-def _parse(name: str, payload: bytes) -> Message:
-    try:
-        message: Message = getattr(service_pb2, f"{name}Request").FromString(payload)
-    except DecodeError as error:
-        raise BadTensor(f"the message is no {name}Request: {error}") from error
-    return message
-
-
-def _unexpected(name: str, error: Exception, record: Record) -> Problem:
-    log.error("request %s failed: %s", record.identity, name, exc_info=error)
-    return Problem("internal", f"something broke here; the log has it under request id {record.identity}")

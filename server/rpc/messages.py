@@ -4,8 +4,6 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tritonclient.grpc import service_pb2 as wire
-
 from server.features.errors import BadTensor
 from server.features.oip.replies import Inferred, WriteRegion, outputs_for
 from server.features.oip.requests import InferRequest, ReadRegion, read_document
@@ -46,15 +44,13 @@ def read_infer(message: Any, read_region: ReadRegion, seconds: float | None = No
     return read_document(document, lambda name, size: next(given), read_region)
 
 
-def write_infer(request: InferRequest, inferred: Inferred, write_region: WriteRegion) -> wire.ModelInferResponse:
-    """The answer as a message, its tensors as raw contents.
+def write_infer(message: Any, request: InferRequest, inferred: Inferred, write_region: WriteRegion) -> None:
+    """Write the answer into a new `ModelInferResponse`, its tensors as raw contents.
 
     Raises:
         BadTensor: a region of shared memory is too small.
     """
-    message = wire.ModelInferResponse(
-        model_name=inferred.model, model_version=str(inferred.version), id=request.id or ""
-    )
+    message.model_name, message.model_version, message.id = inferred.model, str(inferred.version), request.id or ""
     _put(message.parameters, inferred.facts)
     for output in outputs_for(request, inferred, write_region):
         tensor = output.tensor
@@ -62,7 +58,6 @@ def write_infer(request: InferRequest, inferred: Inferred, write_region: WriteRe
         _put(described.parameters, output.placed or {})
         # Clients count entries by outputs: one that is in shared memory has an empty one.
         message.raw_output_contents.append(b"" if output.placed else bytes(to_bytes(tensor)))
-    return message
 
 
 def _input(tensor: Any, raw: Iterator[bytes] | None, pieces: list[memoryview]) -> dict[str, Any]:

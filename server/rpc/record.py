@@ -20,8 +20,6 @@ from server.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
-_PATH = "/inference.GRPCInferenceService/"
-
 
 @dataclass(slots=True)
 class Record:
@@ -41,8 +39,9 @@ class Record:
         return Headers(scope=self.scope)
 
     def answered(self, size: int) -> None:
-        """It ends well, with so many bytes."""
-        self.code, self.status, self.bytes_out = StatusCode.OK, 200, size
+        """It ends well, with so many bytes more."""
+        self.code, self.status = StatusCode.OK, 200
+        self.bytes_out += size
 
     def refused(self, problem: Problem, seconds_left: float | None = None) -> str:
         """It ends with a problem, so long before the caller's own deadline; the details to send."""
@@ -61,11 +60,14 @@ class Recorder:
         self._tracing = tracing
 
     @contextmanager
-    def call(self, name: str, metadata: Any, size: int) -> Iterator[Record]:
-        """Note the call for as long as the block runs; who leaves before its end is noted as gone."""
+    def call(self, route: str, metadata: Any, size: int, identity: str | None = None) -> Iterator[Record]:
+        """Note the call for as long as the block runs; who leaves before its end is noted as gone.
+
+        `route` is `/SERVICE/METHOD`; `identity` the request's id, None: the caller's own or a new one.
+        """
         texts = [(key.encode(), value.encode()) for key, value in metadata if isinstance(value, str)]
-        scope: Scope = {"type": "http", "method": "POST", "path": _PATH + name, "headers": texts, "state": {}}
-        identity = identity_of(Headers(scope=scope).get("x-request-id", ""))
+        scope: Scope = {"type": "http", "method": "POST", "path": route, "headers": texts, "state": {}}
+        identity = identity or identity_of(Headers(scope=scope).get("x-request-id", ""))
         scope["state"]["request_id"] = identity
         record = Record(scope, identity, size)
         began = time.perf_counter()
@@ -73,10 +75,11 @@ class Recorder:
             try:
                 yield record
             finally:
-                self._end(name, record, time.perf_counter() - began, span)
+                self._end(record, time.perf_counter() - began, span)
 
-    def _end(self, name: str, record: Record, seconds: float, span: Any) -> None:
+    def _end(self, record: Record, seconds: float, span: Any) -> None:
         scope, code = record.scope, record.code.name
+        name = scope["path"].split("/", 2)[2]
         if record.code is StatusCode.CANCELLED:
             note(scope, cause="caller_left")
         said = {"grpc": code, **notes(scope)}

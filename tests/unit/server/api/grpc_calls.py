@@ -1,15 +1,19 @@
 """Every call of `tritonclient.grpc` that concerns us, and calls no client would make, in a process of its own.
 
 Usage: grpc_calls.py HOST:PORT TOKEN ADMIN PICTURE OUT. Arrays go to OUT (npz), the rest is printed as JSON.
-Or: grpc_calls.py HOST:PORT TOKEN PICTURE, for one call that takes a while: a line when it is sent, then its status.
+Or: grpc_calls.py HOST:PORT TOKEN PICTURE, for one call that takes a while: a line when it is sent, then its status, and
+what who watches the server's health has learned meanwhile.
 """
 
 import asyncio
 import json
 import os
+import queue
 import sys
 import threading
 import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,11 @@ from tritonclient.grpc import service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
 Headers = dict[str, str]
+SERVING = b"\x08\x01"
+"""The standard health service's answer."""
+
+
+LARGE = {"resize": '{"height": 2400, "width": 2300}'}
 
 
 def image(data: bytes) -> Any:
@@ -43,7 +52,8 @@ def main(address: str, token: str, admin: str, picture: str, out: str) -> None:
         found["unloaded"] = client.is_model_ready("tiny", headers=ours)
         client.load_model("tiny", headers=theirs)
         found["loaded"] = client.is_model_ready("tiny", headers=ours)
-    arrays["aio"] = asyncio.run(asynchronous(address, data, ours))
+        found["stream"] = streamed(client, data, arrays, ours)
+    arrays["aio"], found["aio_stream"] = asyncio.run(asynchronous(address, data, ours))
     with grpc.insecure_channel(address) as channel:
         found["raw"] = by_hand(channel, data, arrays, token)
     np.savez(out, **arrays)
@@ -148,16 +158,11 @@ def refusals(client: Any, data: bytes, headers: Headers) -> dict[str, Any]:
         "nobody": lambda: client.get_server_metadata(),
         "unknown": lambda: client.get_server_metadata(headers={"authorization": "Bearer no"}),
         "not admin": lambda: client.load_model("tiny", headers=headers),
-        "stream": lambda: client.get_cuda_shared_memory_status(headers=headers),
-        # So large, and never seen before, that no machine has the answer in time.
-        "late": lambda: client.infer("tiny_tensor", [large_pixels()], headers=headers, client_timeout=0.01),
+        "cuda": lambda: client.get_cuda_shared_memory_status(headers=headers),
+        # So large, and never seen before, that no machine has the answer in time; small enough to be taken at all.
+        "late": lambda: client.infer("tiny", [image(data)], parameters=LARGE, headers=headers, client_timeout=0.01),
     }
     return {name: refused(call) for name, call in calls.items()}
-
-
-def large_pixels() -> Any:
-    shape = [1, 3, 2000, 2000]
-    return triton.InferInput("pixels", shape, "UINT8").set_data_from_numpy(np.zeros(shape, np.uint8))
 
 
 def refused(call: Any) -> list[str]:
@@ -168,12 +173,41 @@ def refused(call: Any) -> list[str]:
     return ["not refused", ""]
 
 
+def streamed(client: Any, data: bytes, arrays: dict[str, Any], headers: Headers) -> dict[str, Any]:
+    """A stream with one damaged picture, ended when all is answered; and one of large pictures that is cancelled."""
+    answers: queue.Queue[tuple[Any, Any]] = queue.Queue()
+    client.start_stream(lambda result, error: answers.put((result, error)), headers=dict(headers))
+    outputs = [triton.InferRequestedOutput("res5")]
+    for n in range(20):
+        inputs = [image(b"junk" if n == 7 else data)]
+        client.async_stream_infer("tiny", inputs, outputs=outputs, request_id=str(n))
+    client.stop_stream()
+    given = [answers.get(timeout=60) for _ in range(20)]
+    arrays["stream"] = given[-1][0].as_numpy("res5")
+    told = [str(error) if result is None else result.get_response().id for result, error in given]
+    client.start_stream(lambda result, error: answers.put((result, error)), headers=dict(headers))
+    for n in range(20):
+        large = {"resize": json.dumps({"height": 1100 + n, "width": 1000})}
+        client.async_stream_infer("tiny", [image(data)], outputs=outputs, parameters=large)
+    client.stop_stream(cancel_requests=True)
+    *_, (_, error) = [answers.get(timeout=60) for _ in range(answers.qsize())]
+    return {"told": told, "cancelled": str(error.status())}
+
+
 async def asynchronous(address: str, data: bytes, headers: Headers) -> Any:
     """The other client of the same wheel."""
+
+    async def requests() -> AsyncIterator[dict[str, Any]]:
+        for n in range(5):
+            inputs = [image(b"junk" if n == 1 else data)]
+            yield {"model_name": "tiny", "inputs": inputs, "request_id": str(n)}
+
     async with triton_aio.InferenceServerClient(address) as client:
         assert await client.is_server_ready()
-        result = await client.infer("tiny", [image(data)], headers=headers)
-        return result.as_numpy("res5")
+        result = await client.infer("tiny", [image(data)], headers=dict(headers))
+        answers = client.stream_infer(requests(), headers=dict(headers))
+        told = [str(error) if result is None else result.get_response().id async for result, error in answers]
+        return result.as_numpy("res5"), told
 
 
 def by_hand(channel: Any, data: bytes, arrays: dict[str, Any], token: str) -> dict[str, Any]:
@@ -191,6 +225,7 @@ def by_hand(channel: Any, data: bytes, arrays: dict[str, Any], token: str) -> di
     answer = stub.ModelInfer(typed, metadata=who)
     arrays["typed"] = np.frombuffer(answer.raw_output_contents[3], np.float32).reshape(list(answer.outputs[3].shape))
     large, bomb = bytes(3 * 2**20), bytes(50 * 2**20)
+    check = channel.unary_unary("/grpc.health.v1.Health/Check")
     behind = ((*who, ("x-forwarded-for", "10.0.0.1")),)
     return {
         "garbage": told(lambda: say(b"\xff\xff\xff", metadata=(*who, ("x-request-id", "by-hand")))),
@@ -203,9 +238,16 @@ def by_hand(channel: Any, data: bytes, arrays: dict[str, Any], token: str) -> di
         "behind a proxy": told(
             lambda: stub.SystemSharedMemoryStatus(wire.SystemSharedMemoryStatusRequest(), metadata=behind[0])
         ),
+        "health": [healthy(check, name) for name in (b"", b"\x0a\x1einference.GRPCInferenceService")],
+        "unhealthy": told(lambda: check(b"\x0a\x01x")),
         "left": left(stub, typed, who),
         "afterwards": told(lambda: stub.ModelInfer(typed, metadata=who)),
     }
+
+
+def healthy(check: Any, payload: bytes) -> bool:
+    """A machine that is busy may take too long for the picture that is sent: then ask again."""
+    return any(check(payload) == SERVING for _ in range(20))
 
 
 def told(call: Any) -> list[str]:
@@ -235,10 +277,16 @@ def slow(address: str, token: str, picture: str) -> None:
         request.outputs.add(name="pooled")
         stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
         grpc.channel_ready_future(channel).result(60)
+        watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
+        state = next(told for told in watch if told == SERVING)
         call = stub.ModelInfer.future(request, metadata=(("authorization", f"Bearer {token}"),))
         time.sleep(0.05)
         print("under way" if not call.done() else "over", flush=True)  # noqa: T201 - the test reads it
         print(call.code().name)  # noqa: T201
+        with suppress(grpc.RpcError):
+            while True:
+                state = next(watch)
+        print(state.hex(), watch.code().name)  # noqa: T201
 
 
 if __name__ == "__main__":

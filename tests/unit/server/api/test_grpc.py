@@ -80,6 +80,16 @@ def calls(
         return json.loads(done.stdout), dict(arrays)
 
 
+def logged(house: Any, route: str, count: int) -> list[dict[str, Any]]:
+    """The access log's lines of a route, once there are so many: a cancelled call ends after its caller has left."""
+    while True:
+        lines = [json.loads(line) for line in (house.root / "access.jsonl").read_text().splitlines()]
+        found = [line for line in lines if line["route"].endswith(route)]
+        if len(found) >= count:
+            return found
+        time.sleep(0.01)
+
+
 def test_it_finds_server_and_models(calls: Any) -> None:
     found, _ = calls
     flags = ("live", "ready", "model_ready", "version_ready", "other_ready", "unloaded", "loaded")
@@ -106,6 +116,27 @@ def test_pictures_give_what_the_backbone_gives(calls: Any, direct: Backbone) -> 
     assert arrays["half"].shape[2:] == (1, 1)
     best = np.argsort(-pooled[0], kind="stable")[:2]
     assert [int(word.split(":")[1]) for word in found["classes"]] == best.tolist()
+
+
+def test_a_stream_answers_in_order_and_survives_a_damaged_picture(calls: Any, direct: Backbone, house: Any) -> None:
+    found, arrays = calls
+    for told, damaged, count in ((found["stream"]["told"], 7, 20), (found["aio_stream"], 1, 5)):
+        assert "no image" in told[damaged]
+        assert [name for n, name in enumerate(told) if n != damaged] == [str(n) for n in range(count) if n != damaged]
+    np.testing.assert_array_equal(arrays["stream"], direct.features(picture(), ["res5"]).tensors["res5"])
+    assert found["stream"]["cancelled"] == "StatusCode.CANCELLED"
+    streams = logged(house, "/ModelStreamInfer", 3)
+    assert sorted(line["grpc"] for line in streams) == ["CANCELLED", "OK", "OK"]
+    whole = next(line for line in streams if line["grpc"] == "OK")
+    name = f"{whole['request_id']}."
+    requests = [line for line in logged(house, "/ModelStreamInfer/request", 20) if line["request_id"].startswith(name)]
+    assert [line["grpc"] for line in requests].count("OK") == 19
+    assert whole["bytes_out"] == sum(line["bytes_out"] for line in requests)
+
+
+def test_health_is_told_without_a_token(calls: Any) -> None:
+    found, _ = calls
+    assert found["raw"]["health"] == [True, True]
 
 
 def test_pixels_and_shared_memory(calls: Any, direct: Backbone) -> None:
@@ -137,7 +168,7 @@ def test_statistics(calls: Any) -> None:
         ("errors", "nobody", "UNAUTHENTICATED", "send a token"),
         ("errors", "unknown", "UNAUTHENTICATED", ""),
         ("errors", "not admin", "PERMISSION_DENIED", "admin"),
-        ("errors", "stream", "UNIMPLEMENTED", ""),
+        ("errors", "cuda", "UNIMPLEMENTED", ""),
         ("errors", "late", "DEADLINE_EXCEEDED", ""),
         ("raw", "garbage", "INVALID_ARGUMENT", "no ModelInferRequest"),
         ("raw", "no contents", "INVALID_ARGUMENT", "1 elements, the data has 0"),
@@ -145,6 +176,7 @@ def test_statistics(calls: Any) -> None:
         ("raw", "too large", "RESOURCE_EXHAUSTED", "larger than max"),
         ("raw", "bomb", "RESOURCE_EXHAUSTED", "larger than max"),
         ("raw", "behind a proxy", "PERMISSION_DENIED", "on this machine"),
+        ("raw", "unhealthy", "NOT_FOUND", "inference.GRPCInferenceService"),
         ("raw", "afterwards", "OK", ""),
     ],
 )
@@ -211,5 +243,5 @@ def test_it_ends_with_its_server_and_what_is_under_way_is_answered(
         assert caller.stdout.readline() == "under way\n"
         until(lambda: "detco_feature_images 1.0" in httpx.get(f"{url}/metrics", timeout=60).text)
         process.send_signal(signal.SIGTERM)
-        assert caller.stdout.read() == "OK\n"
+        assert caller.stdout.read() == "OK\n0802 UNAVAILABLE\n"
     assert process.wait(60) == 0

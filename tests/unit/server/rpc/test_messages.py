@@ -148,7 +148,8 @@ def test_an_answer_has_an_entry_an_output() -> None:
     asked = InferRequest((), (OutputWish("a", region=Region("r", 0, 12)), OutputWish("b"), OutputWish("c")), "mine")
     written = []
     inferred = Inferred("m", 7, arrays, {"digest": "sha256:1"})
-    message = write_infer(asked, inferred, lambda region, data: written.append(bytes(data)))
+    message = wire.ModelInferResponse()
+    write_infer(message, asked, inferred, lambda region, data: written.append(bytes(data)))
     assert (message.model_name, message.model_version, message.id) == ("m", "7", "mine")
     assert message.parameters["digest"].string_param == "sha256:1"
     assert [(o.name, o.datatype, list(o.shape)) for o in message.outputs] == [
