@@ -8,7 +8,11 @@ from detco_core import __version__
 
 def banner(settings: Settings, url: str, with_worker: bool) -> str:
     """URL, token file, database, broker, store, data set roots and worker; no secrets."""
-    grpc = {} if settings.grpc_port is None else {"gRPC": f"port {settings.grpc_port}"}
+    grpc = (
+        {}
+        if settings.grpc_port is None
+        else {"gRPC": f"port {settings.grpc_port or '(a free one: the log says which)'}"}
+    )
     lines = {
         "URL": f"{url}  (documentation at {url}/docs)",
         **grpc,

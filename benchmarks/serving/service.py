@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -30,13 +31,16 @@ from detco_core.contract.reader import plain
 MODEL = "backbone"
 READY_SECONDS = 120.0
 _ACTOR = "benchmark"
+_GRPC = re.compile(r" gRPC on (\S+)$", re.MULTILINE)
+"""A port of 0 is a free one, which only the log tells."""
 
 
 class Service:
     """One server process and an administrator's client of it."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", url: str, token: str) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", url: str, token: str, log: Path) -> None:
         self._process = process
+        self._log = log
         address = urlsplit(url)
         headers = {"Authorization": f"Bearer {token}"}
         self.client = httpx.Client(base_url=url, headers=headers, timeout=120)
@@ -53,6 +57,13 @@ class Service:
         """`/features` with these parameters; objects as JSON."""
         words = {key: value if isinstance(value, str) else json.dumps(value) for key, value in query.items()}
         return replace(self._whole, path=f"/features?{httpx.QueryParams(words)}")
+
+    def grpc(self) -> str:
+        """Where it takes gRPC; raises `RuntimeError` when it was started without the setting `grpc_port`."""
+        found = _GRPC.search(self._log.read_text("utf-8", "replace"))
+        if found is None:
+            raise RuntimeError(f"the server says of no port for gRPC in {self._log}")
+        return found[1]
 
     def promote(self, number: int) -> None:
         """Let production name a version; returns when it is served."""
@@ -83,7 +94,7 @@ def service(folder: Path, bundles: Sequence[Path], *words: str, **settings: str)
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=ROOT)
     try:
-        started = Service(process, _url(process, folder), token)
+        started = Service(process, _url(process, folder), token, folder / "server.log")
     except BaseException:
         process.kill()
         process.wait()

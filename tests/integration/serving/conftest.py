@@ -24,8 +24,10 @@ SIDE = 48
 class Door:
     """The server as a caller sees it."""
 
-    def __init__(self, client: httpx.Client) -> None:
+    def __init__(self, client: httpx.Client, grpc: str = "") -> None:
         self.client = client
+        self.grpc = grpc
+        """Its other door's address."""
         self.good = png(noise(SIDE, SIDE))
         self.expected = self.tensors(self.features(self.good))["res5"]
 
@@ -83,9 +85,9 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     write_tiny_bundle(root / "bundle", 0)
     (root / "data").mkdir()
     open_migrated(f"sqlite:///{root / 'data' / 'detco.sqlite3'}").dispose()
-    batches = {"batch_images": "8", "batch_wait_ms": "20", "max_request_bytes": str(2**20)}
+    batches = {"batch_images": "8", "batch_wait_ms": "20", "max_request_bytes": str(2**20), "grpc_port": "0"}
     with service(root / "data", [root / "bundle"], "--only", "features", **batches) as started:
-        yield Door(started.client)
+        yield Door(started.client, started.grpc())
 
 
 @pytest.fixture(autouse=True)

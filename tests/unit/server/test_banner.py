@@ -13,6 +13,7 @@ def test_an_embedded_service(tmp_path: Path) -> None:
     assert "one, kept by this process" in text
     assert "gRPC" not in text
     assert "port 8001" in banner(load_settings(data_dir=tmp_path, grpc_port=8001), "", with_worker=True)
+    assert "a free one" in banner(load_settings(data_dir=tmp_path, grpc_port=0), "", with_worker=True)
 
 
 def test_passwords_stay_out(tmp_path: Path) -> None:

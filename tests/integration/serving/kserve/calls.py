@@ -1,6 +1,6 @@
-"""Every call of KServe's REST client that concerns us, in its own environment; nothing of ours is imported here.
+"""Every call of KServe's clients that concerns us, in their own environment; nothing of ours is imported here.
 
-Usage: calls.py URL TOKEN MODEL PICTURE OUT. Arrays go to OUT (npz), the rest is printed as JSON.
+Usage: calls.py URL GRPC TOKEN MODEL PICTURE OUT. Arrays go to OUT (npz), the rest is printed as JSON.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+from grpc_calls import over_grpc  # type: ignore[import-not-found] - beside this script, which runs from anywhere
 from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
 
 
@@ -28,7 +29,7 @@ def pixels(binary: bool) -> Any:
     return tensor
 
 
-async def main(url: str, token: str, model: str, picture: str, out: str) -> None:
+async def main(url: str, address: str, token: str, model: str, picture: str, out: str) -> None:
     headers = {"Authorization": f"Bearer {token}"}
     data = Path(picture).read_bytes()
     found: dict[str, Any] = {}
@@ -59,7 +60,8 @@ async def main(url: str, token: str, model: str, picture: str, out: str) -> None
         answer = await client.infer(url, plain, model_name=model, headers=dict(headers))
         arrays["base64"] = next(output for output in answer.outputs if output.name == "res5").as_numpy()
         found["errors"] = [await refused(infer(name, image(b"junk"))) for name in (model, "other")]
-    np.savez(out, **arrays)
+    found["grpc"], over = await over_grpc(address, token, model, Path(picture))
+    np.savez(out, **arrays, **{f"grpc/{name}": array for name, array in over.items()})
     sys.stdout.write(json.dumps(found))
 
 
