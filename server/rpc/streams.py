@@ -15,6 +15,7 @@ from tritonclient.grpc import service_pb2 as wire
 
 from control.errors import ControlError
 from control.records.access.principals import Principal
+from server.features.errors import FeatureError
 from server.http.access import note
 from server.http.problems import Problem
 from server.rpc.doorway import Act, Call, Doorway, Method, problem_for
@@ -87,7 +88,8 @@ class _Stream:
         """Returns when every request is answered and the caller has no more; cancelled, nothing more is computed.
 
         Raises:
-            ControlError, Problem: the token is no longer good, or the service ends; what was read is answered.
+            ControlError, FeatureError, Problem: the token is no longer good, the caller's deadline has passed, or the
+                service ends; what was read is answered.
         """
         self._handling = asyncio.current_task()
         refusal: Exception | None = None
@@ -101,7 +103,7 @@ class _Stream:
                     call = await self._doorway.admit("features", self._context, self._record, _nothing)
                     mine, turn = turn, asyncio.Event()
                     group.create_task(self._one(payload, call, mine, turn))
-            except (ControlError, Problem) as error:
+            except (ControlError, FeatureError, Problem) as error:
                 refusal = error
             ending.cancel()
         if refusal is not None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import grpc
 import numpy as np
-from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped] - as the other clients here
+from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 from kserve import InferenceGRPCClient, InferInput, InferRequest
 
 

@@ -111,7 +111,9 @@ def test_what_is_wrong_with_a_request_is_its_answer_and_the_stream_goes_on(
             call = stream(channel)
             for name in ("a", "wrong", "b", "broken", "c"):
                 await call.write(asked(name))
-            answers = [await call.read() for _ in range(5)]
+            await call.done_writing()
+            answers = [answer async for answer in call]
+            assert (await call.code()).name == "OK"
             assert sorted(house.network.released) == sorted(["a", "wrong", "b", "broken", "c"])
             return [(answer.infer_response.id, answer.error_message) for answer in answers]
 
