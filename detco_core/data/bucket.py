@@ -81,13 +81,11 @@ class Bucket:
 
     @contextmanager
     def text(self, path: str = "") -> Iterator[BinaryIO]:
+        found = look_at(self._bucket, self._key(path) if path else objects.split(self.root)[1])
+        if found.bytes > MAX_BYTES:
+            raise DataError(f"{self.root} has {found.bytes} bytes, more than the limit of {MAX_BYTES}")
         with TemporaryFile(prefix="detco-") as file:
-            key = self._key(path) if path else objects.split(self.root)[1]
-            with objects.opened(self._bucket, key) as (found, chunks):
-                if found.bytes > MAX_BYTES:
-                    raise DataError(f"{self.root} has {found.bytes} bytes, more than the limit of {MAX_BYTES}")
-                for chunk in chunks:
-                    file.write(chunk)
+            objects.copy(self._bucket, found, file)
             file.seek(0)
             yield file
 

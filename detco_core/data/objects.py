@@ -15,6 +15,8 @@ T = TypeVar("T")
 
 _CHUNK = 1 << 20
 _TRIES = 3
+_CONNECTIONS = 16
+"""As many as threads of a scan ask at once."""
 _ABSENT = (403, 404)
 """Answers about one object that is not there: where it may not be listed either, S3 does not say so."""
 
@@ -48,9 +50,9 @@ def client() -> Any:
         from botocore.config import Config
     except ImportError as error:
         raise not_installed("a data set in S3", "boto3", "control") from error
-    return boto3.client(
-        "s3", config=Config(connect_timeout=5, read_timeout=60, retries={"max_attempts": 5, "mode": "standard"})
-    )
+    retries = {"max_attempts": 5, "mode": "standard"}
+    config = Config(connect_timeout=5, read_timeout=60, retries=retries, max_pool_connections=_CONNECTIONS)
+    return boto3.client("s3", config=config)
 
 
 def listed(bucket: str, prefix: str, *, deep: bool = True, page: int = 1000) -> Iterator[Object]:

@@ -13,7 +13,6 @@ from detco_core.contract.datasets import ScanReport
 from detco_core.contract.errors import DataError
 from detco_core.contract.jobs import CheckJob
 from detco_core.data import scan as scan_module
-from detco_core.data.ahead import ahead
 from detco_core.data.file_table import Member, tabulate
 from detco_core.data.scan import BROKEN, MANIFEST, probe, scan
 from detco_core.data.sources import Bytes, InMemory, Unreachable
@@ -36,8 +35,6 @@ def test_what_cannot_be_had_now_is_not_broken() -> None:
     table = tabulate(source.listing().files)
     with pytest.raises(Unreachable, match=r"a\.jpg: S3 does not answer"):
         probe(source, table, 0)
-    with pytest.raises(Unreachable):
-        list(ahead(lambda index: probe(source, table, index), [0], 2))
 
 
 def lines(folder: Path) -> list[dict[str, object]]:
