@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from control.errors import SettingsError
-from control.settings import traces_exporter
+from control.settings.tracing import traces_exporter
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

@@ -14,7 +14,7 @@ from detco_client.errors import ClientError
 from detco_client.file_cache import Files, FolderFiles
 from detco_client.shard_files import open_shard
 from detco_core.contract.errors import DataError
-from detco_core.contract.extractions import ASSIGNED, INDEX_FILE, ExtractionIndex, ShardFiles, read_index
+from detco_core.contract.extractions.files import ASSIGNED, INDEX_FILE, ExtractionIndex, ShardFiles, read_index
 
 _OPEN_SHARDS = 8
 Array = NDArray[Any]

@@ -12,7 +12,7 @@ from detco_core.contract.config import RunConfig
 from detco_core.contract.datasets import DatasetKind, DatasetRef, ObjectCache
 from detco_core.contract.errors import Fault, InvalidDocument
 from detco_core.contract.evaluations import EvaluationSpec
-from detco_core.contract.extractions import ExtractionOptions
+from detco_core.contract.extractions.options import ExtractionOptions
 from detco_core.contract.manifest import EXPORT_FORMATS, ExportFormat, InputSpec, Lineage
 from detco_core.contract.reader import read, require
 from detco_core.contract.weights import WeightsFormat

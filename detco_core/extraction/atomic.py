@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from detco_core.contract.extractions import StoredFile
+from detco_core.contract.extractions.files import StoredFile
 
 
 class Writing:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detco_core.contract.errors import OutOfMemory
-from detco_core.contract.extractions import ASSIGNED, Entry, EntryError, ExtractionOptions
+from detco_core.contract.extractions.files import ASSIGNED, Entry, EntryError
+from detco_core.contract.extractions.options import ExtractionOptions
 from detco_core.contract.features import DEFAULT_GEM_P, DEFAULT_ROI_SIZE
 from detco_core.contract.manifest import Manifest
 from detco_core.extraction.reading import Item, Ready

@@ -11,18 +11,17 @@ from pathlib import Path
 from detco_core import __version__
 from detco_core.contract.errors import DataError
 from detco_core.contract.events import ArtifactSaved, Reported, Started, Warned
-from detco_core.contract.extractions import (
+from detco_core.contract.extractions.files import (
     FOLDER,
     INDEX_FILE,
-    BrokenImage,
     Entry,
     ExtractionIndex,
-    ExtractionReport,
     ShardFiles,
     StoredFile,
     read_line,
-    too_large,
 )
+from detco_core.contract.extractions.report import BrokenImage, ExtractionReport
+from detco_core.contract.extractions.volume import too_large
 from detco_core.contract.jobs import ExtractJob
 from detco_core.contract.reader import canonical_json, plain
 from detco_core.data.freshness import changed_files

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detco_core.contract.errors import BundleError, DataError, OutOfMemory
-from detco_core.contract.extractions import estimate_bytes, too_large
+from detco_core.contract.extractions.volume import estimate_bytes, too_large
 from detco_core.contract.jobs import ExtractJob
 from detco_core.contract.manifest import Manifest
 from detco_core.contract.reader import digest, plain

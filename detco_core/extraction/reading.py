@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from detco_core.contract.datasets import DatasetFile
 from detco_core.contract.errors import DataError, ImageError
-from detco_core.contract.extractions import ExtractionOptions
+from detco_core.contract.extractions.options import ExtractionOptions
 from detco_core.contract.manifest import Manifest
 from detco_core.data.images import ImageFiles
 from detco_core.data.sources import Bytes

@@ -5,14 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from detco_core.contract.errors import DataError
-from detco_core.contract.extractions import (
-    PART_SUFFIX,
-    SHARD_SUFFIXES,
-    ExtractionOptions,
-    ShardFiles,
-    ShardHead,
-    read_line,
-)
+from detco_core.contract.extractions.files import PART_SUFFIX, SHARD_SUFFIXES, ShardFiles, ShardHead, read_line
+from detco_core.contract.extractions.options import ExtractionOptions
 from detco_core.contract.reader import canonical_json
 from detco_core.extraction.atomic import Writing, describe, stored, stored_text
 from detco_core.extraction.computing import Computed

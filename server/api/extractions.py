@@ -18,7 +18,7 @@ from control.records.planning.extractions import (
 from control.records.runs.runs import get_run
 from control.records.runs.submission import create_run
 from detco_core.contract.errors import InvalidDocument
-from detco_core.contract.extractions import FOLDER
+from detco_core.contract.extractions.files import FOLDER
 from server.http.answers.files import BINARY, StoredFile, send_file
 from server.http.changes.creation import Created, Posted
 from server.http.deps import JobId, Reader, Services, Shared, WantedPage

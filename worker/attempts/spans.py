@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from control.db.session import read_only
 from control.records.life.traces import EndedAttempt, ended_attempt
-from control.settings import traces_exporter
+from control.settings.tracing import traces_exporter
 from control.tracing import close_provider, going_on_with, open_provider
 from worker.processes import Mark
 

@@ -12,7 +12,7 @@ from control.records.models.lineage import inherited, lineage_of
 from detco_core.contract.config import read_config
 from detco_core.contract.datasets import REMOTE, DatasetKind
 from detco_core.contract.evaluations import EvaluationSpec
-from detco_core.contract.extractions import ExtractionOptions
+from detco_core.contract.extractions.options import ExtractionOptions
 from detco_core.contract.jobs import CheckJob, EvaluateJob, ExportJob, ExtractJob, ImportJob, Job, PretrainJob
 from detco_core.contract.reader import read
 from detco_core.contract.weights import WeightsFormat

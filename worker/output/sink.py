@@ -21,7 +21,7 @@ from control.errors import ArtifactMissing, BeingRemoved, DigestMismatch, StoreE
 from control.records.life import feed
 from control.storage.base import Store, key_of
 from detco_core.contract.events import ArtifactSaved, CheckpointSaved, Event, Failed, Finished, Stopped
-from detco_core.contract.extractions import is_shard
+from detco_core.contract.extractions.files import is_shard
 from detco_core.contract.jobs import EVENTS_FILE
 from worker.background import in_background
 from worker.outages import DATABASE_AWAY, RETRY_SECONDS

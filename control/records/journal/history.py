@@ -9,7 +9,7 @@ from control.db.models import Artifact, Attempt, Checkpoint, Run, RunEvent
 from control.errors import NotFound, NotReady
 from control.records.paging import Listing, Page, paginate
 from detco_core.contract.evaluations import better
-from detco_core.contract.extractions import FOLDER, PART_SUFFIX
+from detco_core.contract.extractions.files import FOLDER, PART_SUFFIX
 
 NEWEST = (Checkpoint.step.desc(), Checkpoint.fence.desc())
 """Order of the checkpoints of one run, the one to continue from first."""

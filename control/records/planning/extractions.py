@@ -19,7 +19,8 @@ from control.records.scheduling.workers import list_slots
 from control.records.store import roots as local
 from control.records.store.uploads import SCHEME, usable_upload
 from detco_core.contract.errors import BundleError
-from detco_core.contract.extractions import ExtractionOptions, estimate_bytes, too_large
+from detco_core.contract.extractions.options import ExtractionOptions
+from detco_core.contract.extractions.volume import estimate_bytes, too_large
 from detco_core.contract.manifest import Manifest
 from detco_core.contract.reader import FieldError, plain, read
 

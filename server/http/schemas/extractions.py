@@ -6,7 +6,7 @@ from pydantic import Field
 
 from control.db.models import Run
 from control.records.planning.extractions import ExtractionPlan
-from detco_core.contract.extractions import ShardFormat
+from detco_core.contract.extractions.options import ShardFormat
 from detco_core.contract.features import DType, Normalize, Orientation, Pool, RoiLevels
 from detco_core.contract.reader import plain
 from server.http.schemas.base import Json, Options, Text, View

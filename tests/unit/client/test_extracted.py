@@ -14,7 +14,8 @@ from detco_client import ClientError, DigestMismatch
 from detco_client.extracted import ExtractedFeatures
 from detco_client.file_cache import CachedFiles, FolderFiles
 from detco_core.contract.datasets import DatasetRef
-from detco_core.contract.extractions import FOLDER, INDEX_FILE, ExtractionOptions
+from detco_core.contract.extractions.files import FOLDER, INDEX_FILE
+from detco_core.contract.extractions.options import ExtractionOptions
 from detco_core.contract.jobs import ExtractJob
 from detco_core.contract.reader import read
 from detco_core.extraction.job import run

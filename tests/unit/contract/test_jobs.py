@@ -9,7 +9,7 @@ import pytest
 from detco_core.contract.datasets import DatasetRef
 from detco_core.contract.errors import InvalidDocument
 from detco_core.contract.evaluations import EvaluationSpec, Source
-from detco_core.contract.extractions import ExtractionOptions
+from detco_core.contract.extractions.options import ExtractionOptions
 from detco_core.contract.features import ResizeExact
 from detco_core.contract.jobs import (
     VERBS,

@@ -12,7 +12,8 @@ from PIL import Image
 
 from detco_core.contract.datasets import DatasetRef
 from detco_core.contract.events import Body, decode
-from detco_core.contract.extractions import FOLDER, Entry, ExtractionOptions, ShardHead, read_line
+from detco_core.contract.extractions.files import FOLDER, Entry, ShardHead, read_line
+from detco_core.contract.extractions.options import ExtractionOptions
 from detco_core.contract.jobs import EVENTS_FILE, CheckJob, ExtractJob
 from detco_core.contract.reader import read
 from detco_core.data.scan import MANIFEST, scan

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from detco_core.contract.datasets import DatasetRef
-from detco_core.contract.extractions import ExtractionOptions
+from detco_core.contract.extractions.options import ExtractionOptions
 from detco_core.contract.jobs import ExtractJob
 from detco_core.extraction.computing import Computer, names_of, selection_of
 from detco_core.extraction.opening import open_reader, open_session

@@ -15,7 +15,8 @@ from safetensors.numpy import load_file
 from detco_core.contract.datasets import DatasetRef
 from detco_core.contract.errors import BundleError, DataError, OutOfMemory
 from detco_core.contract.events import ArtifactSaved, Progress, Reported, Started, Warned
-from detco_core.contract.extractions import FOLDER, INDEX_FILE, ExtractionReport, read_index
+from detco_core.contract.extractions.files import FOLDER, INDEX_FILE, read_index
+from detco_core.contract.extractions.report import ExtractionReport
 from detco_core.contract.jobs import ExtractJob
 from detco_core.contract.manifest import MANIFEST_FILE, read_manifest
 from detco_core.contract.reader import plain, read

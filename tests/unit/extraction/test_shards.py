@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from pyarrow import parquet  # type: ignore[import-untyped]  # it brings no types
 
-from detco_core.contract.extractions import FOLDER
+from detco_core.contract.extractions.files import FOLDER
 from detco_core.contract.jobs import ExtractJob
 from detco_core.inference import Backbone
 from tests.unit.extraction.conftest import BROKEN, entries, extract

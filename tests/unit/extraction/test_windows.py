@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detco_core.contract.datasets import DatasetFile
-from detco_core.contract.extractions import ExtractionOptions
+from detco_core.contract.extractions.options import ExtractionOptions
 from detco_core.extraction.reading import Item, Ready
 from detco_core.extraction.windows import windows
 

@@ -4,27 +4,23 @@ A setting is taken from `DETCO_NAME`, or from the file that `DETCO_NAME_FILE` na
 Nothing below `server.app` and `worker.app` reads the environment.
 """
 
-import json
-import os
 import socket
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, SecretStr, ValidationError, field_validator
-from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from control.errors import SettingsError
 from control.retention import Policy
-
-_PREFIX = "DETCO_"
+from control.settings.sources import PREFIX, NamedFiles, split
 
 
 class Settings(BaseSettings):
     """Settings of server and worker alike; the defaults are those of the embedded service."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     data_dir: Path = Path("~/.detco")
     """Everything the embedded service keeps, and every host's working files."""
@@ -150,17 +146,17 @@ class Settings(BaseSettings):
     @field_validator("dataset_roots", mode="before")
     @classmethod
     def _split_roots(cls, value: Any) -> Any:
-        return _split(value, ":")
+        return split(value, ":")
 
     @field_validator("serve_gpus", "webhook_networks", mode="before")
     @classmethod
     def _split_list(cls, value: Any) -> Any:
-        return _split(value, ",")
+        return split(value, ",")
 
     @field_validator("serve_warm_sizes", mode="before")
     @classmethod
     def _split_sizes(cls, value: Any) -> Any:
-        return tuple(part.split("x") for part in _split(value, ",")) if isinstance(value, str) else value
+        return tuple(part.split("x") for part in split(value, ",")) if isinstance(value, str) else value
 
     @field_validator("data_dir", "bootstrap_token_file", mode="after")
     @classmethod
@@ -182,7 +178,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, _NamedFiles(settings_cls)
+        return init_settings, env_settings, NamedFiles(settings_cls)
 
     @property
     def embedded(self) -> bool:
@@ -228,24 +224,6 @@ class Settings(BaseSettings):
         return self.data_dir / "work"
 
 
-class _NamedFiles(PydanticBaseSettingsSource):
-    """Takes `DETCO_NAME` from the file that `DETCO_NAME_FILE` names."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        variable = f"{_PREFIX}{field_name.upper()}_FILE"
-        path = os.environ.get(variable)
-        if path is None:
-            return None, field_name, False
-        try:
-            return Path(path).read_text("utf-8").strip(), field_name, False
-        except OSError as error:
-            raise SettingsError(f"{variable} names a file that cannot be read: {error}") from error
-
-    def __call__(self) -> dict[str, Any]:
-        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
-        return {name: value for name, value in found.items() if value is not None}
-
-
 def load_settings(**overrides: Any) -> Settings:
     """Read the environment; `overrides` (None left out) come first, as command line options do.
 
@@ -255,35 +233,8 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         settings = Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
-        faults = (f"{_PREFIX}{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        faults = (f"{PREFIX}{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
         raise SettingsError("; ".join(faults)) from error
     if not settings.embedded and not settings.dataset_roots:
         raise SettingsError("set DETCO_DATASET_ROOTS to the folders data sets may lie in, separated by ':'")
     return settings
-
-
-def traces_exporter() -> str | None:
-    """`otlp` or `console`, as OpenTelemetry's standard environment says; None: no traces. Its packages read the rest.
-
-    Raises:
-        SettingsError: it names an exporter or a protocol that the service has not.
-    """
-    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return None
-    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-    name = os.environ.get("OTEL_TRACES_EXPORTER") or ("otlp" if any(map(os.environ.get, endpoints)) else "none")
-    if name not in ("otlp", "console", "none"):
-        raise SettingsError(f"OTEL_TRACES_EXPORTER is {name[:80]!r}; the service has otlp, console and none")
-    protocols = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-    protocol = next(filter(None, map(os.environ.get, protocols)), "http/protobuf")
-    if name == "otlp" and protocol != "http/protobuf":
-        raise SettingsError(f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol[:80]!r}; traces are sent as http/protobuf")
-    return None if name == "none" else name
-
-
-def _split(value: Any, separator: str) -> Any:
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        return json.loads(value)
-    return tuple(part for part in value.split(separator) if part)
