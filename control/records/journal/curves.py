@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session, aliased
 
-from control.db.models import Metric
+from control.db.models import Metric, MetricLatest
 
 MAX_POINTS = 500
 """Of one curve, when nothing else is asked for."""
@@ -54,6 +54,7 @@ class _Span(NamedTuple):
     run_id: str
     key: str
     values: int
+    """Counted up to one more than `max_points`: how many more there are makes no difference."""
     first: int
     last: int
 
@@ -75,70 +76,71 @@ def curves(session: Session, wanted: Wanted) -> list[Curve]:
     found: dict[tuple[str, str], Curve] = {}
     whole: list[str] = []
     for run_id, of_run in groupby(spans, itemgetter(0)):
-        shapes = {span: span.width(most) for span in of_run}
-        if set(shapes.values()) == {1}:
+        widths = {span: span.width(most) for span in of_run}
+        if set(widths.values()) == {1}:
             whole.append(run_id)
         else:
-            found.update(_gathered(session, wanted, run_id, shapes))
+            found |= {(run_id, span.key): _gathered(session, wanted, span, width) for span, width in widths.items()}
     found |= {(curve.run_id, curve.key): curve for curve in _as_they_are(session, wanted, whole)}
     order = {run_id: place for place, run_id in enumerate(wanted.runs)}
     return [found[name] for name in sorted(found, key=lambda name: (order[name[0]], name[1]))]
 
 
 def _spans(session: Session, wanted: Wanted) -> list[_Span]:
-    """Read from the primary key's index alone."""
-    ends = (func.count(), func.min(Metric.step), func.max(Metric.step))
-    query = select(Metric.run_id, Metric.key, *ends).where(Metric.run_id.in_(wanted.runs), *_range(wanted))
-    grouped = query.group_by(Metric.run_id, Metric.key).order_by(Metric.run_id, Metric.key)
-    return [_Span(*row) for row in session.execute(grouped)]
+    return [span for span in map(_Span._make, session.execute(_ends(wanted))) if span.values]
+
+
+def _ends(wanted: Wanted) -> Select[Any]:
+    """Which curves there are is in the small table; of the large one both ends are read, and no more than is shown."""
+    own = (Metric.run_id == MetricLatest.run_id, Metric.key == MetricLatest.key, *_steps(wanted))
+    steps = select(Metric.step).where(*own).correlate(MetricLatest)
+    count = select(func.count()).select_from(steps.limit(wanted.max_points + 1).subquery())
+    first, last = (steps.with_only_columns(end(Metric.step)) for end in (func.min, func.max))
+    columns = (column.scalar_subquery() for column in (count, first, last))
+    query = select(MetricLatest.run_id, MetricLatest.key, *columns).where(MetricLatest.run_id.in_(wanted.runs))
+    if wanted.keys:
+        query = query.where(MetricLatest.key.in_(wanted.keys))
+    return query.order_by(MetricLatest.run_id, MetricLatest.key)
 
 
 def _as_they_are(session: Session, wanted: Wanted, runs: Sequence[str]) -> Iterator[Curve]:
     query = select(Metric.run_id, Metric.key, Metric.step, Metric.value)
-    inside = query.where(Metric.run_id.in_(runs), *_range(wanted)).order_by(Metric.run_id, Metric.key, Metric.step)
+    if wanted.keys:
+        query = query.where(Metric.key.in_(wanted.keys))
+    inside = query.where(Metric.run_id.in_(runs), *_steps(wanted)).order_by(Metric.run_id, Metric.key, Metric.step)
     for (run_id, key), rows in groupby(session.execute(inside) if runs else (), itemgetter(0, 1)):
         steps, values = list(zip(*rows, strict=True))[2:]
         yield Curve(run_id, key, steps, values, steps, values, values, (1,) * len(steps))
 
 
-def _gathered(
-    session: Session, wanted: Wanted, run_id: str, shapes: dict[_Span, int]
-) -> Iterator[tuple[tuple[str, str], Curve]]:
-    """The curves of one run; those that begin together and are equally long, as most do, with one query."""
-    alike: dict[tuple[int, int], list[str]] = {}
-    for span, width in shapes.items():
-        alike.setdefault((span.first, width), []).append(span.key)
-    for (first, width), keys in alike.items():
-        rows = session.execute(_points(wanted, run_id, keys, first, width))
-        for key, of_key in groupby(sorted(rows, key=itemgetter(0, 1)), itemgetter(0)):
-            yield (run_id, key), Curve(run_id, key, *list(zip(*of_key, strict=True))[1:])
+def _gathered(session: Session, wanted: Wanted, span: _Span, width: int) -> Curve:
+    """A query for each curve: SQLite sorts what it groups, and sorts numbers faster than keys and numbers."""
+    rows = session.execute(_points(wanted, span, width))
+    return Curve(span.run_id, span.key, *zip(*sorted(map(tuple, rows)), strict=True))
 
 
-def _points(wanted: Wanted, run_id: str, keys: Sequence[str], first: int, width: int) -> Select[Any]:
-    """One row for each point: key, then the columns of `Curve`."""
+def _points(wanted: Wanted, span: _Span, width: int) -> Select[Any]:
+    """One row for each point: the columns of `Curve`."""
     inside = (
         select(
-            Metric.key,
             func.max(Metric.step).label("last"),
             func.min(Metric.step).label("first"),
             func.min(Metric.value).label("lowest"),
             func.max(Metric.value).label("highest"),
             func.count().label("count"),
         )
-        .where(Metric.run_id == run_id, Metric.key.in_(keys), *_range(wanted))
-        .group_by(Metric.key, (Metric.step - first) // width)
+        .where(Metric.run_id == span.run_id, Metric.key == span.key, *_steps(wanted))
+        .group_by((Metric.step - span.first) // width)
         .cte("inside")
     )
     end = aliased(Metric)
-    at_end = (end.run_id == run_id) & (end.key == inside.c.key) & (end.step == inside.c.last)
+    at_end = (end.run_id == span.run_id) & (end.key == span.key) & (end.step == inside.c.last)
     rest = (inside.c.first, inside.c.lowest, inside.c.highest, inside.c.count)
-    return select(inside.c.key, inside.c.last, end.value, *rest).join(end, at_end)
+    return select(inside.c.last, end.value, *rest).join(end, at_end)
 
 
-def _range(wanted: Wanted) -> list[ColumnElement[bool]]:
+def _steps(wanted: Wanted) -> list[ColumnElement[bool]]:
     inside: list[ColumnElement[bool]] = [Metric.step >= wanted.first_step]
-    if wanted.keys:
-        inside.append(Metric.key.in_(wanted.keys))
     if wanted.last_step is not None:
         inside.append(Metric.step <= wanted.last_step)
     return inside

@@ -106,8 +106,8 @@ def test_no_row_of_another_run_or_step_is_read(engine: Engine, values: Values) -
     """Every look at the table goes by its primary key, and as far down in it as it can."""
     run_id = next(iter(values))
     wanted = Wanted(runs=[run_id], keys=["dense", "few"], first_step=3, max_points=10)
-    query = module._points(wanted, run_id, ["dense", "few"], 3, 10)
-    assert_by_key(engine, str(query.compile(engine, compile_kwargs={"literal_binds": True})))
+    for query in (module._ends(wanted), module._points(wanted, module._Span(run_id, "dense", 11, 3, 99), 10)):
+        assert_by_key(engine, str(query.compile(engine, compile_kwargs={"literal_binds": True})))
 
 
 def assert_by_key(engine: Engine, query: str) -> None:
