@@ -1,10 +1,16 @@
-"""Sockets, and the address that is told."""
+"""Sockets, the address that is told, and what the collector of garbage is left with once the service runs."""
 
+import gc
+import signal
 import socket
+from collections.abc import Iterator
+from threading import Thread
 
+import httpx
 import pytest
+from fastapi import FastAPI
 
-from server.running import Endpoint, listen, require_free
+from server.running import Endpoint, listen, require_free, serve
 
 EVERYWHERE = ".".join("0000")
 
@@ -37,3 +43,30 @@ def test_the_address_is_one_that_answers_here(host: str, local: str) -> None:
         if ":" not in host:
             raise
         pytest.skip("no IPv6 address on this machine")
+
+
+@pytest.fixture
+def afterwards() -> Iterator[None]:
+    """This process gets back what a service in it takes over: signals, and what is set aside."""
+    before = {sign: signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for sign, handler in before.items():
+        signal.signal(sign, handler)
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("afterwards")
+def test_what_stays_is_set_aside_from_collections_before_the_first_request() -> None:
+    app, counts = FastAPI(), list[int]()
+
+    @app.get("/")
+    async def root() -> None:
+        counts.append(gc.get_freeze_count())
+        signal.raise_signal(signal.SIGTERM)
+
+    with listen("127.0.0.1", 0) as listener:
+        caller = Thread(target=httpx.get, args=(Endpoint.of(listener).url,), kwargs={"timeout": 60})
+        caller.start()
+        serve(app, listener, None)
+        caller.join()
+    assert counts[0] > 0
