@@ -1,7 +1,7 @@
 """Engines and the unit of work: the only place that commits.
 
-SQLite: one file in WAL mode, writers take the lock at BEGIN (IMMEDIATE), so a read inside a unit of work cannot go
-stale before its write. PostgreSQL: READ COMMITTED, and rows that decide are read FOR UPDATE.
+SQLite: one file in WAL mode, writers take the lock at BEGIN (IMMEDIATE) and in turn, so a read inside a unit of work
+cannot go stale before its write (`sqlite`). PostgreSQL: READ COMMITTED, and rows that decide are read FOR UPDATE.
 """
 
 import json
@@ -11,13 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select, text
+from sqlalchemy import Engine, create_engine, func, make_url, select, text
 from sqlalchemy.orm import Session
 
+from control.db import sqlite
 from control.db.base import UtcTime, storable
 
-_BUSY_TIMEOUT_MS = 30_000
-_READ_ONLY = "detco_read_only"
 _POSTGRESQL = {
     "connect_timeout": 5,
     "keepalives_idle": 8,
@@ -39,9 +38,8 @@ def open_engine(url: str) -> Engine:
         return create_engine(parsed, pool_pre_ping=True, connect_args=told, **_QUIETLY)
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, **_QUIETLY)
-    event.listen(engine, "connect", _set_up_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
+    engine = create_engine(parsed, connect_args={"factory": sqlite.Connected}, **_QUIETLY)
+    sqlite.set_up(engine)
     return engine
 
 
@@ -55,7 +53,7 @@ def unit_of_work(engine: Engine) -> Iterator[Session]:
 @contextmanager
 def read_only(engine: Engine) -> Iterator[Session]:
     """A session for looking only: takes no write lock on SQLite, commits nothing."""
-    with Session(engine.execution_options(**{_READ_ONLY: True}), expire_on_commit=False) as session:
+    with Session(engine.execution_options(**{sqlite.READ_ONLY: True}), expire_on_commit=False) as session:
         yield session
 
 
@@ -83,15 +81,3 @@ def _storable(document: object) -> object:
     if isinstance(document, (list, tuple)):
         return [_storable(item) for item in document]
     return document
-
-
-def _set_up_sqlite(connection: Any, _record: object) -> None:
-    # The driver must not begin transactions by itself: _begin_sqlite does, with the right lock.
-    connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", f"busy_timeout={_BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    read_only = connection.get_execution_options().get(_READ_ONLY, False)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
