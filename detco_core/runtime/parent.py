@@ -20,32 +20,36 @@ def watch_parent() -> None:
     number = os.environ.get(ENVIRONMENT, "")
     if not number.isdecimal():
         return
-    try:
-        pipe = _open_pipe(int(number))
-    except FileNotFoundError:
-        # A launcher always has it: ours was killed before we came here, and nobody would ever end this process.
-        if LAUNCHED in os.environ:
-            os._exit(EXIT_ORPHANED)
-        return
+    pipe = _open_pipe(int(number))
     if pipe is not None:
         threading.Thread(target=_wait, args=(pipe,), name="parent-watch", daemon=True).start()
+    elif LAUNCHED in os.environ and not _may_have(os.getppid(), int(number)):
+        # A launcher has it: ours was killed before we came here, and nobody would ever end this process.
+        os._exit(EXIT_ORPHANED)
 
 
 def _open_pipe(number: int) -> int | None:
-    """The pipe's read end: ours, or under torchrun (which hands no descriptors on) that of the parent process.
-
-    Raises:
-        FileNotFoundError: neither has such a descriptor.
-    """
+    """The pipe's read end: ours, or under torchrun (which hands no descriptors on) that of the parent process."""
     if _is_pipe(number):
         return number
     inherited = Path(f"/proc/{os.getppid()}/fd/{number}")
     try:
-        return os.open(inherited, os.O_RDONLY) if stat.S_ISFIFO(inherited.stat().st_mode) else None
-    except FileNotFoundError:
-        raise
+        if stat.S_ISFIFO(inherited.stat().st_mode):
+            return os.open(inherited, os.O_RDONLY)
     except OSError:
         return None
+    return None
+
+
+def _may_have(pid: int, number: int) -> bool:
+    """Whether a process has this descriptor, or is one of our user's that does not let us look."""
+    try:
+        Path(f"/proc/{pid}/fd/{number}").stat()
+    except PermissionError:
+        return Path(f"/proc/{pid}").stat().st_uid == os.getuid()
+    except OSError:
+        return False
+    return True
 
 
 def _is_pipe(number: int) -> bool:

@@ -1,6 +1,6 @@
 """Services and photos for the tests that run the whole house."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,22 +16,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "photos"
     write_photos(folder, 40)
     return folder
-
-
-@pytest.fixture
-def make_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    """Start services that end with the test."""
-    services: list[Service] = []
-
-    def make(name: str = "service", **settings: str) -> Service:
-        defaults = {"dataset_roots": str(tmp_path.parent.parent), "lease_seconds": "20", "heartbeat_seconds": "1"}
-        service = Service(tmp_path / name, **(defaults | settings))
-        services.append(service)
-        return service.start()
-
-    yield make
-    for service in services:
-        service.close()
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ WORDS = {"child": "detco_core pretrain", "runner": "worker.runner", "worker": "-
 def house(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("kills") / "data"
     roots = str(tmp_path_factory.getbasetemp())
-    service = Service(folder, dataset_roots=roots, lease_seconds="20", heartbeat_seconds="1")
+    service = Service(folder, dataset_roots=roots, heartbeat_seconds="1")
     try:
         service.start()
         assert service.add_dataset("photos", photos)["state"] == "ready"
