@@ -73,7 +73,7 @@ class Attempt:
         return code
 
     def wait_until(self, happened: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while not happened():
             assert self.runner.poll() is None, "the runner has ended"
             assert time.monotonic() < deadline, "it did not happen"
