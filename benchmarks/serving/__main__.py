@@ -27,6 +27,7 @@ from benchmarks.serving.profiles import PROFILES
 from benchmarks.serving.scene import Scene, scene
 from benchmarks.serving.swaps import measure_swaps
 from benchmarks.serving.table import FIGURES, missed, told
+from benchmarks.serving.wires import measure_wires
 
 MEASURES: Mapping[str, Callable[[Scene], dict[str, Any]]] = {
     "cost": measure_cost,
@@ -35,6 +36,7 @@ MEASURES: Mapping[str, Callable[[Scene], dict[str, Any]]] = {
     "burst": measure_burst,
     "memory": measure_memory,
     "swaps": measure_swaps,
+    "wires": measure_wires,
 }
 
 

@@ -3,7 +3,8 @@
 from collections import Counter
 from typing import Any
 
-from benchmarks.serving.driver import Answer, Load
+from benchmarks.serving.answers import Answer
+from benchmarks.serving.driver import Load
 from benchmarks.serving.scene import Scene
 from benchmarks.serving.target import Target
 from server.features.options import FeatureOptions

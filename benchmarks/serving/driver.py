@@ -9,6 +9,7 @@ import hashlib
 import http.client
 import json
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -18,10 +19,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from benchmarks.machine import ROOT
-from benchmarks.serving.bare import LENGTH_HEADER
+from benchmarks.serving.answers import Answer
+from benchmarks.serving.bare import LENGTH_HEADER, LEVEL
 from benchmarks.serving.target import Target
 
 _BOUNDARY = "benchmarks-serving-boundary"
@@ -54,21 +56,6 @@ class Abandon:
     callers: int
     after: float
     """Seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What one request came to; in the order of the pictures."""
-
-    picture: str
-    status: int
-    """0 when the connection broke."""
-    seconds: float
-    retry_after: str | None = None
-    version: int | None = None
-    """Of the model, where the answer says it."""
-    digest: str = ""
-    """Of the tensors."""
 
 
 class Driver:
@@ -132,7 +119,7 @@ def _load(load: Load) -> list[Answer]:
 
     def call(_: int) -> list[tuple[int, Answer]]:
         answers = []
-        caller = Caller(load.target)
+        caller = _caller(load.target)
         while (taken := queue.take(gate)) is not None:
             answers.append((taken[0], caller.send(taken[1], pictures[taken[1]])))
         caller.close()
@@ -177,6 +164,21 @@ class _Queue:
         return (number, self._pictures[number % len(self._pictures)]) if time.monotonic() < self._give_up else None
 
 
+class _Sends(Protocol):
+    def send(self, path: str, picture: bytes) -> Answer: ...
+
+    def close(self) -> None: ...
+
+
+def _caller(target: Target) -> _Sends:
+    if target.form not in ("grpc", "stream"):
+        return Caller(target)
+    # Peers' environments and most figures do without.
+    from benchmarks.serving.grpc_caller import GrpcCaller
+
+    return GrpcCaller(target)
+
+
 class Caller:
     """One connection that is kept."""
 
@@ -211,12 +213,23 @@ def _told(content: bytes, length: int) -> dict[str, Any]:
 def _body(target: Target, picture: bytes) -> tuple[bytes, dict[str, str]]:
     if target.form == "raw":
         return picture, target.headers
+    if target.form == "v2":
+        return _tensors(target, picture)
     head = (
         f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{target.part}"; filename="picture.jpg"\r\n'
         "Content-Type: image/jpeg\r\n\r\n"
     )
     body = head.encode() + picture + f"\r\n--{_BOUNDARY}--\r\n".encode()
     return body, target.headers | {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
+
+
+def _tensors(target: Target, picture: bytes) -> tuple[bytes, dict[str, str]]:
+    """The protocol's binary form."""
+    element = struct.pack("<I", len(picture)) + picture
+    given = {"name": "image", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": len(element)}}
+    wanted = {"name": LEVEL, "parameters": {"binary_data": True}}
+    document = json.dumps({"inputs": [given], "outputs": [wanted], "parameters": target.parameters}).encode()
+    return document + element, target.headers | {LENGTH_HEADER: str(len(document))}
 
 
 if __name__ == "__main__":

@@ -58,6 +58,15 @@ class Service:
         words = {key: value if isinstance(value, str) else json.dumps(value) for key, value in query.items()}
         return replace(self._whole, path=f"/features?{httpx.QueryParams(words)}")
 
+    def open_inference(self, **parameters: Any) -> list[Target]:
+        """The same by `/v2`, by calls over gRPC, and by a stream."""
+        host, _, port = self.grpc().rpartition(":")
+        plain = {name: value for name, value in self._whole.headers.items() if name != "Content-Type"}
+        over_http = replace(self._whole, name="v2", path=f"/v2/models/{MODEL}/infer", form="v2", headers=plain)
+        over_grpc = replace(over_http, name="gRPC", host=host, port=int(port), path=MODEL, form="grpc")
+        ways = [over_http, over_grpc, replace(over_grpc, name="gRPC stream", form="stream")]
+        return [replace(way, parameters=parameters) for way in ways]
+
     def grpc(self) -> str:
         """Where it takes gRPC; raises `RuntimeError` when it was started without the setting `grpc_port`."""
         found = _GRPC.search(self._log.read_text("utf-8", "replace"))

@@ -5,7 +5,8 @@ import time
 from collections import Counter
 from typing import Any
 
-from benchmarks.serving.driver import Answer, Driver, Load
+from benchmarks.serving.answers import Answer
+from benchmarks.serving.driver import Driver, Load
 from benchmarks.serving.scene import Scene
 from benchmarks.serving.service import MODEL, Service
 

@@ -17,6 +17,7 @@ _HEADINGS: Mapping[str, str] = {
     "burst": "A burst (promised: answered in time, or 429 with Retry-After)",
     "memory": f"Memory (promised: idle {IDLE_BYTES / 1e6:.0f} MB, back within {SETTLED_RATIO}, growth {GROWTH_RATIO})",
     "swaps": "Promotions under load (promised: no error, each answer from one version)",
+    "wires": "The way to the server: the same picture over HTTP and over gRPC (nothing is promised)",
 }
 
 
@@ -170,6 +171,19 @@ def _swaps_missed(found: Mapping[str, Any]) -> Iterator[str]:
         yield "only one version was seen"
 
 
+def _wires(found: Mapping[str, Any]) -> list[str]:
+    names = next(iter(found["callers"].values()))
+    lines = _head("callers: CPU ms (over /features); ms until the answer (over it); images/s", *names)
+    for callers, by_name in found["callers"].items():
+        cells = [
+            f"{one['cpu_ms']:.1f} ({one['cpu_ratio']:.2f}); {one['latency_ms']:.1f} ({one['latency_ratio']:.2f}); "
+            f"{one['per_second']:.1f}"
+            for one in by_name.values()
+        ]
+        lines.append(_row(callers, *cells))
+    return [*lines, f"\ngrpcio {found['grpcio']}; `detco` is `/features`."]
+
+
 _TABLES: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "cost": _cost,
     "hang_ups": _hang_ups,
@@ -177,6 +191,7 @@ _TABLES: Mapping[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "burst": _burst,
     "memory": _memory,
     "swaps": _swaps,
+    "wires": _wires,
 }
 _MISSED: Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
     "cost": _cost_missed,
@@ -185,6 +200,7 @@ _MISSED: Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
     "burst": _burst_missed,
     "memory": _memory_missed,
     "swaps": _swaps_missed,
+    "wires": lambda found: iter(()),
 }
 
 

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
 
@@ -35,13 +35,15 @@ class Target:
     host: str
     port: int
     path: str
-    """With its query."""
+    """With its query; over gRPC the model."""
     pid: int
     """Of the process that was started; its children count."""
     headers: dict[str, str] = field(default_factory=dict)
-    form: Literal["raw", "multipart"] = "raw"
+    form: Literal["raw", "multipart", "v2", "grpc", "stream"] = "raw"
     part: str = "image"
     """The form's part that holds the picture."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """Of a request of the Open Inference Protocol."""
 
     def cpu_seconds(self) -> float:
         """Processor time of all its processes so far, those included that have ended."""

@@ -25,5 +25,7 @@ def test_it_measures_and_keeps_every_figure(tmp_path: Path, capsys: pytest.Captu
     assert found["burst"]["servers"]["detco"]["otherwise"] == {}
     assert (found["swaps"]["failed"], found["swaps"]["of_no_version"]) == ({}, 0)
     assert set(found["swaps"]["by_version"]) == {"1", "2"}
+    ways = ["detco", "v2", "gRPC", "gRPC stream"]
+    assert [list(one) for one in found["wires"]["callers"].values()] == [ways, ways]
     assert (tmp_path / "serving.md").read_text("utf-8").startswith("# Feature serving")
     assert "## Promotions" in capsys.readouterr().out

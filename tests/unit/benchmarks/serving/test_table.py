@@ -20,6 +20,7 @@ def figures() -> dict[str, Any]:
     }
     more = {"mixed_requests": 10_000, "mixed_samples": [450_000_000], "late_over_early": 1.01}
     swaps = {"swaps": 20, "swap_seconds": 0.6, "answers": 200, "failed": {}, "of_no_version": 0, "slowest": 1.0}
+    way = {"cpu_ms": 60.0, "cpu_ratio": 1.0, "latency_ms": 40.0, "latency_ratio": 1.0, "per_second": 25.0}
     return {
         "cost": {"callers": {"1": {"floor": server(), "detco": server(), "litserve": server()}}, "peers_missing": {}},
         "hang_ups": {"hang_ups": 60, "servers": {"detco": {"next_seconds": 0.2, "ratio": 1.9}}},
@@ -27,6 +28,7 @@ def figures() -> dict[str, Any]:
         "burst": {"burst": 150, "deadline": 30.0, "servers": {"detco": burst}},
         "memory": memory | more,
         "swaps": swaps | {"by_version": {"1": 100, "2": 100}},
+        "wires": {"grpcio": "1", "callers": {"1": {"detco": way, "gRPC": way | {"cpu_ratio": 1.02}}}},
     }
 
 
@@ -42,6 +44,7 @@ def test_every_figure_stands_with_where_it_was_measured() -> None:
     assert "No promise is missed" in text
     assert "| 1 | 80.0 (1.05); 12.0 (1.00) |" in text
     assert "| detco | 0 of 60 | 4 x 422 |" in text
+    assert "| 1 | 60.0 (1.00); 40.0 (1.00); 25.0 | 60.0 (1.02); 40.0 (1.00); 25.0 |" in text
 
 
 @pytest.mark.parametrize(
