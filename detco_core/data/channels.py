@@ -8,6 +8,7 @@ from PIL import Image
 from detco_core.contract.config import ViewsConfig
 from detco_core.contract.errors import DataError
 from detco_core.data.arrays import Pixels, array_format, read_npy, read_tiff
+from detco_core.data.deep_png import is_deep_png, is_gray_with_alpha, read_deep_png
 from detco_core.data.images import decode_rgb, opened, quiet, sixteen_bits, upright_by
 from detco_core.data.sources import Bytes
 
@@ -88,8 +89,10 @@ def _pillow_reads(where: Bytes) -> bool:
 
 def _read_image(where: Bytes, short_side: int | None, views: ViewsConfig) -> tuple[Pixels, Image.Transpose | None]:
     with opened(where) as image:
+        if is_deep_png(image):
+            return _without_alpha(read_deep_png(image, where), views.channels), upright_by(image)
         if views.bit_depth == 16 and _loses_bits(image):
-            raise DataError("16-bit colour in this format would lose its low byte: convert it to TIFF or .npy")
+            raise DataError("16-bit colour in this format would lose its low byte: convert it to PNG, TIFF or .npy")
         if short_side is not None:
             image.draft("L" if views.channels == 1 else "RGB", (short_side, short_side))
         image.load()
@@ -108,10 +111,17 @@ def _as_array(image: Image.Image, channels: int) -> Pixels:
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 
+def _without_alpha(pixels: Pixels, channels: int) -> Pixels:
+    """Grey or RGB where one of these is asked for, as Pillow converts; other counts as they are stored."""
+    return pixels[:, :, :-1] if channels in (1, 3) and pixels.shape[2] in (2, 4) else pixels
+
+
 def _channels(image: Image.Image, palette: int = 3) -> int:
     """Channels as stored; `palette` of a palette image, which shows three."""
     if image.mode == "P":
         return palette
+    if is_gray_with_alpha(image):
+        return 2
     tags = getattr(image, "tag_v2", None)
     samples = tags.get(277) if image.format == "TIFF" and tags is not None else None
     return int(samples) if samples else len(image.getbands())
