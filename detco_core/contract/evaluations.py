@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from detco_core.contract.config import Stage
+from detco_core.contract.config.views import MAX_CHANNELS
 from detco_core.contract.errors import Fault, InvalidDocument
 from detco_core.contract.reader import read, require
 from detco_core.contract.weights import WeightsFormat
@@ -54,11 +55,16 @@ class Source:
     """Of a `weights` source; None: recognised by its keys."""
     backbone: str = "resnet50"
     """Architecture of a `random` or `weights` source."""
+    channels: int | None = None
+    """Of the images that a `random` or `weights` source takes; None: 3, or what all images of the data set have where
+    that cannot be brought to 3."""
     seed: int = 0
     """Of a `random` source."""
 
     def __post_init__(self) -> None:
         require((self.path is None) == (self.kind == "random"), "path", "is needed for all sources but random")
+        most = MAX_CHANNELS
+        require(self.channels is None or 1 <= self.channels <= most, "channels", f"must be between 1 and {most}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

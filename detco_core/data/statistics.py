@@ -30,22 +30,26 @@ Moments = NDArray[np.float64]
 
 
 def resolve_statistics(config: RunConfig, ref: DatasetRef, files: ImageFiles) -> RunConfig:
-    """`config` with `views.mean` and `views.std` set where they depend on the data.
+    """`config` with its views as `resolve_views` gives them; raises what that raises."""
+    return replace(config, views=resolve_views(config.views, ref, files))
+
+
+def resolve_views(views: ViewsConfig, ref: DatasetRef, files: ImageFiles) -> ViewsConfig:
+    """`views` with `mean` and `std` set where they depend on the data.
 
     They do unless they are given or there are three channels (ImageNet's). Taken from the scan when it measured every
-    image as this run sees it, else measured here, by the same rule, so that the numbers are the same.
+    image as it is seen here, else measured here, by the same rule, so that the numbers are the same.
 
     Raises:
-        DataError: images of the data set do not have the channels the config asks for, or none can be read.
+        DataError: images of the data set do not have the channels asked for, or none can be read.
     """
-    views = config.views
     check_channels(files, views)
     if views.mean is not None or views.channels == 3:
-        return config
+        return views
     found = ref.statistics.get(str(views.channels))
     if found is None or found.images != len(files):
         found = measure(files.source, files.table, np.arange(len(files)), views)
-    return replace(config, views=replace(views, mean=found.mean, std=found.std))
+    return replace(views, mean=found.mean, std=found.std)
 
 
 def check_channels(files: ImageFiles, views: ViewsConfig) -> None:
@@ -58,7 +62,8 @@ def check_channels(files: ImageFiles, views: ViewsConfig) -> None:
         example = files.table.path(int(np.flatnonzero(np.isin(stored, other))[0]))
         raise DataError(
             f"{files.name} holds images of other than {views.channels} channels ({there}; e.g. {example}): set "
-            "views.channels, or scan the data set again without them (exclude)"
+            "views.channels of the run, name the channels that the weights are for, or scan the data set again without "
+            "them (exclude)"
         )
 
 
@@ -72,7 +77,7 @@ def scan_statistics(source: Source, table: FileTable, deep: frozenset[int]) -> d
         try:
             found[str(channels)] = measure(source, table, np.flatnonzero(stored == channels), views)
         except DataError:
-            # Readable, but not at this depth (16-bit colour in a PNG): a run gets the reason when it asks for it.
+            # Readable, but not so: a run gets the reason when it asks for it.
             continue
     return found
 

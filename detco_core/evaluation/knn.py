@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from detco_core.contract.config import ViewsConfig
 from detco_core.contract.evaluations import KnnOptions, Report
 from detco_core.evaluation.frozen import Labels, extract
-from detco_core.evaluation.pixels import open_splits
+from detco_core.evaluation.pixels import open_splits, views_for
 from detco_core.evaluation.sources import open_source
 from detco_core.evaluation.task import Question
 from detco_core.evaluation.votes import count_votes, hits
@@ -22,7 +22,7 @@ def evaluate(question: Question) -> Report:
         NumericsError: the features are not finite.
     """
     options: KnnOptions = question.options
-    backbone = open_source(question.source)
+    backbone = open_source(question.source, views_for(question.source, question.dataset))
     read_as = ViewsConfig(channels=backbone.channels, bit_depth=backbone.bit_depth)
     splits = open_splits(question.dataset, options.image_size, read_as)
     train, val = extract(

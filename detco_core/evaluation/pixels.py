@@ -15,11 +15,13 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from detco_core.contract.config import ViewsConfig
-from detco_core.contract.datasets import DatasetRef
+from detco_core.contract.datasets import DatasetRef, fits_channels
 from detco_core.contract.errors import DataError
+from detco_core.contract.evaluations import Source
 from detco_core.data.arrays import Pixels
 from detco_core.data.images import ImageFiles
 from detco_core.data.labelled import LabelledImages
+from detco_core.data.statistics import CHANNELS, resolve_views
 from detco_core.data.workers import worker_options
 
 CROP = 224 / 256
@@ -58,6 +60,29 @@ class CentralSquare:
         left, top = (image.width - side) / 2, (image.height - side) / 2
         box = (left, top, left + side, top + side)
         return image.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box)
+
+
+def views_for(source: Source, dataset: DatasetRef) -> ViewsConfig | None:
+    """How the images are read for a source that does not say it itself; None: it does.
+
+    Random weights have no channels of their own: they get those of the data set where its images cannot be brought to
+    three. Three are read as 8-bit RGB, any other count in the depth that the scan found.
+
+    Raises:
+        DataError: the images do not have the channels that the source takes, or differ among themselves.
+    """
+    if source.kind not in ("random", "weights"):
+        return None
+    files = ImageFiles.open(dataset)
+    channels = source.channels or _own_channels(files)
+    scanned = dataset.statistics.get(str(channels))
+    depth = scanned.bit_depth if scanned is not None and channels != 3 else 8
+    return resolve_views(ViewsConfig(channels=channels, bit_depth=depth), dataset, files)
+
+
+def _own_channels(files: ImageFiles) -> int:
+    stored = set(files.table.facts[:, CHANNELS].tolist())
+    return stored.pop() if len(stored) == 1 and not fits_channels(min(stored), 3) else 3
 
 
 def open_splits(dataset: DatasetRef, size: int, read_as: ViewsConfig | None = None) -> Splits:

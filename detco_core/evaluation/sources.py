@@ -38,8 +38,12 @@ class FrozenBackbone:
     bit_depth: Literal[8, 16] = 8
 
 
-def open_source(source: Source) -> FrozenBackbone:
+def open_source(source: Source, read_as: ViewsConfig | None = None) -> FrozenBackbone:
     """Open the source of an evaluation.
+
+    Args:
+        source: whatever it comes from.
+        read_as: how images are read for one that does not say it itself, random or weights; None: 8-bit RGB.
 
     Raises:
         CheckpointError: a checkpoint is missing, damaged, or not what it should be.
@@ -47,7 +51,10 @@ def open_source(source: Source) -> FrozenBackbone:
         BundleError: a bundle is incomplete.
         InvalidDocument: the architecture is not known.
     """
-    return _OPENERS[source.kind](source)
+    views = read_as or ViewsConfig()
+    if source.kind == "random":
+        return _from_random(source, views)
+    return _from_weights(source, views) if source.kind == "weights" else _OPENERS[source.kind](source)
 
 
 def _from_checkpoint(source: Source) -> FrozenBackbone:
@@ -56,17 +63,19 @@ def _from_checkpoint(source: Source) -> FrozenBackbone:
     return _from_torch(description, backbone, info.config.views)
 
 
-def _from_random(source: Source) -> FrozenBackbone:
+def _from_random(source: Source, views: ViewsConfig) -> FrozenBackbone:
     # Seeded as a pretraining run, which builds its backbone first: the weights a run of this seed starts from.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(source.seed)
-        backbone = make_backbone(source.backbone)
-    return _from_torch(f"{source.backbone}, randomly initialised with seed {source.seed}", backbone, ViewsConfig())
+        backbone = make_backbone(source.backbone, views.channels)
+    return _from_torch(f"{source.backbone}, randomly initialised with seed {source.seed}", backbone, views)
 
 
-def _from_weights(source: Source) -> FrozenBackbone:
-    backbone = backbone_from_weights(_path(source), source.backbone, source.format, source.sha256)
-    return _from_torch(f"{source.backbone} of a weights file", backbone, ViewsConfig())
+def _from_weights(source: Source, views: ViewsConfig) -> FrozenBackbone:
+    backbone = backbone_from_weights(
+        _path(source), source.backbone, source.format, source.sha256, in_channels=views.channels
+    )
+    return _from_torch(f"{source.backbone} of a weights file", backbone, views)
 
 
 def _from_bundle(source: Source) -> FrozenBackbone:
@@ -120,6 +129,4 @@ def _path(source: Source) -> Path:
 _OPENERS: Mapping[str, Callable[[Source], FrozenBackbone]] = {
     "checkpoint": _from_checkpoint,
     "bundle": _from_bundle,
-    "weights": _from_weights,
-    "random": _from_random,
 }

@@ -57,7 +57,7 @@ def filtered(rows: Pixels) -> bytes:
 
 def paeth(left: NDArray[np.int64], above: NDArray[np.int64], corner: NDArray[np.int64]) -> NDArray[np.int64]:
     near = np.abs(np.stack([above - corner, left - corner, left + above - 2 * corner])).argmin(axis=0)
-    return np.take_along_axis(np.stack([left, above, corner]), near[None], axis=0)[0]
+    return np.where(near == 0, left, np.where(near == 1, above, corner))
 
 
 def read(file: bytes, channels: int, bit_depth: int = 16) -> NDArray[np.generic]:

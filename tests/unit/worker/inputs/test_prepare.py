@@ -142,7 +142,7 @@ class TestEvaluation:
     def test_of_imported_weights(self, house: House, tmp_path: Path) -> None:
         self.submit(house, {"weights_id": imported(house, tmp_path)})
         source = self.document(house).spec.source
-        assert (source.kind, source.backbone) == ("weights", "resnet34")
+        assert (source.kind, source.backbone, source.channels) == ("weights", "resnet34", 3)
         assert Path(source.path or "").read_bytes() == b"tensors"
         assert source.sha256 == file_digest(Path(source.path or ""))
 
