@@ -87,17 +87,19 @@ def make_app(settings: Settings, parts: Iterable[Part] = ("api", "features")) ->
     app.state.services = services
     handlers.install(app)
     app.include_router(health.router)
-    if "api" in serving:
-        app.include_router(_api())
+    # Routes are tried in order: those that are called most come first.
     if "features" in serving:
         app.include_router(features.router)
         app.include_router(features.router, prefix="/v1")
         app.include_router(oip.router)
+    if "api" in serving:
+        app.include_router(_api())
     watch(services)
     describe(app)
     app.add_middleware(Conditional)
     app.add_middleware(Head)
-    app.add_middleware(BodyLimit, limit_of=_limit_of(settings), is_held=_holds_images)
+    told = services.telemetry.not_answered
+    app.add_middleware(BodyLimit, limit_of=_limit_of(settings), is_held=_holds_images, refused=told)
     access, tracing = open_access_log(settings.access_log), open_tracing()
     app.state.closing = (tracing.close, access.close)
     app.state.door = open_door(services, access, tracing)

@@ -17,6 +17,7 @@ class HeldModel:
     model: str
     version: str
     provider: str
+    precision: str
     """That onnxruntime really runs it on."""
     bytes: int
     """Of its weights."""
@@ -105,7 +106,9 @@ def _families(readings: Readings) -> Iterator[Metric]:
 
 def _of_models(held: Sequence[HeldModel]) -> Iterator[Metric]:
     loaded = GaugeMetricFamily(
-        "detco_model_loaded", "Loaded models and what they run on.", labels=("model", "version", "provider")
+        "detco_model_loaded",
+        "Loaded models, what they run on and what they compute in.",
+        labels=("model", "version", "provider", "precision"),
     )
     labels = ("model", "version")
     size = GaugeMetricFamily("detco_model_bytes", "Weights held of a loaded model.", labels=labels)
@@ -116,7 +119,7 @@ def _of_models(held: Sequence[HeldModel]) -> Iterator[Metric]:
     )
     for model in sorted(held, key=lambda model: (model.model, model.version)):
         key = [model.model, model.version]
-        loaded.add_metric([*key, model.provider], 1)
+        loaded.add_metric([*key, model.provider, model.precision], 1)
         size.add_metric(key, model.bytes)
         images.add_metric(key, model.images)
         batches.add_metric(key, model.batches)

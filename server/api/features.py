@@ -1,21 +1,21 @@
 """`POST /features`: images in, dense features out, in one call. Touches no table."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from detco_core.contract.errors import Fault, ImageError, InvalidDocument
-from server.features.encode import JSON_VALUES, MEDIA_TYPES, MediaType, encode
+from server.features.encode import JSON_VALUES, MEDIA_TYPES, MediaType, encode, is_brief
 from server.features.errors import ComputeFailed
 from server.features.options import query_document, read_options
-from server.features.schemas import FeatureReply, FeatureRequest
-from server.http.access import note, note_reply
-from server.http.answers.compression import ZSTD, compress, wished
+from server.features.schemas import FeatureRequest
+from server.http.access import note
+from server.http.answers.compression import ZSTD
 from server.http.answers.negotiation import choose
-from server.http.answers.tensors import TensorResponse
+from server.http.answers.tensors import answer
 from server.http.callers.hang_up import unless_gone
 from server.http.deps import FeatureUser, Shared, caller_of
 from server.http.errors.translations import from_feature, from_image
@@ -40,34 +40,23 @@ async def features(request: Request, services: Shared, caller: FeatureUser) -> R
     media = _media_type(request)
     kind = check_content_type(request)
     query = query_document(request.query_params.multi_items())
-    engine.check(who := caller_of(caller), read_options(query).priority)
+    options = read_options(query)
+    engine.check(who := caller_of(caller), options.priority)
     upload = await read_upload(request, kind, engine.limits.images)
     asked = FeatureRequest(
         images=upload.images,
-        options=read_options(_merged(query, upload.options)),
+        options=read_options(_merged(query, upload.options)) if upload.options else options,
         max_values=JSON_VALUES if media == "application/json" else None,
         only_models=caller.models,
         caller=who,
     )
     note(request.scope, images=len(asked.images), priority=asked.options.priority)
     reply = await unless_gone(request, engine.infer(asked))
-    note_reply(request.scope, reply)
-    coding = wished(request.headers.get("accept-encoding"), (ZSTD,))
-    return await _respond(request, reply, media, coding)
 
-
-async def _respond(request: Request, reply: FeatureReply, media: MediaType, coding: str | None) -> TensorResponse:
     def describe(error: Exception) -> Mapping[str, Any]:
         return document(_problem(error), request_id(request.scope))
 
-    try:
-        encoded = await run_in_threadpool(encode, reply, media, describe)
-        if coding is not None:
-            encoded = await run_in_threadpool(compress, encoded, coding)
-    except BaseException:
-        reply.release()
-        raise
-    return TensorResponse(encoded, reply.release)
+    return await answer(request, reply, partial(encode, reply, media, describe), (ZSTD,), brief=is_brief(reply, media))
 
 
 def _media_type(request: Request) -> MediaType:

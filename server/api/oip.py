@@ -1,6 +1,7 @@
 """`/v2`: the Open Inference Protocol over HTTP, as KServe's and Triton's clients speak it. Touches no table."""
 
 import json
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -14,9 +15,9 @@ from server.features.oip.replies import lay_out
 from server.features.oip.requests import LENGTH_HEADER, read_request
 from server.features.oip.service import OpenInference
 from server.features.oip.targets import Target
-from server.http.access import note, note_reply
-from server.http.answers.compression import ENCODINGS, compress, decompress, wished
-from server.http.answers.tensors import TensorResponse
+from server.http.access import note
+from server.http.answers.compression import ENCODINGS, decompress
+from server.http.answers.tensors import TensorResponse, answer
 from server.http.callers.hang_up import unless_gone
 from server.http.deps import Admin, FeatureUser, Services, Shared, caller_of
 from server.http.open_inference import LOAD_SECONDS, refuse_configuration, require_ready
@@ -25,14 +26,14 @@ from server.http.problems import OPEN_INFERENCE, Problem
 router = APIRouter(prefix=OPEN_INFERENCE, tags=["open inference"])
 
 
-def _protocol(_: FeatureUser, services: Shared) -> OpenInference:
+async def _protocol(_: FeatureUser, services: Shared) -> OpenInference:
     """Who may not ask learns nothing about what there is."""
     if services.protocol is None:
         raise Problem("unavailable", "this process serves the API only; ask the feature server")
     return services.protocol
 
 
-def _target(protocol: "Protocol", name: str, version: str | None = None) -> Target:
+async def _target(protocol: "Protocol", name: str, version: str | None = None) -> Target:
     return protocol.target(name, version)
 
 
@@ -109,16 +110,7 @@ async def infer(
     del body
     inferred, reply = await unless_gone(request, protocol.infer(target, asked, caller.models, who))
     note(request.scope, images=len(reply.images))
-    note_reply(request.scope, reply)
-    try:
-        encoded = await run_in_threadpool(lay_out, asked, inferred, memory.write)
-        coding = wished(request.headers.get("accept-encoding"), ENCODINGS)
-        if coding is not None:
-            encoded = await run_in_threadpool(compress, encoded, coding)
-    except BaseException:
-        reply.release()
-        raise
-    return TensorResponse(encoded, reply.release)
+    return await answer(request, reply, partial(lay_out, asked, inferred, memory.write), ENCODINGS)
 
 
 @router.post("/repository/index", summary="Every model and how it is")

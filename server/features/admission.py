@@ -137,10 +137,12 @@ class ReplyBytes:
         self.held = 0
         self._lock = threading.Lock()
 
-    def take(self, count: int) -> None:
-        """Raises `Overloaded` when clients that read slowly hold too much; a single answer always fits."""
+    def take(self, count: int, own: int = 0) -> None:
+        """Raises `Overloaded` when clients that read slowly hold too much; a single answer, which has `own` bytes
+        already, always fits.
+        """
         with self._lock:
-            if self.held and self.held + count > self.capacity:
+            if self.held > own and self.held + count > self.capacity:
                 raise Overloaded(f"{self.held} bytes of answers wait to be read by their callers", 2)
             self.held += count
 
@@ -158,8 +160,16 @@ class Reservation:
 
     def take(self, count: int) -> None:
         """Hold `count` bytes more; raises `Overloaded`."""
-        self._memory.take(count)
+        self._memory.take(count, self.bytes)
         self.bytes += count
+
+    def hold(self, count: int) -> None:
+        """Hold `count` bytes in all from now on; raises `Overloaded`, and then holds what it did."""
+        if count > self.bytes:
+            self.take(count - self.bytes)
+        else:
+            self._memory.give_back(self.bytes - count)
+            self.bytes = count
 
     def release(self) -> None:
         self._memory.give_back(self.bytes)

@@ -1,8 +1,10 @@
 """One owner per model: one thread brings batches to where they are computed, the next computes them, in order.
 
-While a batch computes, the next is brought; on a CPU bringing costs nothing. On a CPU batching gains nothing either (it
-loses 5-15 %), so there batches are of one image. A batch that fails runs again one by one, so that the image at fault
-fails alone. An entry whose caller has left, or whose deadline has passed, is dropped before it costs compute.
+While a batch computes, the next is brought. On a CPU there is nowhere to bring it, and one thread does both. Batching
+gains nothing there either (it loses 5-15 %), so there batches are of one image.
+
+A batch that fails runs again one by one, so that the image at fault fails alone. An entry whose caller has left, or
+whose deadline has passed, is dropped before it costs compute.
 """
 
 import logging
@@ -50,11 +52,15 @@ class _Batch:
 class ComputeOwner:
     """Runs one model's entries in threads of its own, from `start` until `close`."""
 
-    def __init__(self, session: Runner, name: str, batching: Batching | None = None) -> None:
+    def __init__(
+        self, session: Runner, name: str, batching: Batching | None = None, *, brings_ahead: bool = True
+    ) -> None:
+        """`brings_ahead`: the next batch is brought while one computes, by a thread of its own."""
         self._session = session
         self._waiting = Waiting(batching or Batching())
         self._brought: SimpleQueue[_Batch | None] = SimpleQueue()
-        self._bringer = threading.Thread(target=self._bring, name=f"bring-{name}", daemon=True)
+        bringer = threading.Thread(target=self._bring, name=f"bring-{name}", daemon=True)
+        self._bringer = bringer if brings_ahead else None
         self._thread = threading.Thread(target=self._run, name=f"compute-{name}", daemon=True)
         self.computed = 0
         """Entries that cost compute."""
@@ -74,7 +80,8 @@ class ComputeOwner:
         return self._waiting.dropped
 
     def start(self) -> None:
-        self._bringer.start()
+        if self._bringer is not None:
+            self._bringer.start()
         self._thread.start()
 
     def submit(self, array: NDArray[np.float32], outputs: Sequence[str], deadline: float) -> "Future[Computed]":
@@ -88,14 +95,19 @@ class ComputeOwner:
         self._waiting.close()
 
     def _bring(self) -> None:
-        while (entries := self._waiting.next_batch()) is not None:
-            self._brought.put(_Batch(entries, self._stage(entries)))
+        while (batch := self._next()) is not None:
+            self._brought.put(batch)
             # Until the next one comes nothing may keep the last one's arrays alive.
-            del entries
+            del batch
         self._brought.put(None)
 
+    def _next(self) -> _Batch | None:
+        entries = self._waiting.next_batch()
+        return None if entries is None else _Batch(entries, self._stage(entries))
+
     def _run(self) -> None:
-        while (batch := self._brought.get()) is not None:
+        take = self._next if self._bringer is None else self._brought.get
+        while (batch := take()) is not None:
             if wanted := self._waiting.begin(batch.entries):
                 self._began = time.monotonic()
                 self._compute(batch, wanted)

@@ -63,6 +63,11 @@ def encode(reply: FeatureReply, media_type: MediaType, describe_error: DescribeE
     return Encoded(encoded.media_type, encoded.pieces, headers)
 
 
+def is_brief(reply: FeatureReply, media_type: MediaType) -> bool:
+    """Whether laying it out takes a fraction of a millisecond, less than another thread would: nothing is copied."""
+    return media_type == "application/octet-stream" and len(reply.images) == 1
+
+
 def describe(reply: FeatureReply, describe_error: DescribeError) -> dict[str, Any]:
     """Everything but the data, as JSON."""
     return {

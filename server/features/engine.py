@@ -129,7 +129,7 @@ class FeatureEngine:
                 memory.release()
                 raise
             self.allowances.charge(request.caller, _enlarged(images))
-            return FeatureReply(loaded.identity, images, time.monotonic() - arrived, memory.release)
+            return FeatureReply(loaded.identity, images, time.monotonic() - arrived, memory.release, memory.hold)
 
     async def _charge(self, request: FeatureRequest) -> None:
         """Note the request's pixels where its caller's are bounded; raises `OverLimit` when they are used up by now."""

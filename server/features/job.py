@@ -15,7 +15,7 @@ import numpy as np
 
 from detco_core.contract.errors import ImageError
 from detco_core.inference.images import Limits, decode
-from detco_core.inference.outputs import finish, needed
+from detco_core.inference.outputs import finish, gives_as_they_are, needed
 from detco_core.inference.preprocess import MAX_NETWORK_PIXELS, Prepared, prepare, prepare_pixels
 from detco_core.inference.roi import place
 from server.features.admission import Reservation, Ticket
@@ -89,7 +89,9 @@ class Job:
             FeatureError: one that concerns the whole request, or that no image could be used.
             ImageError: the only image cannot be used.
         """
-        images = await asyncio.gather(*(self._image(index, part) for index, part in enumerate(self._request.images)))
+        ways = [self._image(index, part) for index, part in enumerate(self._request.images)]
+        # One image needs no task of its own.
+        images = [await ways[0]] if len(ways) == 1 else await asyncio.gather(*ways)
         errors = [image.error for image in images if image.error is not None]
         for error in errors:
             if isinstance(error, FeatureError) and not isinstance(error, ComputeFailed):
@@ -136,6 +138,8 @@ class Job:
         timings.queue = ended - arrived - timings.decode - timings.compute
         began = max(queued, ended - computed.seconds)
         timings.moments += [("queue", queued, began), ("compute", began, ended)]
+        if gives_as_they_are(selection, computed.maps, facts.regions):
+            return facts, self._finish(index, facts, computed, timings)
         return facts, await self._in_thread(self._finish, index, facts, computed, timings)
 
     def _reserve(self, facts: ImageFacts) -> None:

@@ -53,7 +53,7 @@ class Loaded:
         batching = Batching() if batching is None or fell_back else batching
         check_outputs(session)
         warm(session, batching.images)
-        owner = ComputeOwner(session, str(version), batching)
+        owner = ComputeOwner(session, str(version), batching, brings_ahead=session.provider != CPU)
         owner.start()
         return cls(version, session, owner, ahead)
 

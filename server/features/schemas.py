@@ -129,6 +129,8 @@ class FeatureReply:
     total: float
     """Seconds from arrival to here."""
     release: Callable[[], None] = field(default=lambda: None)
+    hold: Callable[[int], None] = field(default=lambda count: None)
+    """Count so many bytes of memory for it from now on; raises `Overloaded`."""
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:

@@ -68,7 +68,12 @@ def services_of(request: Request) -> Services:
     return services
 
 
-Shared = Annotated[Services, Depends(services_of)]
+async def _services(request: Request) -> Services:
+    # A plain `def` would be called in a thread, for every request.
+    return services_of(request)
+
+
+Shared = Annotated[Services, Depends(_services)]
 
 _scheme = HTTPBearer(auto_error=False, scheme_name="token", description="A token of this service.")
 

@@ -104,6 +104,10 @@ class OpenInference:
                 raise
         total = time.monotonic() - began
         self.statistics.succeeded(target.name, number, len(asked.images), reply.timings, total)
-        facts: dict[str, Any] = {"digest": reply.model.digest, "provider": reply.model.provider}
+        facts: dict[str, Any] = {
+            "digest": reply.model.digest,
+            "provider": reply.model.provider,
+            "precision": reply.model.precision,
+        }
         facts |= {"cached": True} if reply.cached == len(reply.images) else {}
         return Inferred(target.name, number, arrays, facts), reply

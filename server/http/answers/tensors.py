@@ -1,15 +1,53 @@
-"""Sends an encoded answer piece by piece, as fast as its reader takes it, and gives its memory back when it is out."""
+"""The end of every answer of the feature path: laid out, compressed for who insists, sent piece by piece, as fast as
+its reader takes it; its memory is given back when it is out.
+"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from server.features.encode import Encoded
+from server.features.schemas import FeatureReply
+from server.http.access import note_reply
+from server.http.answers.compression import compress, wished
 
 _VARY = "Accept, Accept-Encoding"
 _SLICE = 2**20
 """Bytes handed to the connection at once: more would be copied into its buffer while the reader is slow."""
+
+
+async def answer(
+    request: Request,
+    reply: FeatureReply,
+    lay_out: Callable[[], Encoded],
+    codings: Collection[str],
+    *,
+    brief: bool = False,
+) -> "TensorResponse":
+    """The reply as `lay_out` gives it, in the one of `codings` that the caller insists on; whatever goes wrong, the
+    reply is released.
+
+    `brief`: laying out takes no longer than a thread would cost.
+
+    Raises:
+        Overloaded: there is no memory to hold it compressed beside it as it is.
+    """
+    note_reply(request.scope, reply)
+    coding = wished(request.headers.get("accept-encoding"), codings)
+    try:
+        encoded = lay_out() if brief else await run_in_threadpool(lay_out)
+        if coding is not None:
+            # At worst as long again; what it comes to takes the place of both.
+            reply.hold(2 * encoded.length)
+            encoded = await run_in_threadpool(compress, encoded, coding)
+            reply.hold(encoded.length)
+    except BaseException:
+        reply.release()
+        raise
+    return TensorResponse(encoded, reply.release)
 
 
 class TensorResponse(Response):

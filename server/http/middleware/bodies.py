@@ -20,22 +20,28 @@ class BodyLimit:
     """Refuses a body over the route's limit: by its `Content-Length` before a byte is read, else while it streams."""
 
     def __init__(
-        self, app: ASGIApp, limit_of: Callable[[str], int], is_held: Callable[[str], bool], capacity: int = HELD_BYTES
+        self,
+        app: ASGIApp,
+        limit_of: Callable[[str], int],
+        is_held: Callable[[str], bool],
+        capacity: int = HELD_BYTES,
+        refused: Callable[[Exception], None] = lambda error: None,
     ) -> None:
         """`limit_of` gives the limit in bytes for a path; bodies of which `is_held` are kept in memory until they are
-        answered, and count against `capacity` together.
+        answered, and count against `capacity` together; `refused` is told of those that found no room.
         """
         self.app = app
         self.limit_of = limit_of
         self.is_held = is_held
         self.memory = Memory(capacity)
+        self.refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         memory = self.memory if self.is_held(scope["path"]) else None
-        body = _Body(receive, send, self.limit_of(scope["path"]), memory)
+        body = _Body(receive, send, self.limit_of(scope["path"]), memory, self.refused)
         declared = Headers(scope=scope).get("content-length", "0")
         if declared.isascii() and declared.isdigit() and int(declared[:20]) > body.limit:
             body.refused = True
@@ -69,12 +75,15 @@ class _Body:
     A client that is still sending when the connection closes would get a reset instead of our answer.
     """
 
-    def __init__(self, receive: Receive, send: Send, limit: int, memory: Memory | None) -> None:
+    def __init__(
+        self, receive: Receive, send: Send, limit: int, memory: Memory | None, refuse: Callable[[Exception], None]
+    ) -> None:
         self._receive = receive
         self._send = send
         self.limit = limit
         self.refused = False
         self._memory = memory
+        self._refuse = refuse
         self._held = 0
         self._taken = 0
         self._whole = False
@@ -99,7 +108,9 @@ class _Body:
         if not self._memory.take(count):
             self.refused = True
             self.forget()
-            raise TooManyBytes(self._memory.held)
+            error = TooManyBytes(self._memory.held)
+            self._refuse(error)
+            raise error
         self._held += count
 
     async def send(self, message: Message) -> None:

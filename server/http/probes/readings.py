@@ -39,6 +39,7 @@ def _held(loaded: Loaded) -> HeldModel:
         model=loaded.version.model,
         version=str(loaded.version.number),
         provider=loaded.session.provider,
+        precision=loaded.session.precision,
         bytes=loaded.bytes,
         images=loaded.owner.computed,
         batches=loaded.owner.runs,

@@ -14,7 +14,7 @@ from detco_core.contract.manifest import InputSpec, Level, Manifest, read_manife
 from detco_core.contract.reader import FieldError
 from detco_core.inference.images import Size
 from detco_core.inference.numbers import Cast
-from detco_core.inference.outputs import Selection, finish, l2, needed
+from detco_core.inference.outputs import Selection, finish, gives_as_they_are, l2, needed
 from detco_core.inference.preprocess import Geometry
 from detco_core.inference.roi import place
 from detco_core.inference.session import Session, outputs_of
@@ -167,6 +167,17 @@ def test_half_precision_asked_of_such_a_network_is_not_copied(manifest: Manifest
     for item in finish(selection, manifest, PADDED, half):
         assert item.array is half[item.level]
         assert item.cast == Cast()
+
+
+def test_only_maps_that_stay_as_they_are_cost_nothing_to_finish(
+    manifest: Manifest, maps: dict[str, np.ndarray]
+) -> None:
+    for selection in (Selection(), Selection(levels=("res2", "res4"))):
+        assert gives_as_they_are(selection, maps)
+        assert all(item.array is maps[item.level] for item in finish(selection, manifest, PADDED, maps))
+    worked_on = [Selection(pool="avg"), Selection(normalize="l2"), Selection(dtype="int8"), Selection(pooled=True)]
+    assert not any(gives_as_they_are(selection, maps) for selection in worked_on)
+    assert not gives_as_they_are(Selection(), maps, place([(0, 0, 10, 10)], PADDED))
 
 
 @pytest.fixture

@@ -52,7 +52,14 @@ def test_the_feature_path_is_measured_by_stage_and_its_errors_by_cause() -> None
     telemetry.answered(FeatureReply(model, (good, bad), 0.3))
     telemetry.not_answered(Overloaded("full", 2))
     held = HeldModel(
-        model="tiny", version="1", provider="CPUExecutionProvider", bytes=7, images=9, batches=4, dropped=2
+        model="tiny",
+        version="1",
+        provider="CPUExecutionProvider",
+        precision="fp32",
+        bytes=7,
+        images=9,
+        batches=4,
+        dropped=2,
     )
     telemetry.watch(lambda: Readings(held=[held]))
     text = telemetry.exposition().decode()
@@ -67,4 +74,5 @@ def test_the_feature_path_is_measured_by_stage_and_its_errors_by_cause() -> None
     assert 'detco_model_images_total{model="tiny",version="1"} 9.0' in text
     assert 'detco_model_batches_total{model="tiny",version="1"} 4.0' in text
     assert 'detco_model_dropped_total{model="tiny",version="1"} 2.0' in text
-    assert 'detco_model_loaded{model="tiny",provider="CPUExecutionProvider",version="1"} 1.0' in text
+    on = 'precision="fp32",provider="CPUExecutionProvider"'
+    assert f'detco_model_loaded{{model="tiny",{on},version="1"}} 1.0' in text

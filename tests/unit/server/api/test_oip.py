@@ -117,7 +117,9 @@ class TestByHand:
         answer = client.post("/v2/models/tiny/infer", content=picture(), headers={LENGTH: "0"})
         assert answer.status_code == 200, answer.text
         at = int(answer.headers[LENGTH])
-        outputs = json.loads(answer.content[:at])["outputs"]
+        told = json.loads(answer.content[:at])
+        assert (told["parameters"]["provider"], told["parameters"]["precision"]) == ("CPUExecutionProvider", "fp32")
+        outputs = told["outputs"]
         assert [output["name"] for output in outputs] == ["res2", "res3", "res4", "res5", "pooled"]
         for output in outputs:
             size = output["parameters"]["binary_data_size"]

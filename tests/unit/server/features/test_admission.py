@@ -133,6 +133,9 @@ def test_one_answer_always_fits() -> None:
     alone.take(500)
     with pytest.raises(Overloaded):
         Reservation(memory).take(1)
+    alone.hold(1000)
+    alone.hold(300)
+    assert memory.held == 300
     alone.release()
     assert memory.held == 0
 

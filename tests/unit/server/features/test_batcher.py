@@ -56,9 +56,9 @@ def runner() -> Gated:
     return Gated()
 
 
-@pytest.fixture
-def owner(runner: Gated) -> ComputeOwner:
-    owner = ComputeOwner(runner, "test")
+@pytest.fixture(params=[True, False], ids=["ahead", "by itself"])
+def owner(runner: Gated, request: pytest.FixtureRequest) -> ComputeOwner:
+    owner = ComputeOwner(runner, "test", brings_ahead=request.param)
     owner.start()
     return owner
 
@@ -181,6 +181,20 @@ def test_a_batch_waits_for_others_only_so_long(runner: Gated) -> None:
     runner.gate.release(100)
     owner.submit(IMAGE, ("a",), later()).result(30)
     assert runner.batches == [[0]]
+    owner.close()
+
+
+def test_one_that_does_not_bring_ahead_forms_a_batch_when_it_is_free(runner: Gated) -> None:
+    owner = ComputeOwner(runner, "test", Batching(images=3), brings_ahead=False)
+    owner.start()
+    held = owner.submit(IMAGE - 1, ("a",), later())
+    assert runner.begun.acquire(timeout=30)
+    futures = [owner.submit(IMAGE + n, ("a",), later()) for n in (1, 2, 3, 4)]
+    assert futures[1].cancel()
+    assert runner.brought == [[-1]]
+    runner.gate.release(2)
+    assert [future.result(30).maps["a"].flat[0] for future in (held, futures[0], futures[3])] == [-2, 2, 8]
+    assert (runner.batches, owner.dropped) == ([[-1], [1, 3, 4]], 1)
     owner.close()
 
 

@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import httpx
 import pytest
@@ -18,7 +19,13 @@ LIMIT, TOGETHER = 1000, 1500
 
 
 @pytest.fixture(scope="module")
-def client(serve: Callable[[FastAPI], httpx.Client]) -> httpx.Client:
+def told() -> list[Exception]:
+    """Of bodies that found no room."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def client(serve: Callable[[FastAPI], httpx.Client], told: list[Exception]) -> httpx.Client:
     app = FastAPI()
 
     @app.post("/raw")
@@ -27,7 +34,8 @@ def client(serve: Callable[[FastAPI], httpx.Client]) -> httpx.Client:
         return len(await request.body())
 
     handlers.install(app)
-    app.add_middleware(BodyLimit, limit_of=lambda _: LIMIT, is_held=lambda path: path == "/held", capacity=TOGETHER)
+    held = partial(str.__eq__, "/held")
+    app.add_middleware(BodyLimit, limit_of=lambda _: LIMIT, is_held=held, capacity=TOGETHER, refused=told.append)
     app.add_middleware(RequestContext, telemetry=Telemetry())
     return serve(app)
 
@@ -66,7 +74,7 @@ def test_a_client_that_sends_on_still_gets_its_answer(client: httpx.Client) -> N
     assert client.post("/raw", content=(bytes(2**20) for _ in range(64))).status_code == 413
 
 
-def test_what_is_held_of_all_bodies_is_bounded(client: httpx.Client) -> None:
+def test_what_is_held_of_all_bodies_is_bounded(client: httpx.Client, told: list[Exception]) -> None:
     address = (client.base_url.host, client.base_url.port or 0)
     head = f"POST /held HTTP/1.1\r\nHost: here\r\nContent-Length: {LIMIT}\r\n\r\n".encode()
     with socket.create_connection(address, timeout=10) as slow:
@@ -76,6 +84,7 @@ def test_what_is_held_of_all_bodies_is_bounded(client: httpx.Client) -> None:
             assert time.monotonic() < give_up, "the slow one's bytes have not come"
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "2")
         assert "900 bytes of other requests" in answer.json()["detail"]
+        assert [type(error).__name__ for error in told] == ["TooManyBytes"]
         assert client.post("/held", content=b"x" * 600).json() == 600
         assert client.post("/raw", content=b"x" * 700).json() == 700
         slow.sendall(b"x" * 100)
