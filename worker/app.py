@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import billiard.pool
 from celery import Celery, bootsteps, signals
 from celery.apps.worker import Worker
 from celery.exceptions import SecurityWarning
@@ -41,6 +42,8 @@ SPARE_PROCESSES = 2
 """Pool processes beyond the slots, so that a wake-up always finds one, however many runs are under way."""
 
 _TICK = 0.1
+_HEARD_TRIES = 5
+"""Of a tenth of a second each: a pool process that ends waits so long for its last word to be heard."""
 
 _log = logging.getLogger(__name__)
 
@@ -156,6 +159,9 @@ def _begin_pool_process(master: int, **_: object) -> None:
     # of, and its pool would wait for ever for a lock that a sister took along (docs/decisions/021).
     require_parent(master)
     become_subreaper()
+    # Celery that stops forgets a wake-up which no pool process has accepted yet. Whoever then accepts it waits half a
+    # minute for Celery to hear of its end: longer than the worker has for leaving.
+    billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = _HEARD_TRIES
 
 
 def _register(settings: Settings, engine: Engine, upkeep: Upkeep, shared: Shared) -> int | None:

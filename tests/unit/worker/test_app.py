@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
+import billiard.pool
 import psutil
 import pytest
 import redis
@@ -22,6 +24,7 @@ from control.records.runs.runs import get_run
 from tests.ports import reserved_port
 from tests.processes import kill, of_folder, parent_of, words_of
 from tests.unit.worker.house import CHILDREN, House, weights_after
+from worker import app
 from worker.app import _answer_signals, _PoolMaster
 from worker.launch import package_environment
 from worker.upkeep.shared import Shared
@@ -311,6 +314,17 @@ def test_rows_1_3_5_6_and_16_redis_redelivers_nothing_and_may_forget_and_die(
     assert again.leave() == 0
     assert [attempt.state for attempt in house.attempts(waiting)] == ["completed"]
     assert {attempt.state for attempt in house.attempts(long)} == {"preempted"}
+
+
+def test_a_pool_process_that_ends_does_not_wait_for_half_a_minute_to_be_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(app, "become_subreaper", lambda: None)  # this process is none
+    monkeypatch.setattr(billiard.pool, "GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT", 300)  # put back in the end
+    monkeypatch.setattr(billiard.pool, "time", SimpleNamespace(sleep=slept.append))
+    app._begin_pool_process(os.getppid())
+    never_heard = SimpleNamespace(on_ready_counter=SimpleNamespace(value=0))
+    assert not billiard.pool.Worker._ensure_messages_consumed(never_heard, completed=1)
+    assert 0 < sum(slept) < 1
 
 
 @pytest.fixture
