@@ -12,6 +12,7 @@ import copy
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -139,7 +140,8 @@ def _ask(
         ask()
     except Exception as error:  # noqa: BLE001 - whatever breaks the asking itself is a finding too
         if "Cannot generate" not in str(error) and "Unsatisfiable" not in type(error).__name__:
-            faults.note(label, f"{mode.value}: {type(error).__name__}", str(error)[:2000])
+            detail = "".join(traceback.format_exception(error))  # of a group, what it is made of too
+            faults.note(label, f"{mode.value}: {type(error).__name__}", detail[-6000:])
 
 
 def _place(here: Ground, case: Any, data: Any) -> None:
