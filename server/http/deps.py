@@ -110,7 +110,7 @@ FeatureUser = Annotated[Principal, Depends(_caller("features"))]
 Admin = Annotated[Principal, Depends(_caller("admin"))]
 
 
-def wanted_page(
+async def wanted_page(
     page_size: Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE)] = 50,
     page_token: Annotated[str | None, Query(max_length=500)] = None,
 ) -> Page:
