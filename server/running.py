@@ -3,7 +3,6 @@
 import gc
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,8 +15,6 @@ from server.supervision import Supervisor
 
 _DRAIN_SECONDS = 5
 """Requests under way may take this long to end once the service was asked to."""
-_END_SECONDS = 25.0
-"""After this long the worker is killed if it has not put its jobs back; the service promises 30 s for all of it."""
 _BACKLOG = 2048
 
 
@@ -72,7 +69,7 @@ def serve(app: FastAPI, listener: socket.socket, supervisor: Supervisor | None) 
         server.run(sockets=[listener])
     finally:
         if supervisor is not None:
-            supervisor.stop(server.patience)
+            supervisor.stop()
 
 
 def set_aside() -> None:
@@ -91,20 +88,12 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, supervisor: Supervisor | None) -> None:
         super().__init__(config)
         self._supervisor = supervisor
-        self._asked_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         set_aside()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._asked_at = self._asked_at or time.monotonic()
         if self._supervisor is not None:
             self._supervisor.ask()
         super().handle_exit(sig, frame)
-
-    @property
-    def patience(self) -> float:
-        """Seconds left for the worker."""
-        gone = 0.0 if self._asked_at is None else time.monotonic() - self._asked_at
-        return max(1.0, _END_SECONDS - gone)

@@ -25,15 +25,22 @@ FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
 SETTLED = 60.0
 """A worker that lived this many seconds was well: the next back-off starts from the first delay again."""
+GUARD_SECONDS = 3.0
+"""Beyond `shutdown_seconds`: the worker kills what is left by itself, and better, since it knows its processes."""
 
 
 class Supervisor:
-    """One child process of `command`, restarted until `stop`. `folder` is its working folder."""
+    """One child process of `command`, restarted until `stop`.
 
-    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    `folder` is its working folder. Once asked to end it has `patience` seconds, then it is killed.
+    """
+
+    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str], patience: float) -> None:
         self._command = tuple(command)
         self._folder = folder
         self._environment = dict(environment)
+        self._patience = patience
+        self._asked_at: float | None = None
         self._stopping = threading.Event()
         # Reentrant: a signal handler may ask while this very thread asks already.
         self._lock = threading.RLock()
@@ -48,17 +55,19 @@ class Supervisor:
         """Ask the child to end (SIGTERM) and start no other; returns at once."""
         with self._lock:
             self._stopping.set()
+            self._asked_at = self._asked_at or time.monotonic()
             if self._process is not None and self._process.poll() is None:
                 self._process.terminate()
 
-    def stop(self, patience: float) -> None:
-        """Ask, wait up to `patience` seconds, then kill."""
+    def stop(self) -> None:
+        """Ask, unless that was done; wait for what is left of the patience, then kill."""
         self.ask()
         if not self._thread.is_alive():
             return
-        self._thread.join(patience)
+        asked_at = self._asked_at or time.monotonic()
+        self._thread.join(max(0.0, asked_at + self._patience - time.monotonic()))
         if self._thread.is_alive() and self._process is not None:
-            log.warning("the worker did not end within %.0f s and is killed", patience)
+            log.warning("the worker did not end within %.0f s and is killed", self._patience)
             self._process.kill()
             self._thread.join()
 
@@ -89,7 +98,8 @@ class Supervisor:
 def worker_supervisor(settings: Settings, worker: Sequence[str] = WORKER) -> Supervisor:
     """A supervisor of `python -m worker` on this data folder, in this process's environment."""
     command = (*worker, "--data-dir", str(settings.data_dir))
-    return Supervisor(command, settings.data_dir, worker_environment(settings, os.environ))
+    patience = settings.shutdown_seconds + GUARD_SECONDS
+    return Supervisor(command, settings.data_dir, worker_environment(settings, os.environ), patience)
 
 
 def worker_environment(settings: Settings, ours: Mapping[str, str]) -> dict[str, str]:

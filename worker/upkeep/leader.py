@@ -30,7 +30,9 @@ IN_TOUCH_SECONDS = 10.0
 """A database that was away must have answered for so long before a run is taken back: every runner that lives has
 renewed its lease by then. It tries each second, and a try takes five at most."""
 _PROMPT_SECONDS = 2.0
-"""An answer that took longer came from a database that was away."""
+_PROMPT_SHARE = 0.25
+"""A round that took longer, in seconds and as a share of the lease, came from a database that was away. A shorter one
+ended nobody's lease, however slow all of them are: a large queue on a busy host must not keep lost runs lost."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +64,7 @@ class Leader:
             _log.warning("%s was taken back: its lease had ended", run_id)
         for run_id in asked:
             _log.info("%s was asked to make room", run_id)
-        was_prompt = time.monotonic() - begun < _PROMPT_SECONDS
+        was_prompt = time.monotonic() - begun < max(_PROMPT_SECONDS, _PROMPT_SHARE * self._settings.lease_seconds)
         self._in_touch_since = since if since is not None and was_prompt else time.monotonic()
         if self._leads:
             relay(self._engine, self._celery)

@@ -30,8 +30,8 @@ def started(folder: Path) -> list[int]:
     return sorted(int(path.name.removeprefix("started-")) for path in folder.glob("started-*"))
 
 
-def make(folder: Path, code: str) -> Supervisor:
-    return Supervisor([sys.executable, "-c", code], folder, os.environ | {"PYTHONPATH": str(Path.cwd())})
+def make(folder: Path, code: str, patience: float = 60) -> Supervisor:
+    return Supervisor([sys.executable, "-c", code], folder, os.environ | {"PYTHONPATH": str(Path.cwd())}, patience)
 
 
 def test_the_environment_means_the_same_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,7 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
     supervisor = make(tmp_path, CHILD)
     supervisor.start()
     yield supervisor
-    supervisor.stop(patience=10)
+    supervisor.stop()
 
 
 @pytest.mark.slow
@@ -67,25 +67,25 @@ def test_a_killed_worker_is_started_again(supervisor: Supervisor, tmp_path: Path
 @pytest.mark.slow
 def test_stop_ends_the_worker_and_starts_no_other(supervisor: Supervisor, tmp_path: Path) -> None:
     until(lambda: started(tmp_path))
-    supervisor.stop(patience=10)
+    supervisor.stop()
     assert [is_alive(pid) for pid in started(tmp_path)] == [False]
 
 
 @pytest.mark.slow
 def test_a_worker_that_will_not_end_is_killed(tmp_path: Path) -> None:
-    supervisor = make(tmp_path, STUBBORN)
+    supervisor = make(tmp_path, STUBBORN, patience=0.5)
     supervisor.start()
     until(lambda: started(tmp_path))
-    supervisor.stop(patience=0.5)
+    supervisor.stop()
     assert [is_alive(pid) for pid in started(tmp_path)] == [False]
 
 
 @pytest.mark.slow
 def test_stop_before_start_is_harmless(tmp_path: Path) -> None:
     supervisor = make(tmp_path, CHILD)
-    supervisor.stop(patience=1)
+    supervisor.stop()
     supervisor.start()
-    supervisor.stop(patience=1)
+    supervisor.stop()
     assert started(tmp_path) == []
 
 
@@ -93,7 +93,8 @@ def test_stop_before_start_is_harmless(tmp_path: Path) -> None:
 def test_the_worker_goes_when_the_service_is_killed(tmp_path: Path) -> None:
     service = (
         "import sys, time; from pathlib import Path; from server.supervision import Supervisor; import os;"
-        f"Supervisor([sys.executable, '-c', {CHILD!r}], Path({str(tmp_path)!r}), os.environ).start(); time.sleep(600)"
+        f"Supervisor([sys.executable, '-c', {CHILD!r}], Path({str(tmp_path)!r}), os.environ, 10).start();"
+        "time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", service], env=os.environ | {"PYTHONPATH": str(Path.cwd())}) as process:
         until(lambda: started(tmp_path))

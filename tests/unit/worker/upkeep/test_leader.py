@@ -2,10 +2,12 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from control import tracing
 from control.db.models import Attempt, Checkpoint, DatasetVersion, Delivery, OutboxEntry, Run
@@ -13,6 +15,7 @@ from control.db.session import database_time, open_engine, unit_of_work
 from control.records import leaders
 from control.records.journal import logs
 from control.records.life import leases
+from control.records.scheduling import preemption
 from control.records.sweeps.sweep_plans import NewSweep, SweepEvaluation, plan_sweep
 from control.records.sweeps.sweeps import create_sweep
 from control.records.webhooks import notices, webhooks
@@ -138,6 +141,27 @@ class TestLead:
         monkeypatch.setattr(leader, "IN_TOUCH_SECONDS", 0.0)
         scene.upkeep.leader.lead()
         assert scene.house.run(run_id).state == "queued"
+
+    @pytest.mark.parametrize(("share", "state"), [(0.2, "queued"), (0.3, "starting")])
+    def test_rounds_may_be_slow_but_not_as_long_as_leases(
+        self, scene: Scene, monkeypatch: pytest.MonkeyPatch, share: float, state: str
+    ) -> None:
+        now, lease = [1000.0], 40.0
+        settings = scene.house.settings.model_copy(update={"lease_seconds": lease})
+        monkeypatch.setattr(scene.upkeep.leader, "_settings", settings)
+        monkeypatch.setattr(leader, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        arrange = preemption.arrange
+
+        def slowly(session: Session, patience: float) -> list[str]:
+            now[0] += share * lease
+            return arrange(session, patience)
+
+        monkeypatch.setattr(preemption, "arrange", slowly)
+        run_id = expired(scene)
+        for _ in range(4):
+            scene.upkeep.leader.lead()
+            now[0] += 1
+        assert scene.house.run(run_id).state == state
 
     def test_wake_ups_nobody_followed_are_repeated(self, scene: Scene) -> None:
         scene.upkeep.leader.lead()
