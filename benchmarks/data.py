@@ -120,6 +120,9 @@ def private(key: str = "RssAnon") -> int:
 
 def stage(which: str, folder: Path, files: int) -> dict[str, Any]:
     """Run one stage here."""
+    if which == "sample":
+        import detco_core.data.loaders  # noqa: F401 - torch's own memory is none of the stage's
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here on: proc(5)
     base, began, cpu = private("VmHWM"), time.perf_counter(), time.process_time()
     found = STAGES[which](folder, files)
     return {
