@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import numpy as np
-from grpc_calls import over_grpc  # type: ignore[import-not-found]
+from grpc_calls import over_grpc  # type: ignore[import-not-found]  # run as a script, beside it
 from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
 
 

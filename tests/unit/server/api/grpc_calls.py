@@ -286,7 +286,7 @@ def slow(address: str, token: str, picture: str) -> None:
         with suppress(grpc.RpcError):
             while True:
                 state = next(watch)
-        print(state.hex(), watch.code().name)  # noqa: T201
+        print(state.hex(), watch.code().name)  # noqa: T201 - the test reads it
 
 
 if __name__ == "__main__":

@@ -50,7 +50,8 @@ def serve(porter: Porter, lines: Lines) -> Serve:
     @asynccontextmanager
     async def serving(make: Callable[[Doorway], grpc.GenericRpcHandler]) -> AsyncIterator[grpc.aio.Channel]:
         server = grpc.aio.server()
-        server.add_generic_rpc_handlers((make(Doorway(porter, recorder)),))  # type: ignore[arg-type]
+        doorway = Doorway(porter, recorder)  # type: ignore[arg-type]  # of the doorman it needs `admit` alone
+        server.add_generic_rpc_handlers((make(doorway),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         try:
