@@ -42,9 +42,10 @@ from detco_core.contract.jobs import (
     read_job,
 )
 from detco_core.contract.reader import plain
+from detco_core.contract.remedies import for_less_memory
 from detco_core.runtime.parent import watch_parent
 from detco_core.runtime.reporter import Reporter
-from detco_core.runtime.shortage import is_out_of_memory, remedy
+from detco_core.runtime.shortage import is_out_of_memory
 from detco_core.runtime.stop import Interrupted, StopRequest
 
 _log = logging.getLogger("detco_core")
@@ -170,7 +171,7 @@ def _failure(error: Exception, verb: str) -> Failed:
         return Failed(kind=error.kind, message=str(error))
     _log.error("the job failed", exc_info=error)
     if is_out_of_memory(error):
-        return Failed(kind="out_of_memory", message=f"out of memory ({_first_line(error)}); {remedy(verb)}")
+        return Failed(kind="out_of_memory", message=f"out of memory ({_first_line(error)}); {for_less_memory(verb)}")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         unharmed = "free disk space: what was saved before is unharmed, and a run goes on from its last checkpoint"
         return Failed(kind="internal", message=f"the disk is full ({_first_line(error)}); {unharmed}")

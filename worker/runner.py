@@ -72,8 +72,10 @@ class Runner:
             return self._close(Outcome(kind="failed", error_kind="user", message=str(error)))
         if ready is None:
             return self._close(self._judge(End(began=False)))
+        prepared, post = ready
+        self._sink.known_as = prepared.known_as
         killed_before = oom_kills()
-        exit_code = self._work(*ready)
+        exit_code = self._work(prepared, post)
         disk_full = complaint(self._services.settings.work_dir)  # before what it saved leaves the folder for the store
         oom_killed = oom_kills() > killed_before
         all_taken = self._take_the_rest()
@@ -85,6 +87,7 @@ class Runner:
             disk_full=disk_full,
             fault=self._feed.fault,
             log_tail=log_tail(self._folder),
+            verb=prepared.verb,
         )
         return self._close(self._judge(end_of_it))
 

@@ -12,12 +12,13 @@ from detco_core.contract.extractions.files import ASSIGNED, Entry, EntryError
 from detco_core.contract.extractions.options import ExtractionOptions
 from detco_core.contract.features import DEFAULT_GEM_P, DEFAULT_ROI_SIZE
 from detco_core.contract.manifest import Manifest
+from detco_core.contract.remedies import for_less_memory
 from detco_core.extraction.reading import Item, Ready
 from detco_core.inference.binding import Maps
 from detco_core.inference.execution import CPU
 from detco_core.inference.outputs import Finished, Selection, finish
 from detco_core.inference.session import Session
-from detco_core.runtime.shortage import is_out_of_memory, remedy
+from detco_core.runtime.shortage import is_out_of_memory
 
 _WINDOW = 4
 """Batches' worth of neighbours among which images of one size are sought."""
@@ -97,7 +98,7 @@ class Computer:
             found = (
                 f"out of memory: {self.session.manifest.architecture} on {self.session.provider} cannot compute {what}"
             )
-            raise OutOfMemory(f"{found} ({str(error).strip()}); {remedy('extract')}") from error
+            raise OutOfMemory(f"{found} ({str(error).strip()}); {for_less_memory('extract')}") from error
 
 
 def names_of(selection: Selection, manifest: Manifest, *, regions: bool) -> tuple[str, ...]:

@@ -16,13 +16,6 @@ _WORDS = (
     "CUDNN_STATUS_ALLOC_FAILED",
 )
 
-_REMEDIES = {
-    "pretrain": "lower train.batch_size or views.global_size, or use device.precision bf16",
-    "evaluate": "lower the options batch_size, image_size or workers",
-    "extract": "ask for smaller images (resize) or fewer at once (batch_size, shard_bytes)",
-}
-_ANYWHERE = "give the job a machine with more memory, or fewer neighbours"
-
 
 def is_out_of_memory(error: BaseException) -> bool:
     """That of the machine, or of its GPU."""
@@ -31,8 +24,3 @@ def is_out_of_memory(error: BaseException) -> bool:
         or type(error).__name__ == "OutOfMemoryError"
         or any(words in str(error) for words in _WORDS)
     )
-
-
-def remedy(verb: str) -> str:
-    """What a person can do about it, by what the job does."""
-    return _REMEDIES.get(verb, _ANYWHERE)

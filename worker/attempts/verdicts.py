@@ -8,6 +8,7 @@ from control.records.life.leases import Outcome
 from control.records.scheduling.gangs import Trouble
 from control.states import Cause
 from detco_core.contract.events import Failed, Finished, Stopped
+from detco_core.contract.remedies import for_less_memory_of_the_machine
 from worker.attempts.orders import Orders
 from worker.output.sink import Sink
 
@@ -29,6 +30,8 @@ class End:
     fault: Exception | None = None
     """Why what it said could not be taken."""
     log_tail: str = ""
+    verb: str = ""
+    """Of the job: what may be done about its end."""
 
 
 def verdict(sink: Sink, orders: Orders, end: End, trouble: Trouble | None = None) -> Outcome:
@@ -45,7 +48,7 @@ def verdict(sink: Sink, orders: Orders, end: End, trouble: Trouble | None = None
         # What its own processes saw of another host's end is a closed connection.
         befell = f"{trouble.message}; " if trouble is not None and said.kind == "internal" else ""
         found = outcome(kind="failed", error_kind=said.kind, message=f"{befell}{said.message}")
-        return _short_of_memory(found) if said.kind == "internal" and end.oom_killed else found
+        return _short_of_memory(found, end.verb) if said.kind == "internal" and end.oom_killed else found
     if isinstance(said, Finished) and code == 0 and end.all_taken and not sink.damaged:
         return outcome(kind="completed")
     saved_at = said.step if isinstance(said, Stopped) and end.all_taken else None
@@ -61,7 +64,7 @@ def verdict(sink: Sink, orders: Orders, end: End, trouble: Trouble | None = None
     if leaves_nothing_behind or orders.is_leaving:
         return outcome(kind="preempted", message="it had to leave its worker")
     lost = outcome(kind="lost", cause="crashed", message=_why_lost(sink, end))
-    return _short_of_memory(lost) if end.oom_killed and code not in (None, 0) else lost
+    return _short_of_memory(lost, end.verb) if end.oom_killed and code not in (None, 0) else lost
 
 
 def _over_its_limit(outcome: "partial[Outcome]", limit: Cause, saved_at: int | None, end: End) -> Outcome:
@@ -74,9 +77,9 @@ def _over_its_limit(outcome: "partial[Outcome]", limit: Cause, saved_at: int | N
     return outcome(kind=kind, cause=limit, message=f"its max_seconds are used up; {saved}")
 
 
-def _short_of_memory(found: Outcome) -> Outcome:
-    remedy = "the kernel has ended a process for lack of memory: lower data.workers or train.batch_size"
-    return replace(found, cause="oom_killed", message=f"{found.message}; {remedy}")
+def _short_of_memory(found: Outcome, verb: str) -> Outcome:
+    why = f"the kernel has ended a process for lack of memory: {for_less_memory_of_the_machine(verb)}"
+    return replace(found, cause="oom_killed", message=f"{found.message}; {why}")
 
 
 def _why_lost(sink: Sink, end: End) -> str:

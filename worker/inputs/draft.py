@@ -30,3 +30,8 @@ class Draft:
         path = self.folder / name
         self.needed[path] = (digest, what)
         return str(path)
+
+    def known_as(self) -> dict[str, str]:
+        """What each file that is brought is, by the path it will have."""
+        artifacts = {str(path): what for path, (_, what) in self.needed.items()}
+        return artifacts | {str(path): place for path, place in self.objects.items()}

@@ -7,8 +7,8 @@ minutes, and no transaction stays open meanwhile.
 
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sqlalchemy import Engine, select
@@ -51,6 +51,8 @@ class Prepared:
     """Hosts that work on it."""
     resume_digest: str | None = None
     """Of the checkpoint it continues from."""
+    known_as: Mapping[str, str] = field(default_factory=dict)
+    """What people call the files that were brought, by the path that the job knows them by."""
 
 
 def prepare(engine: Engine, place: Place, unpacked: Unpacked, mark: Mark, folder: Path) -> Prepared:
@@ -85,7 +87,7 @@ def prepare(engine: Engine, place: Place, unpacked: Unpacked, mark: Mark, folder
         job = _resumed(job, place, checkpoints) if meeting is None else _resumed_with(job, place, meeting)
         prepared = replace(prepared, resume_digest=job.resume_sha256)
     (folder / JOB_FILE).write_text(canonical_json(job), "utf-8")
-    return prepared
+    return replace(prepared, known_as=draft.known_as())
 
 
 def _watched(engine: Engine, place: Place) -> Place:

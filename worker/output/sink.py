@@ -9,8 +9,9 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -20,7 +21,7 @@ from control.db.session import unit_of_work
 from control.errors import ArtifactMissing, BeingRemoved, DigestMismatch, StoreError, StoreFull
 from control.records.life import feed
 from control.storage.base import Store, key_of
-from detco_core.contract.events import ArtifactSaved, CheckpointSaved, Event, Failed, Finished, Stopped
+from detco_core.contract.events import ArtifactSaved, CheckpointSaved, Event, Failed, Finished, Stopped, Warned
 from detco_core.contract.extractions.files import is_shard
 from detco_core.contract.jobs import EVENTS_FILE
 from worker.background import in_background
@@ -77,6 +78,8 @@ class Sink:
         """The job's last event, once it was read."""
         self.damaged: list[str] = []
         """What is wrong with named files that can never be stored: missing, or not what was named."""
+        self.known_as: Mapping[str, str] = {}
+        """What people call the files that were brought for the job, by the paths at which it found them."""
         self.is_stale = False
         """Another owns the run: nothing was written since, and nothing will be."""
 
@@ -102,7 +105,7 @@ class Sink:
         files = [file for line in lines if (file := _named_file(line)) is not None]
         waiting = [*self._files, *files]
         end = lines[-1].end
-        told = [line.event for line in lines if _named_file(line) is None]
+        told = [_retold(line.event, self.known_as) for line in lines if _named_file(line) is None]
         self._ingest(told, waiting[0].start if waiting else end)
         # Only now, since the same lines are read again when the database was away.
         self._files.extend(files)
@@ -212,6 +215,17 @@ class Feed(threading.Thread):
                 self.fault = error
                 return
             time.sleep(_PULSE / 10) if ended else self._ended.wait(_PULSE)
+
+
+def _retold(event: Event, known_as: Mapping[str, str]) -> Event:
+    """A warning or error that names files as people know them: the folder they were brought to is nothing to them."""
+    body = event.body
+    if not isinstance(body, Warned | Failed):
+        return event
+    message = body.message
+    for path in sorted(known_as, key=len, reverse=True):  # `source.pth` before `source.pt`
+        message = message.replace(path, known_as[path])
+    return replace(event, body=replace(body, message=message))
 
 
 def _is_bulky(body: CheckpointSaved | ArtifactSaved) -> bool:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from detco_core.runtime.shortage import is_out_of_memory, remedy
+from detco_core.runtime.shortage import is_out_of_memory
 
 
 def run_in_onnxruntime(*, arena: bool, rows: int, bound: bool) -> None:
@@ -72,9 +72,3 @@ def test_another_fault_is_not_taken_for_it() -> None:
     with pytest.raises(Exception) as found:
         run_in_onnxruntime(arena=False, rows=-3, bound=True)
     assert not is_out_of_memory(found.value)
-
-
-def test_the_remedy_is_that_of_the_verb() -> None:
-    assert "train.batch_size" in remedy("pretrain")
-    assert "resize" in remedy("extract")
-    assert "more memory" in remedy("import")

@@ -73,7 +73,9 @@ LEFT = End(exit_code=75)
         (End(), {}, "lost", "crashed", "could not be ended"),
         (End(exit_code=-9, fault=ValueError("no")), {}, "lost", "crashed", "cannot be kept: no"),
         # The kernel ended some process for lack of memory meanwhile.
-        (End(exit_code=-9, oom_killed=True), {}, "lost", "oom_killed", "lower data.workers"),
+        (End(exit_code=-9, oom_killed=True, verb="pretrain"), {}, "lost", "oom_killed", "lower data.workers"),
+        (End(exit_code=-9, oom_killed=True, verb="extract"), {}, "lost", "oom_killed", "smaller images (resize)"),
+        (End(exit_code=-9, oom_killed=True, verb="export"), {}, "lost", "oom_killed", "a machine with more memory"),
         (
             End(exit_code=1, oom_killed=True),
             {"said": Failed(kind="internal", message="loader died")},

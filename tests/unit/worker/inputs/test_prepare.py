@@ -392,8 +392,10 @@ def test_uploaded_weights_are_brought(house: House, tmp_path: Path) -> None:
     uri = f"upload:{upload(house, 'weights', tmp_path / 'w.pth')}"
     with unit_of_work(house.engine) as session:
         add_weights(session, NewWeights(uri=uri, architecture="resnet50", actor="ada"), [])
-    _, folder = prepared(house, "cpu")
-    assert Path(read_job(ImportJob, folder / "job.json").path).read_bytes() == b"tensors"
+    ready, folder = prepared(house, "cpu")
+    path = read_job(ImportJob, folder / "job.json").path
+    assert Path(path).read_bytes() == b"tensors"
+    assert ready.known_as == {path: uri.replace(":", " ")}, "errors do not name the attempt's folder"
 
 
 def test_a_root_in_s3_is_read_through_this_hosts_cache(house: House) -> None:

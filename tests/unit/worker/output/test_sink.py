@@ -27,6 +27,7 @@ from detco_core.contract.events import (
     Metrics,
     Progress,
     Stopped,
+    Warned,
     encode,
 )
 from tests.unit.worker.house import House
@@ -174,6 +175,19 @@ def test_progress_does_not_wait_for_an_upload(job: Job) -> None:
     job.pump_all()
     assert job.steps_of_checkpoints() == [1]
     assert job.offset() == (job.folder / "events.jsonl").stat().st_size
+
+
+def test_files_that_were_brought_are_told_as_people_know_them(job: Job) -> None:
+    job.sink.known_as = {"/attempt/source.pt": "checkpoint ckp_1", "/attempt/source.pth": "weights official"}
+    job.say(
+        Warned(code="odd", message="/attempt/source.pt is odd"),
+        Failed(kind="user", message="/attempt/source.pth holds no resnet18"),
+    )
+    job.pump_all()
+    (warned, failed) = job.house.events(job.run_id, "warning") + job.house.events(job.run_id, "error")
+    assert warned.payload["message"] == "checkpoint ckp_1 is odd"
+    assert failed.payload["message"] == "weights official holds no resnet18"
+    assert job.sink.ending == Failed(kind="user", message="weights official holds no resnet18")
 
 
 def test_an_upload_is_tried_again(job: Job) -> None:
