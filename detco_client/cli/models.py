@@ -7,7 +7,7 @@ import typer
 
 from detco_client.cli.output import Json, age, console, show_fields, show_json, show_list, size
 from detco_client.cli.session import connect
-from detco_client.cli.values import one_of
+from detco_client.cli.values import one_of, pairs
 
 app = typer.Typer(help="Exported backbones, their versions and aliases.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
@@ -24,13 +24,21 @@ def export(
         list[str] | None, typer.Option(help="onnx and those wanted beside it; repeat for several. All when left out.")
     ] = None,
     license: Annotated[str | None, typer.Option(help="Of the weights, for the manifest.")] = None,
+    pixels: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            metavar="KEY=VALUE",
+            help="Of imported weights: mean=[0.5], std=[0.25], short_side=800",
+        ),
+    ] = None,
     wait: Annotated[bool, typer.Option(help="Wait until its files are made and checked.")] = True,
     as_json: Json = False,
 ) -> None:
     """Make the next version of a model from a checkpoint, or from imported weights."""
     one_of(run=run, weights=weights)
     source = {"run": run, "checkpoint": checkpoint} if run else {"weights": weights}
-    more = {"license": license, "formats": format}
+    more = {"license": license, "formats": format, "input": pairs(pixels or [], "--input")}
     with connect() as client:
         version = client.models.export(model, source, **{field: value for field, value in more.items() if value})
         if wait:

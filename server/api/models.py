@@ -10,6 +10,7 @@ from control.errors import NotFound
 from control.records.journal.history import usable_checkpoint
 from control.records.models import registry
 from control.records.models.aliases import list_aliases
+from control.records.models.pixels import input_of
 from control.records.models.registry import NewVersion
 from control.records.models.weights import usable_weights
 from control.records.runs.runs import get_run
@@ -37,12 +38,14 @@ def export(name: Named, body: ExportRequest, posted: Posted) -> Any:
 
     def make(session: Session) -> Created:
         source, after = _source(session, body)
+        weights = source if isinstance(source, Weights) else None
         new = NewVersion(
             model=name,
             source=source,
             actor=posted.who.name,
             license=body.license,
             formats=body.formats,
+            input=None if weights is None else input_of(session, weights, body.input),
             after=after,
             token_id=posted.who.token_id,
         )

@@ -14,6 +14,7 @@ from detco_core.contract.datasets import REMOTE, DatasetKind
 from detco_core.contract.evaluations import EvaluationSpec
 from detco_core.contract.extractions.options import ExtractionOptions
 from detco_core.contract.jobs import CheckJob, EvaluateJob, ExportJob, ExtractJob, ImportJob, Job, PretrainJob
+from detco_core.contract.manifest import InputSpec
 from detco_core.contract.reader import read
 from detco_core.contract.weights import WeightsFormat
 from worker.inputs.data import dataset_of, root_of, roots_of, uploaded
@@ -93,6 +94,7 @@ def _exported(session: Session, draft: Draft, spec: dict[str, Any]) -> dict[str,
             "weights": source.path,
             "weights_sha256": source.sha256,
             "architecture": source.backbone,
+            "input": read(InputSpec, spec["input"], "input") if spec.get("input") else None,
             "lineage": lineage_of(session, weights),
         }
     checkpoint = session.get_one(Checkpoint, spec["checkpoint_id"])

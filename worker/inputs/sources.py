@@ -5,7 +5,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from control.db.models import Checkpoint, ModelVersion, Run, Weights
+from control.db.models import Checkpoint, ModelVersion, Weights
+from control.records.models.pixels import channels_of
 from control.records.models.sources import TENSOR_FORMATS
 from detco_core.contract.errors import DataError
 from detco_core.contract.evaluations import Source
@@ -48,7 +49,7 @@ def source_of(session: Session, draft: Draft, source: dict[str, Any]) -> Source:
         return bundle_of(draft, session.get_one(ModelVersion, source["model_version_id"]))
     if "weights_id" in source:
         weights = session.get_one(Weights, source["weights_id"])
-        return replace(weights_of(draft, weights), channels=_channels_of(session, weights))
+        return replace(weights_of(draft, weights), channels=channels_of(session, weights))
     return Source(kind="random", backbone=source["backbone"], seed=source["seed"])
 
 
@@ -71,12 +72,6 @@ def weights_of(draft: Draft, weights: Weights) -> Source:
     digest = _file_digest(weights)
     path = draft.need("source.pth", digest, f"weights {weights.id}")
     return Source(kind="weights", path=path, sha256=digest, backbone=weights.architecture)
-
-
-def _channels_of(session: Session, weights: Weights) -> int:
-    """Of the images they take, as their import was told."""
-    imported = None if weights.run_id is None else session.get(Run, weights.run_id)
-    return 3 if imported is None else int(imported.spec.get("channels", 3))
 
 
 def _file_digest(weights: Weights) -> str:

@@ -13,7 +13,8 @@ from control.errors import NotFound
 from control.records.names import check_name
 from control.records.paging import Listing, Page, paginate
 from control.records.runs.submission import NewRun, create_run
-from detco_core.contract.manifest import EXPORT_FORMATS
+from detco_core.contract.manifest import EXPORT_FORMATS, InputSpec
+from detco_core.contract.reader import plain
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +29,8 @@ class NewVersion:
     license: str | None = None
     formats: Sequence[str] = EXPORT_FORMATS
     """Those that the architecture has no equivalent in are left out."""
+    input: InputSpec | None = None
+    """Of weights: how images are prepared, from `pixels.input_of`; None: as a run's views say, or 8-bit RGB."""
     after: tuple[str, ...] = ()
     """Runs that must be completed first."""
     token_id: str | None = None
@@ -62,7 +65,7 @@ def add_version(session: Session, new: NewVersion) -> Export:
     )
     session.add(version)
     session.flush()
-    job = NewRun(kind="export", spec=_spec(version), actor=new.actor, after=new.after, token_id=new.token_id)
+    job = NewRun(kind="export", spec=_spec(version, new.input), actor=new.actor, after=new.after, token_id=new.token_id)
     run = create_run(session, job)
     version.run_id = run.id
     session.flush()
@@ -146,11 +149,12 @@ def _origin(source: Checkpoint | Weights) -> dict[str, Any]:
     return {"source_run_id": source.run_id, "checkpoint_id": source.id}
 
 
-def _spec(version: ModelVersion) -> dict[str, Any]:
+def _spec(version: ModelVersion, input: InputSpec | None) -> dict[str, Any]:
     return {
         "checkpoint_id": version.checkpoint_id,
         "weights_id": version.weights_id,
         "model_version_id": version.id,
         "formats": list(version.formats),
         "license": version.license,
+        "input": None if input is None else plain(input),
     }

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from control.db.models import Alias, AliasMove, Model, ModelVersion, Pin, Run
 from control.states import Action
 from detco_core.contract.manifest import EXPORT_FORMATS, ExportFormat
-from server.http.schemas.base import Body, Json, Resource, Text, View
+from server.http.schemas.base import Body, Json, Options, Resource, Text, View
 from server.http.schemas.jobs import ProgressView, Waiting, job_fields
 
 
@@ -31,6 +31,9 @@ class ExportRequest(Body):
     """Id or name."""
     formats: Formats = EXPORT_FORMATS
     """Those the architecture has no equivalent in are left out, and the manifest says why."""
+    input: Options | None = None
+    """Of weights: how images are prepared, by keys of the manifest's `input` (`mean`, `std`, `bit_depth`, `short_side`,
+    ...); null: 8-bit RGB with ImageNet's mean and deviation. Weights for other than three channels need it."""
     license: Text | None = None
     """Of the weights. When none is named: that of the data sets and weights they came from, if those all agree."""
     priority: int = Field(default=0, ge=-100, le=100)
@@ -39,6 +42,8 @@ class ExportRequest(Body):
     def _one_source(self) -> Self:
         if (self.run is None) == (self.weights is None) or (self.weights and self.checkpoint):
             raise ValueError("give either run, with a checkpoint of it, or weights")
+        if self.run is not None and self.input is not None:
+            raise ValueError("input goes with weights: a run's checkpoint knows how its images were prepared")
         return self
 
 

@@ -101,6 +101,7 @@ CALLS = {
     "evaluations compare eval_1 eval_2": "random",
     "models export detector --run run_1": "detector:1",
     "models export detector --weights wts_1 --format onnx --format timm": "detector:1",
+    "models export detector --weights wts_1 --input mean=[0.5] --input std=[0.25]": "detector:1",
     "models list": "production -> 1",
     "models versions detector": "resnet18",
     "models show detector 1": "onnx 1.5e-07",

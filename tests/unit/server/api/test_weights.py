@@ -88,6 +88,28 @@ def test_weights_are_evaluated_and_exported(admin: httpx.Client, house: Any, fil
     assert gone["derived"] == ["model version foreign:1"]
 
 
+def test_weights_for_other_pixels_are_exported_with_how_to_prepare_them(
+    admin: httpx.Client, house: Any, file: Path
+) -> None:
+    made = add(admin, file, name="depth", channels=1)
+    house.bring_in()
+    body: dict[str, Any] = {"weights": made["id"]}
+    problem = admin.post("/v1/models/depth/versions", json=body).json()
+    assert (problem["status"], problem["errors"][0]["path"]) == (422, "input")
+    assert "depth takes images of 1 channel," in problem["detail"]
+    wrong = body | {"input": {"mean": [0.5, 0.5], "std": [0.25], "sharpness": 1}}
+    problem = admin.post("/v1/models/depth/versions", json=wrong).json()
+    assert (problem["status"], problem["errors"][0]["pointer"]) == (422, "#/input/sharpness")
+    other = body | {"input": {"channels": 3, "color": "rgb", "mean": [0.5] * 3, "std": [0.25] * 3}}
+    problem = admin.post("/v1/models/depth/versions", json=other).json()
+    assert "imported for 1" in problem["detail"]
+    right = body | {"input": {"mean": [0.5], "std": [0.25], "bit_depth": 16}}
+    version = admin.post("/v1/models/depth/versions", json=right)
+    assert version.status_code == 202, version.text
+    house.export()
+    assert admin.get("/v1/models/depth/versions/1").json()["state"] == "ready"
+
+
 def test_deleting_is_refused_while_a_job_needs_them(admin: httpx.Client, house: Any, file: Path) -> None:
     made = add(admin, file)
     refused = admin.delete(f"/v1/weights/{made['id']}")

@@ -24,7 +24,7 @@ from control.storage.base import file_digest, key_of
 from detco_core.contract.errors import DataError, InvalidDocument
 from detco_core.contract.events import ArtifactSaved, Event
 from detco_core.contract.jobs import CheckJob, EvaluateJob, ExportJob, ExtractJob, ImportJob, PretrainJob, read_job
-from detco_core.contract.manifest import EXPORT_FORMATS
+from detco_core.contract.manifest import EXPORT_FORMATS, InputSpec
 from detco_core.contract.presets import smoke
 from detco_core.contract.reader import plain
 from tests.unit.worker.house import House
@@ -326,6 +326,17 @@ def test_an_export_of_weights_names_them(house: House, tmp_path: Path) -> None:
     assert Path(document.weights or "").read_bytes() == b"tensors"
     assert (document.checkpoint, document.architecture, document.formats) == (None, "resnet34", ("onnx",))
     assert (document.lineage.weights, document.lineage.run) == (weights, None)
+    assert document.input is None
+
+
+def test_an_export_of_weights_for_other_pixels_is_told_how_to_prepare_them(house: House, tmp_path: Path) -> None:
+    depth = InputSpec(channels=1, mean=(0.5,), std=(0.25,), color="gray", bit_depth=16)
+    weights = imported(house, tmp_path)
+    with unit_of_work(house.engine) as session:
+        source = session.get_one(Weights, weights)
+        registry.add_version(session, NewVersion(model="net", source=source, actor="ada", input=depth))
+    _, folder = prepared(house, "cpu")
+    assert read_job(ExportJob, folder / "job.json").input == depth
 
 
 def test_an_import_knows_the_file_and_what_it_is_to_hold(house: House, tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def test_a_model_is_made_on_first_use_and_counts_on(engine: Engine, export: Expo
             "model_version_id": first.version.id,
             "formats": list(EXPORT_FORMATS),
             "license": "MIT",
+            "input": None,
         }
         assert get_version(session, "net", 1).run_id == run.id
         assert [version.number for version in list_versions(session, "net").items] == [2, 1]
