@@ -1,44 +1,25 @@
 """The bundle as a Python object: images in, features out, for people and jobs that need no server."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict, Unpack, overload
+from typing import Any, Unpack, get_args, overload
 
-import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from detco_core.contract.errors import ImageError
-from detco_core.contract.features import DType, Normalize, Orientation, Pool, Resize, RoiLevels
+from detco_core.contract.errors import BundleError, ImageError
+from detco_core.contract.features import Orientation, Resize
 from detco_core.contract.manifest import Manifest
 from detco_core.inference.execution import Execution, Precision
-from detco_core.inference.images import DecodedImage, Limits, Size, decode, from_array
+from detco_core.inference.images import Limits
 from detco_core.inference.outputs import Selection, finish, needed
+from detco_core.inference.pictures import Picture, open_picture
 from detco_core.inference.preprocess import Geometry, prepare
 from detco_core.inference.remote import fetch_bundle
 from detco_core.inference.roi import Box, place
 from detco_core.inference.session import Session
-
-Picture = bytes | Path | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]
-"""An encoded image, the path of one, a Pillow image, or pixels `[H, W]` or `[H, W, C]`, uint8 or uint16."""
-
-
-class Wishes(TypedDict, total=False):
-    """What may be asked of `features` beside images, levels and boxes."""
-
-    pool: Pool
-    """`avg` or `gem` for one vector an image (or region) and level."""
-    gem_p: float
-    """Power of `gem`; 3 when not given."""
-    dtype: DType
-    """Of the result; values over 65504 become infinite in float16, int8 has a scale."""
-    normalize: Normalize
-    """`l2` for vectors of length 1."""
-    roi_size: int
-    """Side of a region's grid."""
-    roi_levels: RoiLevels
-    """`assign`: each region from the level its size asks for, as in an FPN."""
+from detco_core.inference.wishes import Look, Wishes, read_look, read_selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +40,14 @@ class FeatureResult:
 
 
 class Backbone:
-    """An opened bundle. `features` may be called from several threads."""
+    """An opened bundle. `features` may be called from several threads.
+
+    Pickled, it is the folder's path and opens it again where it arrives, as in a loader's process.
+    """
 
     def __init__(
         self,
-        bundle: Path,
+        bundle: str | os.PathLike[str],
         providers: Sequence[str] | None = None,
         threads: int | None = None,
         limits: Limits | None = None,
@@ -74,9 +58,12 @@ class Backbone:
         `providers`: onnxruntime's names, best first (None: CUDA where there is a GPU, else the CPU).
         `precision`: on a GPU also `tf32` and `fp16`, which is about a thousandth off and several times faster.
         """
-        given = None if providers is None else tuple(providers)
+        given = (providers,) if isinstance(providers, str) else None if providers is None else tuple(providers)
+        if precision not in get_args(Precision):
+            raise BundleError(f"there is no precision {precision!r}: it is one of {', '.join(get_args(Precision))}")
         execution = Execution(providers=given, threads=threads, precision=precision)
-        self._session = Session.open(bundle, execution)
+        self._opened = (given, threads, limits, precision)
+        self._session = Session.open(Path(bundle), execution)
         self._limits = limits or Limits()
 
     @classmethod
@@ -114,7 +101,7 @@ class Backbone:
         image: Picture,
         levels: Sequence[str] | None = None,
         boxes: Sequence[Box] | None = None,
-        resize: Resize | None = None,
+        resize: Resize | Mapping[str, int] | None = None,
         orientation: Orientation = "exif",
         **wishes: Unpack[Wishes],
     ) -> FeatureResult: ...
@@ -122,54 +109,68 @@ class Backbone:
     @overload
     def features(
         self,
-        image: list[Picture],
+        image: list[Picture] | tuple[Picture, ...],
         levels: Sequence[str] | None = None,
         boxes: Sequence[Sequence[Box]] | None = None,
-        resize: Resize | None = None,
+        resize: Resize | Mapping[str, int] | None = None,
         orientation: Orientation = "exif",
         **wishes: Unpack[Wishes],
     ) -> list[FeatureResult]: ...
 
     def features(
         self,
-        image: Picture | list[Picture],
+        image: Picture | list[Picture] | tuple[Picture, ...],
         levels: Sequence[str] | None = None,
         boxes: Any = None,
-        resize: Resize | None = None,
+        resize: Resize | Mapping[str, int] | None = None,
         orientation: Orientation = "exif",
         **wishes: Unpack[Wishes],
     ) -> FeatureResult | list[FeatureResult]:
-        """Features of one image, or of each of a list.
+        """Features of one image, or of each of a list; the images of a list may differ in size.
 
         Args:
             image: see `Picture`; EXIF orientation applies to encoded images and paths.
-            levels: names the manifest lists; None: `res5`, or the last there is.
+            levels: names the manifest lists, or one text of them with commas; None: `res5`, or the last there is.
             boxes: `x1, y1, x2, y2` in pixels of the upright image, for the features under each instead of whole maps;
                 one list an image where `image` is a list.
-            resize: None: the manifest's own.
+            resize: a `ResizeShortSide` or a `ResizeExact`, or a mapping of their fields, or `none`; None: the
+                manifest's own.
             orientation: `ignore` to take the pixels as stored.
             wishes: see `Wishes`.
 
         Raises:
             BundleError: unknown level.
-            ImageError: an image cannot be read, is not what the model takes, or a box covers nothing of it.
+            InvalidDocument: a wish or a way of resizing that is not known.
+            ImageError: an image cannot be read, is not what the model takes, or a box covers nothing of it; of a list,
+                `image N` is named.
             ValueError: another number of box lists than of images.
         """
-        selection = Selection(levels=None if levels is None else tuple(levels), **wishes)
-        if not isinstance(image, list):
-            return self._one(image, boxes, selection, resize, orientation)
+        selection = read_selection(levels, dict(wishes), has_boxes=boxes is not None)
+        look = read_look(resize, orientation)
+        if not isinstance(image, list | tuple):
+            return self._one(image, boxes, selection, look)
         lists = [None] * len(image) if boxes is None else boxes
-        return [self._one(*pair, selection, resize, orientation) for pair in zip(image, lists, strict=True)]
+        if len(lists) != len(image):
+            raise ValueError(f"{len(image)} images and boxes for {len(lists)}: give one list of boxes an image")
+        return [self._nth(*found, selection, look) for found in enumerate(zip(image, lists, strict=True))]
+
+    def _nth(
+        self, index: int, found: tuple[Picture, Sequence[Box] | None], selection: Selection, look: Look
+    ) -> FeatureResult:
+        try:
+            return self._one(*found, selection, look)
+        except ImageError as error:
+            raise ImageError(error.code, f"image {index}: {error}") from error
 
     def _one(
         self,
         image: Picture,
         boxes: Sequence[Box] | None,
         selection: Selection,
-        resize: Resize | None,
-        orientation: Orientation,
+        look: Look,
     ) -> FeatureResult:
-        prepared = prepare(self._decoded(image, orientation), self.manifest.input, resize)
+        picture = open_picture(image, self._limits, look.orientation)
+        prepared = prepare(picture, self.manifest.input, look.resize)
         geometry = prepared.geometry
         regions = None if boxes is None else place(boxes, geometry)
         maps = self._session.run(prepared.array, needed(selection, self.manifest, geometry, regions))
@@ -183,19 +184,5 @@ class Backbone:
             levels=finished[0].levels,
         )
 
-    def _decoded(self, image: Picture, orientation: Orientation) -> DecodedImage:
-        if isinstance(image, bytes):
-            return decode(image, self._limits, orientation)
-        if isinstance(image, Path):
-            return decode(_read(image), self._limits, orientation)
-        if isinstance(image, np.ndarray):
-            return from_array(image)
-        bits = 16 if image.mode.startswith("I;16") else 32 if image.mode in ("I", "F") else 8
-        return DecodedImage(image, image.format or "pixels", Size(*image.size), bits=bits)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageError("unreadable", f"{path} cannot be read: {error.strerror}") from error
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._session.bundle, *self._opened)

@@ -44,9 +44,9 @@ def place(boxes: Sequence[Box], geometry: Geometry) -> Regions:
     """Bring boxes of the oriented image to the network's frame, cut to the image.
 
     Raises:
-        ImageError: `boxes`, naming the first that is not x1 < x2 and y1 < y2 inside the image.
+        ImageError: `boxes`, naming the first that is not x1 < x2 and y1 < y2 inside the image; or they are no boxes.
     """
-    given = np.asarray(boxes, np.float64).reshape(-1, 4)
+    given = _numbers(boxes)
     width, height = geometry.oriented
     inside = np.clip(given, 0, (width, height, width, height))
     empty = ~((inside[:, 2] > inside[:, 0]) & (inside[:, 3] > inside[:, 1]))
@@ -59,6 +59,17 @@ def place(boxes: Sequence[Box], geometry: Geometry) -> Regions:
         )
     clipped = tuple(np.flatnonzero((inside != given).any(axis=1)).tolist())
     return Regions(inside * np.tile(geometry.scale, 2), clipped)
+
+
+def _numbers(boxes: object) -> NDArray[np.float64]:
+    """`[K, 4]`."""
+    try:
+        given = np.asarray(boxes, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ImageError("boxes", f"boxes are four numbers each, x1, y1, x2, y2: {error}") from error
+    if given.size and (given.ndim != 2 or given.shape[1] != 4):
+        raise ImageError("boxes", f"boxes are a list of [x1, y1, x2, y2], not of shape {list(given.shape)}")
+    return given.reshape(-1, 4)
 
 
 def roi_align(feature: NDArray[np.float32], regions: Regions, stride: int, size: int) -> NDArray[np.float32]:

@@ -1,5 +1,6 @@
 """The bundle as a Python object: every way to hand in an image gives the same numbers."""
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -13,8 +14,8 @@ from detco_core.contract.errors import BundleError, ImageError
 from detco_core.contract.features import ResizeExact
 from detco_core.contract.manifest import InputSpec
 from detco_core.inference import Backbone
-from detco_core.inference.backbone import Picture
 from detco_core.inference.images import Limits
+from detco_core.inference.pictures import Picture
 from detco_core.inference.roi import place, roi_align
 from detco_core.inference.tiny import write_tiny_bundle
 
@@ -31,7 +32,16 @@ def test_bytes_path_picture_and_array_are_one(
     backbone: Backbone, photo: Photo, encoded: Encoded, tmp_path: Path
 ) -> None:
     (tmp_path / "a.png").write_bytes(encoded(photo()))
-    ways: list[Picture] = [encoded(photo()), tmp_path / "a.png", photo(), np.asarray(photo())]
+    data = encoded(photo())
+    ways: list[Picture] = [
+        data,
+        bytearray(data),
+        memoryview(data),
+        tmp_path / "a.png",
+        str(tmp_path / "a.png"),
+        photo(),
+    ]
+    ways += [np.asarray(photo())]
     results = backbone.features(ways)
     for result in results:
         np.testing.assert_array_equal(result.tensors["res5"], results[0].tensors["res5"])
@@ -77,8 +87,8 @@ def test_boxes_of_one_image_or_of_each(backbone: Backbone, photo: Photo) -> None
         roi_align(whole.tensors["res5"], place(boxes, whole.geometry), 32, 7).mean((2, 3)),
         atol=several[0].scales["res5"],
     )
-    with pytest.raises(ValueError, match="argument 2"):
-        backbone.features([photo(), photo()], names, [boxes])
+    with pytest.raises(ValueError, match="2 images and boxes for 1"):
+        backbone.features((photo(), photo()), names, [boxes])
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -108,6 +118,24 @@ def test_errors_name_the_thing(
         backbone.features(np.zeros((4, 4), np.uint16))
     with pytest.raises(ImageError, match="pixels"):
         Backbone(bundle, limits=Limits(pixels=10)).features(encoded(photo()))
+    with pytest.raises(ImageError, match="image 1: boxes are a list"):
+        backbone.features([photo(), photo()], boxes=[[(0.0, 0.0, 9.0, 9.0)], (0.0, 0.0, 9.0, 9.0)])  # type: ignore[list-item]  # wrong on purpose
+    with pytest.raises(BundleError, match="no precision 'half'"):
+        Backbone(bundle, precision="half")  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_it_may_be_sent_to_another_process(bundle: Path, photo: Photo, encoded: Encoded) -> None:
+    own = Backbone(str(bundle), "CPUExecutionProvider", threads=1, limits=Limits(pixels=10_000))
+    sent = pickle.loads(pickle.dumps(own))  # noqa: S301 - our own
+    found = sent.features(photo()).tensors["res5"]
+    np.testing.assert_array_equal(found, own.features(photo()).tensors["res5"])
+    with pytest.raises(ImageError, match="at most 10000 pixels"):
+        sent.features(encoded(photo(200, 200)))
+
+
+def test_levels_and_resize_are_taken_as_a_request_says_them(backbone: Backbone, photo: Photo) -> None:
+    found = backbone.features(photo(), levels="res3, res5", resize={"short_side": 32})
+    assert {level: tensor.shape[2:] for level, tensor in found.tensors.items()} == {"res3": (4, 7), "res5": (1, 2)}
 
 
 def test_a_precision_of_gpus_is_refused_on_a_cpu(bundle: Path) -> None:

@@ -1,0 +1,70 @@
+"""What a person may hand in as a picture, and what is said of everything else."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from detco_core.contract.errors import ImageError
+from detco_core.inference.images import Limits
+from detco_core.inference.pictures import open_picture
+
+
+def refusal(image: Any) -> tuple[str, str]:
+    """Code and words."""
+    with pytest.raises(ImageError) as found:
+        open_picture(image, Limits(), "exif")
+    return found.value.code, str(found.value)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [None, 3, [[0, 1]], (255, 0, 0), io.BytesIO(b"x"), (byte for byte in b"x")],
+    ids=lambda image: str(type(image)),
+)
+def test_what_is_no_picture_is_told_what_is(image: Any) -> None:
+    code, words = refusal(image)
+    assert code == "unsupported"
+    assert f"{type(image).__name__} is no image: give a file's bytes, a path" in words
+
+
+def test_a_tensor_is_not_guessed_at() -> None:
+    """Axes and range are the caller's to say, and the words of the message do it."""
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    tensor = torch.from_numpy(pixels).permute(2, 0, 1) / 255
+    code, words = refusal(tensor)
+    assert (code, words.startswith("Tensor is not read as an image")) == ("unsupported", True)
+    given = eval(words.partition("of 0..1, ")[2], {"tensor": tensor})  # noqa: S307 - the message's own words
+    np.testing.assert_array_equal(np.asarray(open_picture(given, Limits(), "exif").picture), pixels)
+
+
+def test_errors_name_the_file(tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("no picture")
+    assert refusal(str(tmp_path / "text.jpg"))[1].startswith(f"{tmp_path / 'text.jpg'}: the bytes are no image")
+    assert refusal(tmp_path / "gone.jpg") == (
+        "unreadable",
+        f"{tmp_path / 'gone.jpg'} cannot be read: No such file or directory",
+    )
+    assert "Is a directory" in refusal(tmp_path)[1]
+
+
+def test_a_pillow_image_is_read_before_it_is_believed(
+    photo: Callable[..., Image.Image], encoded: Callable[..., bytes]
+) -> None:
+    half = encoded(photo(), "JPEG")[:2000]
+    assert refusal(Image.open(io.BytesIO(half))) == refusal(half)
+    assert refusal(Image.new("RGB", (0, 0))) == ("unsupported", "an image of 0x0 pixels has none")
+
+
+def test_the_callers_picture_is_left_as_it_was(photo: Callable[..., Image.Image]) -> None:
+    picture = photo().convert("P")
+    picture.info["transparency"] = 0
+    opened = open_picture(picture, Limits(), "exif").picture
+    assert isinstance(opened, Image.Image)
+    del opened.info["transparency"]
+    assert picture.info == {"transparency": 0}
