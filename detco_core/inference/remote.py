@@ -1,30 +1,16 @@
-"""Brings a promoted backbone from a service into a folder of this machine, to be run in-process.
+"""Brings a promoted backbone from a service into a folder of this machine, to be run in-process."""
 
-The one place of the core that speaks HTTP, with the standard library alone: a detector that wants the service's weights
-must not have to install its client. Nothing else of the core knows the service.
-"""
-
-import hashlib
-import http.client
 import json
 import os
-import shutil
-import tempfile
-import urllib.error
 import urllib.parse
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import MANIFEST_FILE, Manifest, read_manifest
+from detco_core.inference.asking import TOKEN, Service, ServiceAway
+from detco_core.inference.kept import KeptBundles, cache_folder, manifest_digest
 
 DEFAULT_ALIAS = "production"
-_SECONDS = 60.0
-"""Of silence, after which a connection counts as broken."""
-_PIECE = 2**20
-_CACHE = "DETCO_CACHE"
-_TOKEN = "DETCO_TOKEN"  # noqa: S105 - the name of a variable
 
 
 def fetch_bundle(
@@ -35,112 +21,102 @@ def fetch_bundle(
     folder: Path | None = None,
 ) -> Path:
     """The bundle folder of a model of the service at `url`, with what in-process inference needs; from `folder` when it
-    was fetched before.
+    was fetched before and is whole.
+
+    A service that does not answer is not needed for what is here and cannot be another by now: a version by its number,
+    or what an alias named last if it has the weights of `expect_digest`.
 
     Args:
         url: of the service, e.g. `http://host:8000`.
         model: `name@alias`, `name:version`, or `name` for its alias `production`.
-        token: with the scope `read`; None: the environment's DETCO_TOKEN.
+        token: with the scope `read`; None: the environment's DETCOTOKEN.
         expect_digest: weights digest relied on.
         folder: where bundles are kept by digest; None: DETCO_CACHE, else `~/.cache/detco`.
 
     Raises:
-        BundleError: the service cannot be asked, has no such model, or other weights than expected; or a file did not
-            come as the manifest says.
+        BundleError: the service cannot be asked (`ServiceAway`), has no such model, or other weights than expected; or
+            a file did not come as the manifest says.
     """
-    service = _Service(url.rstrip("/"), token or os.environ.get(_TOKEN, ""))
-    name, number = _version(service, model)
-    base = f"/v1/models/{urllib.parse.quote(name, safe='')}/versions/{number}/files"
-    manifest_text = service.read(f"{base}/manifest")
-    digest = hashlib.sha256(manifest_text).hexdigest()
-    kept = (folder or Path(os.environ.get(_CACHE, Path.home() / ".cache" / "detco"))) / "bundles" / digest
-    if not (kept / MANIFEST_FILE).is_file():
-        _bring(service, base, manifest_text, kept)
-    _expect(read_manifest(kept), expect_digest, f"{name}:{number}")
-    return kept
+    kept = KeptBundles(folder or cache_folder())
+    service = Service(url.rstrip("/"), token or os.environ.get(TOKEN, ""))
+    model = _full(model)
+    try:
+        base, manifest_text = _manifest(service, model)
+        with kept.draft() as draft:
+            (draft / MANIFEST_FILE).write_bytes(manifest_text)
+            manifest = read_manifest(draft)
+            _expect(manifest, expect_digest, model)
+            digest = manifest_digest(manifest_text)
+            bundle = kept.find(digest)
+            if bundle is None:
+                _bring(service, base, manifest, draft)
+                bundle = kept.place(draft, digest)
+    except ServiceAway as error:
+        return _without_service(kept, service.url, model, expect_digest, error)
+    kept.remember(service.url, model, digest)
+    return bundle
 
 
-class _Service:
-    def __init__(self, url: str, token: str) -> None:
-        if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-            raise BundleError(f"{url} is no http:// or https:// address of a service")
-        self.url = url
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-
-    def open(self, path: str) -> Any:
-        """An open response; raises `BundleError` with what the service says."""
-        request = urllib.request.Request(self.url + path, headers=self._headers)  # noqa: S310 - the scheme is checked
-        try:
-            return urllib.request.urlopen(request, timeout=_SECONDS)  # noqa: S310 - as above
-        except urllib.error.HTTPError as error:
-            with error:
-                raise BundleError(f"{self.url}{path}: {error.code} {_said(error.read(4096))}") from error
-        except (OSError, http.client.HTTPException) as error:
-            raise BundleError(f"{self.url} does not answer: {error}") from error
-
-    def read(self, path: str) -> bytes:
-        with self.open(path) as response:
-            content: bytes = response.read()
-        return content
-
-
-def _version(service: _Service, model: str) -> tuple[str, int]:
-    """Name and number of what a person names."""
+def _full(model: str) -> str:
+    """`name:version` or `name@alias`, in full: equal words for equal models."""
     name, colon, number = model.partition(":")
     if colon:
         if not (number.isascii() and number.isdigit()):
             raise BundleError(f"{model!r} names no version: a version is a number, as in name:3; an alias name@alias")
-        return name, int(number)
+        return f"{name}:{int(number)}"
     name, _, alias = model.partition("@")
-    quoted, alias = urllib.parse.quote(name, safe=""), urllib.parse.quote(alias or DEFAULT_ALIAS, safe="")
-    return name, int(json.loads(service.read(f"/v1/models/{quoted}/aliases/{alias}"))["version"])
+    return f"{name}@{alias or DEFAULT_ALIAS}"
 
 
-def _bring(service: _Service, base: str, manifest_text: bytes, kept: Path) -> None:
-    """Fetch beside `kept`, check, and rename into place: another process never sees half a bundle."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".fetching-", dir=kept.parent))
+def _manifest(service: Service, model: str) -> tuple[str, bytes]:
+    """Where the files of the version are, and its manifest."""
+    name, _, number = model.partition(":")
+    if not number:
+        name, _, alias = model.partition("@")
+        quoted, alias = urllib.parse.quote(name, safe=""), urllib.parse.quote(alias, safe="")
+        number = _version(service, f"/v1/models/{quoted}/aliases/{alias}")
+    base = f"/v1/models/{urllib.parse.quote(name, safe='')}/versions/{number}/files"
+    return base, service.read(f"{base}/manifest")
+
+
+def _version(service: Service, path: str) -> str:
+    content = service.read(path)
     try:
-        (draft / MANIFEST_FILE).write_bytes(manifest_text)
-        file = read_manifest(draft).files["onnx"]
-        target = draft / file.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        found = _save(service, f"{base}/onnx", target)
-        if found != file.sha256:
-            raise BundleError(f"{service.url}{base}/onnx came as {found}; the manifest says {file.sha256}: try again")
-        try:
-            draft.rename(kept)
-        except OSError:
-            # Another process was first; what it brought is the same.
-            if not (kept / MANIFEST_FILE).is_file():
-                raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        return str(int(json.loads(content)["version"]))
+    except (ValueError, TypeError, KeyError) as error:
+        raise BundleError(f"{service.url}{path} is no answer of this service: {content[:100]!r}") from error
 
 
-def _save(service: _Service, path: str, target: Path) -> str:
-    """Write what is at `path` to `target`; its digest."""
-    digest = hashlib.sha256()
-    try:
-        with service.open(path) as response, target.open("wb") as file:
-            while piece := response.read(_PIECE):
-                digest.update(piece)
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-    except (OSError, http.client.HTTPException) as error:
-        raise BundleError(f"{service.url}{path} broke off: {error}") from error
-    return "sha256:" + digest.hexdigest()
+def _bring(service: Service, base: str, manifest: Manifest, draft: Path) -> None:
+    """Fetch what the manifest names, and check it."""
+    file = manifest.files["onnx"]
+    target = draft / file.path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    found, size = service.save(f"{base}/onnx", target)
+    if size < file.bytes:
+        raise ServiceAway(f"{service.url}{base}/onnx broke off after {size} of {file.bytes} bytes: try again")
+    if found != file.sha256:
+        raise BundleError(f"{service.url}{base}/onnx came as {found}; the manifest says {file.sha256}: try again")
+
+
+def _without_service(kept: KeptBundles, url: str, model: str, expect_digest: str | None, error: ServiceAway) -> Path:
+    """What was fetched before, where it cannot be another by now."""
+    bundle = kept.remembered(url, model)
+    if bundle is None:
+        raise error
+    weights = read_manifest(bundle).weights_digest
+    if expect_digest == weights or (expect_digest is None and ":" in model):
+        return bundle
+    if expect_digest is None:
+        remedy = f"expect_digest={weights!r} takes what {model} was when it was fetched last, without asking"
+    else:
+        remedy = f"{model} had the weights {weights} when it was fetched last, expected were {expect_digest}"
+    raise ServiceAway(f"{error}; {remedy}") from error
 
 
 def _expect(manifest: Manifest, digest: str | None, model: str) -> None:
     if digest is not None and digest != manifest.weights_digest:
-        raise BundleError(f"{model} has the weights {manifest.weights_digest}, expected were {digest}")
-
-
-def _said(body: bytes) -> str:
-    """The detail of a problem document, else the beginning of what came."""
-    try:
-        return str(json.loads(body)["detail"])
-    except (ValueError, TypeError, KeyError):
-        return body[:200].decode("utf-8", "replace")
+        raise BundleError(
+            f"{model} has the weights {manifest.weights_digest}, expected were {digest}: name the version that has "
+            "them, or decide to follow"
+        )

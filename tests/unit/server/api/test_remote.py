@@ -37,12 +37,15 @@ def test_it_is_the_service_s_backbone(house: Any, token: str, tmp_path: Path, mo
     assert sorted(file.name for file in kept.iterdir()) == ["manifest.json", "model.onnx"]
 
 
-def test_what_is_kept_is_not_fetched_again(house: Any, token: str, tmp_path: Path) -> None:
+def test_what_is_kept_is_not_fetched_again_unless_it_is_damaged(house: Any, token: str, tmp_path: Path) -> None:
     folder = fetch_bundle(house.url, "tiny", token, folder=tmp_path)
-    (folder / "model.onnx").write_bytes(b"changed")
+    first = (folder / "model.onnx").stat().st_ino
     assert fetch_bundle(house.url, "tiny", token, folder=tmp_path) == folder
+    assert (folder / "model.onnx").stat().st_ino == first
+    (folder / "model.onnx").write_bytes(b"changed")
     with pytest.raises(BundleError, match="damaged or another file"):
         Backbone(folder)
+    assert Backbone(fetch_bundle(house.url, "tiny", token, folder=tmp_path)).manifest.levels
 
 
 @pytest.mark.parametrize(
