@@ -3,6 +3,7 @@
 Shapes: N images, C channels, h x w cells of a level's map, K boxes, S the side of a region's grid.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -79,7 +80,7 @@ class Selection:
         if regions is not None and self.roi_levels == "assign":
             shapes = shapes[:1]
         shapes += [(1, manifest.pooled)] if self.pooled else []
-        return np.dtype(self.dtype).itemsize * sum(int(np.prod(shape)) for shape in shapes)
+        return np.dtype(self.dtype).itemsize * sum(math.prod(shape) for shape in shapes)
 
     def _shape(self, level: Level, geometry: Geometry, regions: int | None) -> tuple[int, ...]:
         count = 1 if regions is None else regions

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from detco_core.contract.errors import Fault, ImageError, InvalidDocument
 from server.features.encode import JSON_VALUES, MEDIA_TYPES, MediaType, encode, is_brief
 from server.features.errors import ComputeFailed
-from server.features.options import query_document, read_options
+from server.features.options import query_document, read_options, read_query
 from server.features.schemas import FeatureRequest
 from server.http.access import note
 from server.http.answers.compression import ZSTD
@@ -39,13 +39,13 @@ async def features(request: Request, services: Shared, caller: FeatureUser) -> R
     # What can be refused is refused before the body is read.
     media = _media_type(request)
     kind = check_content_type(request)
-    query = query_document(request.query_params.multi_items())
-    options = read_options(query)
+    query = request.scope["query_string"].decode("latin-1")
+    options = read_query(query)
     engine.check(who := caller_of(caller), options.priority)
     upload = await read_upload(request, kind, engine.limits.images)
     asked = FeatureRequest(
         images=upload.images,
-        options=read_options(_merged(query, upload.options)) if upload.options else options,
+        options=read_options(_merged(query_document(query), upload.options)) if upload.options else options,
         max_values=JSON_VALUES if media == "application/json" else None,
         only_models=caller.models,
         caller=who,

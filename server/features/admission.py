@@ -135,7 +135,8 @@ class ReplyBytes:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.held = 0
-        self._lock = threading.Lock()
+        # Entered again where garbage is collected in here, and a forgotten answer with it.
+        self._lock = threading.RLock()
 
     def take(self, count: int, own: int = 0) -> None:
         """Raises `Overloaded` when clients that read slowly hold too much; a single answer, which has `own` bytes
@@ -152,28 +153,35 @@ class ReplyBytes:
 
 
 class Reservation:
-    """What one answer holds of the memory; given back once, at the latest when the answer is forgotten."""
+    """What one answer holds of the memory; given back once, at the latest when the answer is forgotten. Threads may
+    share it.
+    """
 
     def __init__(self, memory: ReplyBytes) -> None:
         self._memory = memory
+        self._lock = threading.RLock()
         self.bytes = 0
 
-    def take(self, count: int) -> None:
-        """Hold `count` bytes more; raises `Overloaded`."""
-        self._memory.take(count, self.bytes)
-        self.bytes += count
+    def take(self, count: int, check: Callable[[int], None] = lambda held: None) -> None:
+        """Hold `count` bytes more; raises `Overloaded`, and what `check` raises of the bytes held until now."""
+        with self._lock:
+            check(self.bytes)
+            self._memory.take(count, self.bytes)
+            self.bytes += count
 
     def hold(self, count: int) -> None:
         """Hold `count` bytes in all from now on; raises `Overloaded`, and then holds what it did."""
-        if count > self.bytes:
-            self.take(count - self.bytes)
-        else:
-            self._memory.give_back(self.bytes - count)
-            self.bytes = count
+        with self._lock:
+            if count > self.bytes:
+                self.take(count - self.bytes)
+            else:
+                self._memory.give_back(self.bytes - count)
+                self.bytes = count
 
     def release(self) -> None:
-        self._memory.give_back(self.bytes)
-        self.bytes = 0
+        with self._lock:
+            self._memory.give_back(self.bytes)
+            self.bytes = 0
 
     def __del__(self) -> None:
         # A cancelled request may lose its answer between any two steps; the memory must not be lost with it.

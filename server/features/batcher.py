@@ -84,9 +84,17 @@ class ComputeOwner:
             self._bringer.start()
         self._thread.start()
 
-    def submit(self, array: NDArray[np.float32], outputs: Sequence[str], deadline: float) -> "Future[Computed]":
-        """Queue one image `[1, C, H, W]`; `deadline` by `time.monotonic`. Cancel the future to leave."""
-        entry = Entry(array, outputs, deadline)
+    def submit(
+        self,
+        array: NDArray[np.float32],
+        outputs: Sequence[str],
+        deadline: float,
+        future: "Future[Computed] | None" = None,
+    ) -> "Future[Computed]":
+        """Queue one image `[1, C, H, W]`; `deadline` by `time.monotonic`. Cancel the future to leave: `future`, where
+        somebody waits for one already.
+        """
+        entry = Entry(array, outputs, deadline, future or Future())
         self._waiting.put(entry)
         return entry.future
 

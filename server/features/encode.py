@@ -58,8 +58,9 @@ def encode(reply: FeatureReply, media_type: MediaType, describe_error: DescribeE
     Raises:
         ReplyTooLarge: JSON was asked for and some value is infinite or NaN, which JSON cannot say.
     """
-    encoded = _ENCODERS[media_type](reply, describe(reply, describe_error))
-    headers = {**encoded.headers, "Server-Timing": _server_timing(reply), **_cache_status(reply)}
+    document = describe(reply, describe_error)
+    encoded = _ENCODERS[media_type](reply, document)
+    headers = {**encoded.headers, "Server-Timing": _server_timing(document["timings_ms"]), **_cache_status(reply)}
     return Encoded(encoded.media_type, encoded.pieces, headers)
 
 
@@ -184,8 +185,7 @@ def _json(document: dict[str, Any]) -> bytes:
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _server_timing(reply: FeatureReply) -> str:
-    stages = _milliseconds(reply.timings) | {"total": _ms(reply.total)}
+def _server_timing(stages: Mapping[str, float]) -> str:
     return ", ".join(f"{stage};dur={duration}" for stage, duration in stages.items())
 
 

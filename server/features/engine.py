@@ -84,7 +84,8 @@ class FeatureEngine:
             self._tell(error)
             raise
         if self._listener is not None:
-            self._listener.answered(reply)
+            # Once the answer is on its way: its caller need not wait for that.
+            asyncio.get_running_loop().call_soon(self._listener.answered, reply)
         return reply
 
     async def probe(self, seconds: float) -> list[str]:

@@ -1,14 +1,15 @@
 """One request under way: each image decoded, computed and finished on its own, so that none harms another.
 
-Decoding and finishing take a bounded pool of threads, compute the model's one owner. An image whose caller has left or
-whose deadline has passed is dropped at each step.
+Decoding and finishing take a bounded pool of threads, compute the model's one owner; what decodes an image puts it in
+the owner's line itself. An image whose caller has left or whose deadline has passed is dropped at each step.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar, TypeVarTuple
 
 import numpy as np
@@ -57,6 +58,20 @@ class EngineLimits:
     """Of results remembered; 0: none are."""
     decoders: int = 2
     """Threads that decode and finish."""
+
+
+class _Passage:
+    """One image on its way from its file to its maps: between event loop, decoding and computing thread."""
+
+    def __init__(self, index: int, part: ImagePart, timings: Timings) -> None:
+        self.index = index
+        self.part = part
+        self.timings = timings
+        self.future: Future[Computed] = Future()
+        """Cancelled by who leaves; from when it computes on, that is too late."""
+        self.facts: ImageFacts
+        self.decoded: float
+        """When; like the facts, there once the future has a result."""
 
 
 class Job:
@@ -126,28 +141,48 @@ class Job:
         async with self._loaded.ahead.turn(bulk=self._ticket.bulk):
             self._ticket.begun += 1
             timings.moments.append(("queue", arrived, time.monotonic()))
-            facts, prepared = await self._in_thread(self._prepare, index, part, timings)
-            self._reserve(facts)
-            selection, manifest = self._request.selection, self._loaded.manifest
-            outputs = needed(selection, manifest, facts.geometry, facts.regions)
-            queued = time.monotonic()
-            computed = await asyncio.wrap_future(self._loaded.owner.submit(prepared.array, outputs, self._deadline))
+            passage = _Passage(index, part, timings)
+            self._threads.submit(self._bring, passage)
+            computed = await asyncio.wrap_future(passage.future)
         ended = time.monotonic()
-        facts = replace(facts, provider=computed.provider)
+        facts = replace(passage.facts, provider=computed.provider)
         timings.compute = computed.seconds
         timings.queue = ended - arrived - timings.decode - timings.compute
-        began = max(queued, ended - computed.seconds)
-        timings.moments += [("queue", queued, began), ("compute", began, ended)]
-        if gives_as_they_are(selection, computed.maps, facts.regions):
+        began = max(passage.decoded, ended - computed.seconds)
+        timings.moments += [("queue", passage.decoded, began), ("compute", began, ended)]
+        if gives_as_they_are(self._request.selection, computed.maps, facts.regions):
             return facts, self._finish(index, facts, computed, timings)
         return facts, await self._in_thread(self._finish, index, facts, computed, timings)
 
+    def _bring(self, passage: "_Passage") -> None:
+        """Decode, account for what will be answered, and put in line for compute; in a thread."""
+        try:
+            if passage.future.cancelled():
+                return
+            facts, prepared = self._prepare(passage.index, passage.part, passage.timings)
+            passage.facts, passage.decoded = facts, time.monotonic()
+            if passage.future.cancelled():
+                return
+            self._reserve(facts)
+            outputs = needed(self._request.selection, self._loaded.manifest, facts.geometry, facts.regions)
+            self._loaded.owner.submit(prepared.array, outputs, self._deadline, passage.future)
+        # Whatever it is, it is told to whoever waits for the image.
+        except Exception as error:  # noqa: BLE001 - the reason is above
+            if passage.future.set_running_or_notify_cancel():
+                passage.future.set_exception(error)
+        finally:
+            # The error's own traceback would hold the future that holds the error.
+            del passage
+
     def _reserve(self, facts: ImageFacts) -> None:
         """Account for the image's tensors before they cost compute."""
-        selection = self._request.selection
         regions = None if facts.regions is None else len(facts.regions)
-        size = selection.size_of(self._loaded.manifest, facts.geometry, regions)
-        values = (self._memory.bytes + size) // np.dtype(selection.dtype).itemsize
+        size = self._request.selection.size_of(self._loaded.manifest, facts.geometry, regions)
+        self._memory.take(size, partial(self._check_size, size))
+
+    def _check_size(self, size: int, held: int) -> None:
+        """Raise `ReplyTooLarge` unless so many bytes more than those `held` may be in one answer."""
+        values = (held + size) // np.dtype(self._request.selection.dtype).itemsize
         most = self._request.max_values
         if most is not None and values > most:
             raise ReplyTooLarge(
@@ -155,13 +190,12 @@ class Job:
                 "application/octet-stream, application/x-npz or application/x-safetensors, or for pool=avg",
                 format_only=True,
             )
-        if self._memory.bytes + size > self._limits.reply_bytes:
+        if held + size > self._limits.reply_bytes:
             raise ReplyTooLarge(
                 f"the answer would have more than {self._limits.reply_bytes} bytes; ask for fewer images or levels, "
                 "fewer boxes, dtype=float16 or int8, pool=avg or a smaller size",
                 format_only=False,
             )
-        self._memory.take(size)
 
     def _prepare(self, index: int, part: ImagePart, timings: Timings) -> tuple[ImageFacts, Prepared]:
         began = time.monotonic()

@@ -1,9 +1,11 @@
 """The parameters of a request for features, and how they are read from a query or from JSON."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Literal
+from urllib.parse import parse_qsl
 
 from detco_core.contract.errors import Fault, InvalidDocument
 from detco_core.contract.features import (
@@ -25,11 +27,16 @@ MAX_TIMEOUT_MS = 600_000
 Priority = Literal["interactive", "bulk"]
 """Bulk is let in only when there is room to spare, and gives way first."""
 
+_REMEMBERED = 256
+"""Queries."""
+_SHORT = 1024
+"""Characters; a longer one has boxes in it, and is another for every image."""
+
 BoxLists = tuple[tuple[Box, ...], ...]
 """The boxes of every image, in the order of the images."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class FeatureOptions:
     """The parameters of a request; each has the same name in a query and in the `request` part."""
 
@@ -64,7 +71,7 @@ class FeatureOptions:
         require(self.pool == "gem" or self.gem_p is None, "gem_p", "is the power of pool=gem: ask for that")
         _ = self.selection
 
-    @property
+    @cached_property
     def selection(self) -> Selection:
         """What is asked of the network's levels."""
         return Selection(
@@ -86,17 +93,32 @@ def read_options(document: object) -> FeatureOptions:
     return read(FeatureOptions, document, "request")
 
 
+def read_query(query: str) -> FeatureOptions:
+    """Read a query as it stands in the URL; raises `InvalidDocument` with every fault.
+
+    Short ones are remembered: who asks for an image's features asks for the next one's in the same words.
+    """
+    return (_remembered if len(query) <= _SHORT else _options_of)(query)
+
+
+def _options_of(query: str) -> FeatureOptions:
+    return read_options(query_document(query))
+
+
+_remembered = lru_cache(_REMEMBERED)(_options_of)
+
+
 def _is_nested(boxes: list[object]) -> bool:
     """Whether these are lists of boxes, one an image, and not boxes: the first of anything that holds something."""
     inner = next((item[0] for item in boxes if isinstance(item, list) and item), None)
     return isinstance(inner, list) or (inner is None and len(boxes) > 0)
 
 
-def query_document(items: Iterable[tuple[str, str]]) -> dict[str, object]:
+def query_document(query: str) -> dict[str, object]:
     """The parameters of a query as the JSON object they stand for: lists comma-separated, `boxes` and `resize` JSON."""
     document: dict[str, object] = {}
     faults = []
-    for key, text in items:
+    for key, text in parse_qsl(query, keep_blank_values=True):
         if key in document:
             faults.append(Fault(key, "is given twice"))
         try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ class ImagePart:
     name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FeatureRequest:
     """Everything the engine needs to know."""
 
@@ -40,7 +41,7 @@ class FeatureRequest:
     maps: bool = True
     """Whether the levels are wanted; without them only `pooled` is."""
 
-    @property
+    @cached_property
     def selection(self) -> Selection:
         """What is asked of the network's levels."""
         selection = self.options.selection

@@ -64,7 +64,8 @@ class TensorResponse(Response):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             for piece in self._encoded.pieces:
                 for start in range(0, len(piece), _SLICE):
-                    body = bytes(piece[start : start + _SLICE])
+                    # A view, where the letter of ASGI has bytes: a copy would have to be made, and found memory for.
+                    body = piece[start : start + _SLICE]
                     await send({"type": "http.response.body", "body": body, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:

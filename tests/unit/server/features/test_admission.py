@@ -1,5 +1,7 @@
 """Bounds: refused at the door with a time to come back, and everything given back in the end."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -137,6 +139,31 @@ def test_one_answer_always_fits() -> None:
     alone.hold(300)
     assert memory.held == 300
     alone.release()
+    assert memory.held == 0
+
+
+def test_images_of_one_answer_share_its_bound_from_any_thread() -> None:
+    """Looked at and taken in one step: of twenty that each see room for one more, five find it."""
+    memory = ReplyBytes(1000)
+    mine = Reservation(memory)
+
+    def look(held: int) -> None:
+        never.wait(0.01)  # time for the others to look at the same number
+        if held + 10 > 50:
+            raise ValueError
+
+    def take(_: int) -> bool:
+        try:
+            mine.take(10, look)
+        except ValueError:
+            return False
+        return True
+
+    never = threading.Event()
+    with ThreadPoolExecutor(4) as threads:
+        assert sum(threads.map(take, range(20))) == 5
+    assert (mine.bytes, memory.held) == (50, 50)
+    mine.release()
     assert memory.held == 0
 
 

@@ -1,12 +1,13 @@
 """Parameters of a request: read strictly, from query and JSON alike."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
 from detco_core.contract.errors import InvalidDocument
 from detco_core.contract.features import ResizeExact, ResizeShortSide
-from server.features.options import FeatureOptions, query_document, read_options
+from server.features.options import FeatureOptions, query_document, read_options, read_query
 
 
 def test_a_query_says_the_same_as_json() -> None:
@@ -25,7 +26,7 @@ def test_a_query_says_the_same_as_json() -> None:
         ("roi_size", "14"),
         ("roi_levels", "assign"),
     ]
-    options = read_options(query_document(query))
+    options = read_query(urlencode(query))
     assert options == FeatureOptions(
         model="tiny@production",
         levels=("res4", "res5"),
@@ -54,7 +55,7 @@ def test_the_defaults() -> None:
     ("text", "expected"), [("none", "none"), ('{"height": 3, "width": 4}', ResizeExact(height=3, width=4))]
 )
 def test_resize_in_a_query(text: str, expected: object) -> None:
-    assert read_options(query_document([("resize", text)])).resize == expected
+    assert read_query(urlencode({"resize": text})).resize == expected
 
 
 @pytest.mark.parametrize(
@@ -137,8 +138,21 @@ def test_bad_boxes_are_named(document: Any, path: str) -> None:
 )
 def test_a_bad_query_is_named(items: list[tuple[str, str]]) -> None:
     with pytest.raises(InvalidDocument) as caught:
-        query_document(items)
+        query_document(urlencode(items))
     assert caught.value.faults[0].path == items[0][0]
+
+
+def test_a_query_is_read_once_while_it_is_short() -> None:
+    short, long = (urlencode({"boxes": str([[0, 0, 1, 1]] * count)}) for count in (1, 200))
+    assert read_query(short) is read_query(short)
+    assert read_query(long) is not read_query(long)
+    assert read_query(long) == read_query(long)
+
+
+def test_what_is_wrong_with_a_query_is_told_every_time() -> None:
+    for _ in range(2):
+        with pytest.raises(InvalidDocument):
+            read_query("pool=median")
 
 
 @pytest.mark.parametrize("document", [[], "text", None, 5])
