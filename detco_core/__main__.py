@@ -43,9 +43,9 @@ from detco_core.contract.jobs import (
 )
 from detco_core.contract.reader import plain
 from detco_core.contract.remedies import for_less_memory
+from detco_core.contract.shortage import is_out_of_memory
 from detco_core.runtime.parent import watch_parent
 from detco_core.runtime.reporter import Reporter
-from detco_core.runtime.shortage import is_out_of_memory
 from detco_core.runtime.stop import Interrupted, StopRequest
 
 _log = logging.getLogger("detco_core")

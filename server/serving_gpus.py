@@ -66,9 +66,17 @@ def chosen(settings: Settings, gpus: list[Gpu]) -> list[Gpu]:
     if missing:
         there = ", ".join(f"{number}: {gpu.uuid}" for number, gpu in enumerate(gpus)) or "none that the driver shows"
         raise SettingsError(f"DETCO_SERVE_GPUS names {', '.join(missing)}; this machine has {there}")
-    if settings.serve_device == "cuda" and not found:
-        raise SettingsError("DETCO_SERVE_DEVICE is cuda: name the GPUs to serve on by DETCO_SERVE_GPUS")
-    return list(dict.fromkeys(gpu for gpu in found.values() if gpu is not None))
+    if settings.serve_device in ("cuda", "tensorrt") and not found:
+        raise SettingsError(
+            f"DETCO_SERVE_DEVICE is {settings.serve_device}: name a GPU to serve on by DETCO_SERVE_GPUS"
+        )
+    named = list(dict.fromkeys(gpu for gpu in found.values() if gpu is not None))
+    if len(named) > 1:
+        message = (
+            "DETCO_SERVE_GPUS names %d GPUs; one server computes on the first, %s: start one for each, with its own"
+        )
+        log.warning(message, len(named), named[0].uuid)
+    return named
 
 
 class Keeper(threading.Thread):

@@ -51,9 +51,10 @@ class Settings(BaseSettings):
     default_model: str | None = None
     """Model that `/features` uses when a request names none."""
     serve_gpus: Annotated[tuple[str, ...], NoDecode] = ()
-    """UUIDs or indices of the GPUs kept for serving, separated by commas; unset: models are served on the CPU."""
+    """UUIDs or indices of the GPUs kept for serving, separated by commas; a server computes on the first. Unset: on the
+    CPU."""
     serve_gpu_memory: int = Field(default=4 * 2**30, gt=0)
-    """Bytes ONNX Runtime may take on each serving GPU."""
+    """Bytes ONNX Runtime's arena may take on the GPU, for each model and each part of one that runs by itself."""
 
     lease_seconds: float = Field(default=60.0, gt=0)
     """A claimed run belongs to its worker this long after the last heartbeat."""

@@ -13,12 +13,12 @@ from detco_core.contract.extractions.options import ExtractionOptions
 from detco_core.contract.features import DEFAULT_GEM_P, DEFAULT_ROI_SIZE
 from detco_core.contract.manifest import Manifest
 from detco_core.contract.remedies import for_less_memory
+from detco_core.contract.shortage import is_out_of_memory
 from detco_core.extraction.reading import Item, Ready
 from detco_core.inference.binding import Maps
 from detco_core.inference.execution import CPU
 from detco_core.inference.outputs import Finished, Selection, finish
 from detco_core.inference.session import Session
-from detco_core.runtime.shortage import is_out_of_memory
 
 _WINDOW = 4
 """Batches' worth of neighbours among which images of one size are sought."""

@@ -11,6 +11,7 @@ from detco_core.contract.extractions.volume import estimate_bytes, too_large
 from detco_core.contract.jobs import ExtractJob
 from detco_core.contract.manifest import Manifest
 from detco_core.contract.reader import digest, plain
+from detco_core.contract.shortage import is_out_of_memory
 from detco_core.data.file_table import SPLIT
 from detco_core.data.images import ImageFiles
 from detco_core.extraction.atomic import describe
@@ -20,7 +21,6 @@ from detco_core.extraction.reading import Reader
 from detco_core.inference.execution import Execution
 from detco_core.inference.images import Limits
 from detco_core.inference.session import Session
-from detco_core.runtime.shortage import is_out_of_memory
 
 
 def open_session(job: ExtractJob) -> Session:

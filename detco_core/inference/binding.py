@@ -3,6 +3,9 @@
 The two steps are apart so that one batch can be brought while another computes. On the CPU nothing is brought and
 nothing copied: onnxruntime reads the caller's array and gives out its own. On a device the input lies in memory of the
 session's own arena, and what comes back in page-locked memory; both are kept for the next batch of that shape.
+
+Bringing returns when the copy is done, and computing when the outputs are on the host: onnxruntime waits for both by
+itself, so nothing here is looked at, or given back, while the device still uses it.
 """
 
 import math
@@ -10,14 +13,14 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detco_core.inference.arena import INPUT, Arena
 from detco_core.inference.host_memory import Buffers
-
-INPUT = "image"
 
 _IDLE_INPUTS = 2**28
 """Bytes of input tensors kept on the device for the next batches of their shape: two of eight images at 800x1333."""
@@ -35,6 +38,8 @@ class Placement:
     device_id: int
     buffers: Buffers
     """Where the host's side of every copy lies."""
+    arena: str
+    """onnxruntime's name of the arena, where it is asked to give memory back: `gpu:0`."""
 
 
 class Bound:
@@ -45,6 +50,7 @@ class Bound:
         self.session = session
         self._placement = placement
         self._inputs = _Inputs(session, placement) if placement else None
+        self._arena = Arena(session, placement.arena, self._inputs.clear) if placement and self._inputs else None
         self._shapes: OrderedDict[tuple[Any, ...], list[tuple[tuple[int, ...], np.dtype[Any]]]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -55,13 +61,13 @@ class Bound:
 
     def stage(self, arrays: Sequence[NDArray[np.float32]], outputs: Sequence[str]) -> "Staged":
         """Bring images `[n, C, H, W]` of one size, as one batch, to where they are computed."""
-        if self._placement is None or self._inputs is None:
+        if self._placement is None or self._inputs is None or self._arena is None:
             batch = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
             return Staged(self, np.ascontiguousarray(batch), batch.shape, tuple(outputs))
         shape = (sum(len(array) for array in arrays), *arrays[0].shape[1:])
         host = self._placement.buffers.take(shape, np.float32)
         np.concatenate(arrays, out=host)
-        value = self._inputs.take(shape)
+        value = self._arena.with_room(partial(self._inputs.take, shape), shape[1])
         value.update_inplace(host)
         return Staged(self, value, shape, tuple(outputs))
 
@@ -72,7 +78,11 @@ class Bound:
         else:
             binding.bind_ortvalue_input(INPUT, staged.input)
         arrays = self._bind_outputs(binding, staged)
-        self.session.run_with_iobinding(binding)
+        run = partial(self.session.run_with_iobinding, binding)
+        if self._arena is None:
+            run()
+        else:
+            self._arena.with_room(run, staged.shape[1])
         if arrays is None:
             arrays = [value.numpy() for value in binding.get_outputs()]
             self._learn(staged, arrays)
@@ -84,6 +94,8 @@ class Bound:
         """The arrays the outputs will be in; None where onnxruntime makes them: on the CPU, and for a new shape."""
         with self._lock:
             known = self._shapes.get(staged.kind)
+            if known is not None:
+                self._shapes.move_to_end(staged.kind)
         if self._placement is None or known is None:
             for name in staged.outputs:
                 binding.bind_output(name)
@@ -145,6 +157,10 @@ class _Inputs:
         # Of the session's own arena, so that its bound holds for inputs too.
         where = (self._placement.device, self._placement.device_id)
         return self._session.create_ortvalue_from_shape_and_type(shape, np.float32, *where)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._idle.clear()
 
     def give_back(self, shape: tuple[int, ...], value: Any) -> None:
         if _bytes(shape) > _IDLE_INPUTS:

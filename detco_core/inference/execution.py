@@ -16,6 +16,9 @@ TENSORRT = "TensorrtExecutionProvider"
 
 Precision = Literal["fp32", "tf32", "fp16"]
 
+RECORDED = "session.record_ep_graph_assignment_info"
+"""Has onnxruntime tell where each node runs (`nodes`)."""
+
 DEVICE = 0
 """Of the GPUs this process sees; which one that is, `CUDA_VISIBLE_DEVICES` says."""
 
@@ -29,7 +32,7 @@ class Execution:
     threads: int | None = None
     """Of one computation on the CPU; None: as many as the process may use."""
     gpu_memory: int | None = None
-    """Bound of onnxruntime's arena in bytes; it grows without one."""
+    """Bound of onnxruntime's arena in bytes, of which each session has one; it grows without a bound."""
     spinning: bool = False
     """Threads that wait burn their core: worth it only on a machine that does nothing else (1.4-2 times slower where
     cores are shared)."""
@@ -67,6 +70,10 @@ def session_options(execution: Execution) -> Any:
     options.log_severity_level = 3
     options.enable_cpu_mem_arena = execution.arena
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(execution.spinning)))
+    if execution.order[0] != CPU:
+        # A block planned for each size that comes would fill a bounded arena with blocks that fit no other size.
+        options.enable_mem_pattern = False
+        options.add_session_config_entry(RECORDED, "1")
     return options
 
 

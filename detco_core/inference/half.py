@@ -3,7 +3,7 @@
 import sys
 
 from detco_core.contract.errors import BundleError
-from detco_core.inference.binding import INPUT
+from detco_core.inference.arena import INPUT
 
 
 def halved(model: bytes) -> bytes:

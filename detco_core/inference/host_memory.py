@@ -4,6 +4,7 @@ A GPU copies from page-locked memory at the speed of its bus, from other memory 
 milliseconds. So blocks are kept. An array given out holds its block for as long as it, or any view of it, is alive.
 """
 
+import contextlib
 import ctypes
 import functools
 import logging
@@ -101,12 +102,22 @@ class Buffers:
         dtype = np.dtype(dtype)
         count = int(np.prod(shape))
         size = max(1, -(-count * dtype.itemsize // _GRAIN)) * _GRAIN
-        address = self._idle_block(size) or self._memory.allocate(size)
+        address = self._idle_block(size) or self._new_block(size)
         block = (ctypes.c_uint8 * size).from_address(address)
         # numpy's views keep `block` alive, not always one another.
         weakref.finalize(block, self._idle.append, (size, address)).atexit = False
         array: NDArray[Any] = np.frombuffer(memoryview(block), dtype, count).reshape(shape)
         return array
+
+    def _new_block(self, size: int) -> int:
+        """One more; where there is no room for it, in place of all those nobody uses."""
+        try:
+            return self._memory.allocate(size)
+        except DetcoError:
+            while self._idle:
+                with contextlib.suppress(IndexError):
+                    self._memory.free(self._idle.pop()[1])
+            return self._memory.allocate(size)
 
     def _idle_block(self, size: int) -> int | None:
         """A block that nobody uses, if there is one of this size; what is kept in excess is freed on the way."""

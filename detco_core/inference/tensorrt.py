@@ -10,7 +10,7 @@ from pathlib import Path
 
 from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import InputSpec
-from detco_core.inference.binding import INPUT
+from detco_core.inference.arena import INPUT
 from detco_core.inference.execution import DEVICE, Execution
 from detco_core.inference.sizes import USUAL, default_sizes, padded
 

@@ -38,7 +38,9 @@ def session(bundle: Path) -> ort.InferenceSession:
 
 @pytest.fixture(params=["cpu", "device"])
 def bound(request: pytest.FixtureRequest, session: ort.InferenceSession) -> Bound:
-    return Bound(session, None if request.param == "cpu" else Placement("cpu", 0, Buffers(Pageable(), 8 * MIB)))
+    return Bound(
+        session, None if request.param == "cpu" else Placement("cpu", 0, Buffers(Pageable(), 8 * MIB), "cpu:0")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +87,7 @@ def test_on_the_cpu_nothing_is_copied(session: ort.InferenceSession) -> None:
 
 def test_on_a_device_memory_is_used_again(session: ort.InferenceSession) -> None:
     memory = Counted()
-    bound = Bound(session, Placement("cpu", 0, Buffers(memory, 8 * MIB)))
+    bound = Bound(session, Placement("cpu", 0, Buffers(memory, 8 * MIB), "cpu:0"))
     inputs = set()
     for seed in range(6):
         staged = bound.stage([image(seed)], OUTPUTS)
@@ -100,7 +102,7 @@ def test_no_more_inputs_stay_on_a_device_than_may(
     session: ort.InferenceSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(binding, "_IDLE_INPUTS", 3 * 4 * (33 * 32 + 64 * 64))
-    bound = Bound(session, Placement("cpu", 0, Buffers(Pageable(), 8 * MIB)))
+    bound = Bound(session, Placement("cpu", 0, Buffers(Pageable(), 8 * MIB), "cpu:0"))
     assert bound._inputs is not None
     for side in (32, 64, 32, 96, 64):
         bound.stage([image(0, side, side)], ("pooled",)).compute()

@@ -1,12 +1,16 @@
 """What is asked of onnxruntime, option by option."""
 
+import mmap
 import os
+from pathlib import Path
 
+import onnxruntime as ort
 import pytest
 
 from detco_core.inference.execution import (
     CPU,
     CUDA,
+    RECORDED,
     Execution,
     Precision,
     available_providers,
@@ -57,3 +61,20 @@ def test_the_sessions_options(threads: int | None, expected: int) -> None:
     other = session_options(Execution(spinning=True, arena=True))
     assert other.get_session_config_entry("session.intra_op.allow_spinning") == "1"
     assert other.enable_cpu_mem_arena
+
+
+def test_a_gpus_session_plans_no_memory_by_size_and_tells_where_nodes_run() -> None:
+    on_gpu, on_cpu = (session_options(Execution(providers=order)) for order in ((CUDA, CPU), (CPU,)))
+    assert (on_gpu.enable_mem_pattern, on_cpu.enable_mem_pattern) == (False, True)
+    assert on_gpu.get_session_config_entry(RECORDED) == "1"
+
+
+def test_the_options_are_among_those_the_provider_knows() -> None:
+    library = Path(ort.__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"
+    if not library.exists():
+        pytest.skip("this onnxruntime was built without CUDA")
+    execution = Execution(providers=(CUDA,), gpu_memory=1)
+    ((_, options),) = provider_options(execution)
+    words = {*options, options["arena_extend_strategy"], options["cudnn_conv_algo_search"]}
+    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        assert [word for word in words if content.find(word.encode()) < 0] == []

@@ -43,7 +43,7 @@ def test_features_are_the_same_within_the_tolerance(model: bytes, outputs: tuple
 
 def test_its_outputs_are_bound_in_float16(model: bytes) -> None:
     session = start(halved(model), Execution(providers=(CPU,), threads=1))
-    bound = Bound(session, Placement("cpu", 0, Buffers(Pageable(), 2**23)))
+    bound = Bound(session, Placement("cpu", 0, Buffers(Pageable(), 2**23), "cpu:0"))
     image = np.random.default_rng(0).standard_normal((1, 3, 50, 70)).astype(np.float32)
     first, second = (bound.stage([image], OUTPUTS).compute() for _ in range(2))
     for name in OUTPUTS:

@@ -55,6 +55,24 @@ def test_no_more_is_kept_than_it_may_keep() -> None:
     assert {address(buffers.take((9,), np.uint8)) for _ in range(3)} <= set(kept)
 
 
+def test_where_no_more_can_be_locked_what_nobody_uses_makes_room() -> None:
+    class Full(Counted):
+        def allocate(self, size: int) -> int:
+            if sum(block.nbytes for block in self._blocks.values()) + size > 3 * MIB:
+                raise DetcoError("the CUDA driver's cuMemHostAlloc failed with status 2")
+            return super().allocate(size)
+
+    memory = Full()
+    buffers = Buffers(memory, 3 * MIB)
+    held = buffers.take((MIB,), np.uint8)
+    for size in (MIB, MIB):
+        buffers.take((size,), np.uint8)
+    assert buffers.take((2 * MIB,), np.uint8).nbytes == 2 * MIB
+    with pytest.raises(DetcoError, match="cuMemHostAlloc failed with status 2"):
+        buffers.take((3 * MIB,), np.uint8)
+    assert list(memory._blocks) == [address(held)]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["take", "view", "drop"]), st.integers(0, 2**31)), max_size=60))
 def test_what_is_held_is_never_given_out_again(steps: list[tuple[str, int]]) -> None:

@@ -1,11 +1,12 @@
 """What is asked of TensorRT, option by option, and which sizes are its."""
 
-import importlib.util
-import mmap
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 import pytest
+from onnxruntime.capi import _pybind_state
 
 from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import InputSpec
@@ -63,16 +64,17 @@ def test_every_option(tmp_path: Path) -> None:
     assert tensorrt_options(Execution(), PROFILE, tmp_path)["trt_fp16_enable"] == "False"
 
 
-def test_onnxruntime_knows_the_options(tmp_path: Path) -> None:
-    spec = importlib.util.find_spec("onnxruntime")
-    assert spec is not None
-    assert spec.origin is not None
-    library = Path(spec.origin).parent / "capi" / "libonnxruntime_providers_tensorrt.so"
-    if not library.exists():
-        pytest.skip("this onnxruntime was built without TensorRT")
-    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        options = tensorrt_options(Execution(gpu_memory=1), PROFILE, tmp_path)
-        assert [name for name in options if content.find(name.encode()) < 0] == []
+@pytest.mark.skipif(TENSORRT not in ort.get_available_providers(), reason="this onnxruntime has no TensorRT provider")
+@pytest.mark.parametrize(("wrong", "refused"), [({}, ""), ({"use_tf32": "0"}, "Invalid TensorRT EP option: use_tf32")])
+def test_onnxruntime_takes_the_options(bundle: Path, tmp_path: Path, wrong: dict[str, str], refused: str) -> None:
+    """It reads them before it looks for TensorRT. `use_tf32`, which it lacks, is why `opening` sets a variable."""
+    given = tensorrt_options(Execution(gpu_memory=2**30), PROFILE, tmp_path) | wrong
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    # The class beneath `InferenceSession`, which asks TensorRT for its plugins first.
+    session = _pybind_state.InferenceSession(options, (bundle / "model.onnx").read_bytes(), False, False)
+    with pytest.raises(RuntimeError, match=refused) if refused else nullcontext():
+        session.initialize_session([TENSORRT], [given], set())
 
 
 def test_engines_lie_by_model_gpu_range_and_precision(tmp_path: Path) -> None:

@@ -58,9 +58,19 @@ def test_one_that_is_not_there_stops_the_start(settings: Settings) -> None:
         chosen(settings, GPUS[:1])
     with pytest.raises(SettingsError, match="none that the driver shows"):
         chosen(settings, [])
-    unnamed = settings.model_copy(update={"serve_gpus": (), "serve_device": "cuda"})
-    with pytest.raises(SettingsError, match="name the GPUs to serve on"):
-        chosen(unnamed, GPUS)
+    for device in ("cuda", "tensorrt"):
+        unnamed = settings.model_copy(update={"serve_gpus": (), "serve_device": device})
+        with pytest.raises(SettingsError, match=f"DETCO_SERVE_DEVICE is {device}: name a GPU to serve on"):
+            chosen(unnamed, GPUS)
+
+
+def test_whoever_names_several_is_told_that_one_is_used(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    both = settings.model_copy(update={"serve_gpus": ("1", "0", "GPU-b")})
+    assert chosen(both, GPUS) == [GPUS[1], GPUS[0]]
+    assert "names 2 GPUs; one server computes on the first, GPU-b" in caplog.text
+    caplog.clear()
+    assert chosen(settings, GPUS) == GPUS[1:]
+    assert not caplog.records
 
 
 def test_what_is_in_the_way_is_told_once(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:

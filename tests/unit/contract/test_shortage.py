@@ -9,7 +9,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from detco_core.runtime.shortage import is_out_of_memory
+from detco_core.contract.shortage import is_out_of_memory
 
 
 def run_in_onnxruntime(*, arena: bool, rows: int, bound: bool) -> None:
