@@ -28,6 +28,10 @@ class DetcoError(Exception):
     kind: ClassVar[ErrorKind] = "user"
 
 
+_FAULTS_SAID = 20
+"""The most that a message lists; whoever reads more asks `faults`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing wrong with a document: `path` is dotted (`train.batch_size`), empty for the document itself."""
@@ -45,7 +49,9 @@ class InvalidDocument(DetcoError):
     def __init__(self, what: str, faults: tuple[Fault, ...]) -> None:
         self.what = what
         self.faults = faults
-        super().__init__(f"{what} is not valid: " + "; ".join(map(str, faults)))
+        more = len(faults) - _FAULTS_SAID
+        said = [*map(str, faults[:_FAULTS_SAID]), *([f"and {more} more"] if more > 0 else [])]
+        super().__init__(f"{what} is not valid: " + "; ".join(said))
 
 
 class DataError(DetcoError):

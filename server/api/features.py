@@ -13,8 +13,8 @@ from server.features.errors import ComputeFailed
 from server.features.options import query_document, read_options, read_query
 from server.features.schemas import FeatureRequest
 from server.http.access import note
-from server.http.answers.compression import ZSTD
-from server.http.answers.negotiation import choose
+from server.http.answers.compression import ZSTD, wished
+from server.http.answers.negotiation import choose, listed
 from server.http.answers.tensors import answer
 from server.http.callers.hang_up import unless_gone
 from server.http.deps import FeatureUser, Shared, caller_of
@@ -37,7 +37,7 @@ async def features(request: Request, services: Shared, caller: FeatureUser) -> R
     if engine is None:
         raise Problem("unavailable", "this process serves the API only; ask the feature server")
     # What can be refused is refused before the body is read.
-    media = _media_type(request)
+    media, coding = _media_type(request), wished(listed(request, "accept-encoding"), (ZSTD,))
     kind = check_content_type(request)
     query = request.scope["query_string"].decode("latin-1")
     options = read_query(query)
@@ -56,11 +56,11 @@ async def features(request: Request, services: Shared, caller: FeatureUser) -> R
     def describe(error: Exception) -> Mapping[str, Any]:
         return document(_problem(error), request_id(request.scope))
 
-    return await answer(request, reply, partial(encode, reply, media, describe), (ZSTD,), brief=is_brief(reply, media))
+    return await answer(request, reply, partial(encode, reply, media, describe), coding, brief=is_brief(reply, media))
 
 
 def _media_type(request: Request) -> MediaType:
-    media = choose(request.headers.get("accept"), MEDIA_TYPES)
+    media = choose(listed(request, "accept"), MEDIA_TYPES)
     if media is None:
         raise Problem("not_acceptable", f"features come as {', '.join(MEDIA_TYPES)}; `Accept` takes none of them")
     return media

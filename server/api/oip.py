@@ -15,11 +15,14 @@ from server.features.oip.replies import lay_out
 from server.features.oip.requests import LENGTH_HEADER, read_request
 from server.features.oip.service import OpenInference
 from server.features.oip.targets import Target
+from server.features.selector import DEFAULT_ALIAS
 from server.http.access import note
-from server.http.answers.compression import ENCODINGS, decompress
+from server.http.answers.compression import ENCODINGS, decompress, wished
+from server.http.answers.negotiation import listed
 from server.http.answers.tensors import TensorResponse, answer
 from server.http.callers.hang_up import unless_gone
 from server.http.deps import Admin, FeatureUser, Services, Shared, caller_of
+from server.http.errors.allowed import METHODS, allowed_methods
 from server.http.open_inference import LOAD_SECONDS, refuse_configuration, require_ready
 from server.http.problems import OPEN_INFERENCE, Problem
 
@@ -76,7 +79,9 @@ async def metadata(target: Named, caller: FeatureUser, protocol: Protocol) -> di
 @router.get("/models/{name}/ready", summary="Whether a model answers")
 @router.get("/models/{name}/versions/{version}/ready", summary="Whether a version answers")
 def model_ready(target: Named, caller: FeatureUser, protocol: Protocol) -> dict[str, Any]:
-    """503 while it does not."""
+    """503 while it does not, 404 when there is no such model."""
+    if protocol.repository.is_unknown(target, caller.models):
+        raise Problem("not_found", f"there is no model {target.name[:100]}: its alias {DEFAULT_ALIAS} names no version")
     if not protocol.repository.is_ready(target, caller.models):
         raise Problem("unavailable", f"the model {target.name[:100]} is not ready")
     return {"name": target.name, "ready": True}
@@ -103,6 +108,7 @@ async def infer(
 ) -> TensorResponse:
     """Tensors as JSON or as binary data, both ways; `Inference-Header-Content-Length` measures the JSON."""
     protocol.check(who := caller_of(caller))
+    coding = wished(listed(request, "accept-encoding"), tuple(ENCODINGS))
     body = await _body(request, services)
     memory = _neighbour(request, protocol)
     header = request.headers.get(LENGTH_HEADER)
@@ -110,7 +116,7 @@ async def infer(
     del body
     inferred, reply = await unless_gone(request, protocol.infer(target, asked, caller.models, who))
     note(request.scope, images=len(reply.images))
-    return await answer(request, reply, partial(lay_out, asked, inferred, memory.write), ENCODINGS)
+    return await answer(request, reply, partial(lay_out, asked, inferred, memory.write), coding)
 
 
 @router.post("/repository/index", summary="Every model and how it is")
@@ -160,10 +166,13 @@ def unregister(caller: FeatureUser, request: Request, protocol: Protocol, region
     return Response()
 
 
-@router.api_route("/{rest:path}", methods=["GET", "POST", "PUT", "DELETE"], include_in_schema=False)
-def unknown(rest: str) -> Response:
+@router.api_route("/{rest:path}", methods=[*METHODS], include_in_schema=False)
+def unknown(rest: str, request: Request) -> Response:
     """What no other route of the protocol takes."""
-    raise Problem("not_found", f"there is no {OPEN_INFERENCE}/{rest[:200]} here")
+    what = f"{OPEN_INFERENCE}/{rest[:200]}"
+    if allowed := ", ".join(allowed_methods(router.routes[:-1], request.url.path)):
+        raise Problem("method_not_allowed", f"{what} takes {allowed}", headers={"Allow": allowed})
+    raise Problem("not_found", f"there is no {what} here")
 
 
 def _neighbour(request: Request, protocol: OpenInference) -> Neighbour:

@@ -36,6 +36,8 @@ class Holdings:
         self._wanted = Wanted({})
         self._withheld: set[str] = set()
         """Models that are not served here although the records want them to be."""
+        self._left_out: dict[str, VersionRef] = {}
+        """Their aliases, as last heard."""
         self._served: dict[str, Loaded] = {}
         self._loaded: dict[VersionRef, Loaded] = {}
         self._expected: Counter[VersionRef] = Counter()
@@ -49,7 +51,8 @@ class Holdings:
 
     def want(self, wanted: Wanted) -> None:
         with self._lock:
-            kept = {alias: version for alias, version in wanted.aliases.items() if version.model not in self._withheld}
+            self._left_out = {alias: v for alias, v in wanted.aliases.items() if v.model in self._withheld}
+            kept = {alias: version for alias, version in wanted.aliases.items() if alias not in self._left_out}
             pinned = frozenset(version for version in wanted.pinned if version.model not in self._withheld)
             self._wanted = Wanted(kept, pinned, wanted.deleted)
 
@@ -57,6 +60,16 @@ class Holdings:
         """Leave a model out of what is wanted from the next `want` on, or no longer."""
         with self._lock:
             (self._withheld.add if withheld else self._withheld.discard)(model)
+
+    @property
+    def left_out(self) -> dict[str, VersionRef]:
+        """The aliases of the models that are withheld."""
+        with self._lock:
+            return dict(self._left_out)
+
+    def is_withheld(self, model: str) -> bool:
+        with self._lock:
+            return model in self._withheld
 
     def take_in(self, loaded: Loaded) -> Loaded:
         """Add a loaded model; returns the one to use, should two loads of a version ever have crossed."""

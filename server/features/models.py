@@ -122,7 +122,7 @@ class Models:
     def withhold(self, model: str, *, withheld: bool) -> None:
         """Let go of a model on this server although the records want it served, or no longer; blocks.
 
-        A promotion, and whoever asks for one of its versions by number, ends it too. Raises what the catalogue raises.
+        Until then none of its versions answers here. A promotion ends it too. Raises what the catalogue raises.
         """
         self._holdings.withhold(model, withheld=withheld)
         self.refresh()
@@ -139,6 +139,10 @@ class Models:
         """Every alias, the version wanted and the one that serves it."""
         return self._holdings.states(self._failure)
 
+    def withheld(self) -> dict[str, VersionRef]:
+        """What is named by the aliases of the models that were let go of."""
+        return self._holdings.left_out
+
     def loaded(self) -> list[Loaded]:
         """Every model held now."""
         return self._holdings.all()
@@ -153,10 +157,15 @@ class Models:
     def _selected(self, named: str | None) -> Selector:
         if named is not None:
             return read_selector(named)
-        return default_selector(self.options.default_model, self._holdings.wanted.aliases)
+        # A model that was let go of is named no less: another does not become the default by it.
+        aliases = {*self._holdings.wanted.aliases, *self._holdings.left_out}
+        return default_selector(self.options.default_model, aliases)
 
     def _find(self, selector: Selector) -> VersionRef:
         """What a selector names, from what is known here, else from the catalogue."""
+        if self._holdings.is_withheld(selector.model):
+            remedy = "load it there, or promote a version of it"
+            raise ModelUnavailable(f"the model {selector.model} was unloaded from this server: {remedy}")
         version = self._holdings.find(selector) or self._ask(selector)
         if version is not None:
             return version

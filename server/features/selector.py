@@ -37,6 +37,8 @@ def read_selector(text: str) -> Selector:
     if len(text) > _LONGEST:
         raise UnknownModel(f"{text[:80]!r}... is longer than any name")
     name, at, alias = text.partition("@")
+    if at and not alias:
+        raise UnknownModel(f"{text[:80]!r} names no alias: {name[:80]}@{DEFAULT_ALIAS}, for example")
     if at:
         return Selector(name, alias=alias)
     name, colon, number = text.partition(":")

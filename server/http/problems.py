@@ -1,5 +1,6 @@
 """Every error of the service as an RFC 9457 problem document; the one place that knows status codes."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,9 @@ STATUS: Mapping[str, tuple[int, str]] = {
 """Status and title of every code. A problem with a more exact code of its own borrows the status of its family."""
 
 
+_MOST_ERRORS, _LONGEST = 100, 2000
+"""Entries of `errors`, and characters of a text, that a problem has: it never multiplies what was sent."""
+
 OPEN_INFERENCE = "/v2"
 _OPEN_INFERENCE: Mapping[int, int] = {406: 400, 412: 400, 415: 400, 422: 400, 429: 503, 504: 503}
 """The protocol's status for ours, where it knows fewer: what cannot be done now is 503, what is wrong 400."""
@@ -56,9 +60,9 @@ class Wrong:
         """`path` is dotted, for people; `pointer` a JSON pointer (RFC 6901) into the body."""
         escaped = (key.replace("~", "~0").replace("/", "~1") for key in self.keys)
         return {
-            "path": ".".join(self.keys),
-            "pointer": "#" + "".join("/" + key for key in escaped),
-            "detail": self.message,
+            "path": _shortened(".".join(self.keys)),
+            "pointer": _shortened("#" + "".join("/" + key for key in escaped)),
+            "detail": _shortened(self.message),
         }
 
 
@@ -109,21 +113,29 @@ def document(problem: Problem, request_id: str) -> dict[str, Any]:
         "type": f"urn:detco:problem:{problem.code}",
         "title": problem.title,
         "status": problem.status,
-        "detail": problem.detail,
+        "detail": _shortened(problem.detail),
         "code": problem.code,
-        "errors": [wrong.as_json() for wrong in problem.errors],
+        "errors": [wrong.as_json() for wrong in problem.errors[:_MOST_ERRORS]],
         "request_id": request_id,
         **problem.extra,
     }
+
+
+class _Ascii(JSONResponse):
+    """A problem may repeat what UTF-8 cannot say: JSON can hold half of a surrogate pair."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 def render(problem: Problem, scope: Scope) -> JSONResponse:
     """The problem as a response to the request of `scope`."""
     note(scope, cause=problem.code)
     if is_open_inference(scope):
-        return JSONResponse({"error": problem.detail}, open_inference_status(problem), headers=problem.headers)
+        body = {"error": _shortened(problem.detail)}
+        return _Ascii(body, open_inference_status(problem), headers=problem.headers)
     body = document(problem, request_id(scope))
-    return JSONResponse(body, problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
+    return _Ascii(body, problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
 
 
 def open_inference_status(problem: Problem) -> int:
@@ -141,3 +153,7 @@ def request_id(scope: Scope) -> str:
     """The id the middleware gave this request, or the empty string outside of one."""
     found = scope.get("state", {}).get("request_id", "")
     return str(found)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."

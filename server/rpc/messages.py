@@ -20,6 +20,7 @@ _CONTENTS = {
 }
 """By datatype, where typed contents are. FP16 has none."""
 _MICROSECONDS = 10**6
+_PARAMETERS = {bool: "bool_param", int: "int64_param", float: "double_param", str: "string_param"}
 
 
 def read_infer(message: Any, read_region: ReadRegion, seconds: float | None = None) -> InferRequest:
@@ -55,7 +56,7 @@ def write_infer(message: Any, request: InferRequest, inferred: Inferred, write_r
     for output in outputs_for(request, inferred, write_region):
         tensor = output.tensor
         described = message.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
-        _put(described.parameters, output.placed or {})
+        _put(described.parameters, {**output.facts, **(output.placed or {})})
         # Clients count entries by outputs: one that is in shared memory has an empty one.
         message.raw_output_contents.append(b"" if output.placed else bytes(to_bytes(tensor)))
 
@@ -107,5 +108,4 @@ def _parameters(found: Any) -> dict[str, Any]:
 
 def _put(parameters: Any, values: Mapping[str, Any]) -> None:
     for key, value in values.items():
-        kind = "bool_param" if isinstance(value, bool) else "int64_param" if isinstance(value, int) else "string_param"
-        setattr(parameters[key], kind, value)
+        setattr(parameters[key], _PARAMETERS[type(value)], value)

@@ -16,7 +16,7 @@ from server.features.oip.description import PIXEL_TYPES, outputs_of
 from server.features.oip.requests import InferRequest
 from server.features.oip.targets import IMAGE, PIXELS, Target
 from server.features.oip.tensors import WireTensor
-from server.features.options import read_options
+from server.features.options import MAX_TIMEOUT_MS, read_options
 from server.features.schemas import FeatureRequest, ImagePart
 
 _OPTIONS = ("dtype", "normalize", "orientation", "resize")
@@ -36,9 +36,9 @@ def asked_of(target: Target, request: InferRequest, loaded: Loaded, only: Collec
     if isinstance(options.get("resize"), str) and options["resize"] != "none":
         options["resize"] = _resize(options["resize"])
     options |= {"priority": "bulk"} if _is_bulk(request.parameters.get("priority")) else {}
-    timeout = request.parameters.get("timeout")
-    if type(timeout) is int and timeout > 0:
-        options["timeout_ms"] = ceil(timeout / 1000)  # never sooner than asked for
+    options |= _time(request.parameters.get("timeout", 0))
+    if options.get("dtype") == "int8":
+        options["dtype"] = "float32"  # one scale for all pictures of an output: `replies` makes it when they are one
     levels = [name for name in names if name != POOLED]
     # This very version, should the alias move meanwhile.
     options |= {"model": str(loaded.version), "levels": levels or None}
@@ -49,6 +49,13 @@ def asked_of(target: Target, request: InferRequest, loaded: Loaded, only: Collec
         pooled=POOLED in names,
         maps=bool(levels),
     )
+
+
+def _time(timeout: object) -> dict[str, int]:
+    """`timeout` is in microseconds; 0 is none of the request's own."""
+    if type(timeout) is not int or not 0 <= timeout <= 1000 * MAX_TIMEOUT_MS:
+        raise BadTensor(f"the parameter timeout must be microseconds, 0..{1000 * MAX_TIMEOUT_MS}")
+    return {"timeout_ms": ceil(timeout / 1000)} if timeout else {}  # never sooner than asked for
 
 
 def _is_bulk(priority: object) -> bool:

@@ -1,13 +1,15 @@
 """Lays out the answer to an inference: JSON, then the raw data of the outputs that come as binary data."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detco_core.inference.numbers import Cast, cast
 from server.features.encode import Encoded
 from server.features.errors import BadTensor
 from server.features.oip.requests import LENGTH_HEADER, InferRequest, OutputWish, Region
@@ -30,6 +32,18 @@ class Inferred:
     arrays: dict[str, NDArray[Any]]
     facts: dict[str, Any]
     """Parameters of the answer."""
+    overflow: Mapping[str, int] = field(default_factory=dict)
+    """By output, values that float16 could not hold."""
+    int8: bool = False
+    """Tensors leave as bytes, each with one scale for all its pictures."""
+
+
+def overflow(reply: FeatureReply) -> dict[str, int]:
+    """Values that became infinite in float16, by output; those of which none did are not named."""
+    found: Counter[str] = Counter()
+    for tensor in reply.tensors:
+        found[tensor.level] += tensor.cast.overflow
+    return dict(+found)
 
 
 def stack(reply: FeatureReply) -> dict[str, NDArray[Any]]:
@@ -59,6 +73,8 @@ class Output:
     """Wanted as raw data, not as JSON values."""
     placed: Mapping[str, Any] | None = None
     """Where it is in shared memory, as parameters; None: it comes in the answer."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Further parameters: `scale` of int8, `overflow` of float16."""
 
 
 def outputs_for(request: InferRequest, inferred: Inferred, write_region: WriteRegion) -> list[Output]:
@@ -66,9 +82,9 @@ def outputs_for(request: InferRequest, inferred: Inferred, write_region: WriteRe
     wishes = request.outputs or tuple(OutputWish(name) for name in inferred.arrays)
     outputs = []
     for wish in wishes:
-        tensor = _tensor(wish, inferred.arrays[wish.name])
+        tensor, facts = _tensor(wish, inferred)
         placed = None if wish.region is None else _place(tensor, wish.region, write_region)
-        outputs.append(Output(tensor, request.binary if wish.binary is None else wish.binary, placed))
+        outputs.append(Output(tensor, request.binary if wish.binary is None else wish.binary, placed, facts))
     return outputs
 
 
@@ -82,15 +98,13 @@ def lay_out(request: InferRequest, inferred: Inferred, write_region: WriteRegion
     for output in outputs_for(request, inferred, write_region):
         tensor = output.tensor
         described: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
-        if output.placed is not None:
-            described["parameters"] = output.placed
-        elif output.binary:
-            data = to_bytes(tensor)
-            pieces.append(data)
-            described["parameters"] = {"binary_data_size": len(data)}
-        else:
+        parameters = {**output.facts, **(output.placed or {})}
+        if output.placed is None and output.binary:
+            pieces.append(to_bytes(tensor))
+            parameters["binary_data_size"] = len(pieces[-1])
+        elif output.placed is None:
             described["data"] = _as_json(tensor)
-        outputs.append(described)
+        outputs.append(described | ({"parameters": parameters} if parameters else {}))
     return _encoded(request, inferred, outputs, pieces)
 
 
@@ -110,10 +124,15 @@ def _encoded(
     return Encoded("application/octet-stream", [head, *pieces], {LENGTH_HEADER: str(len(head))})
 
 
-def _tensor(wish: OutputWish, array: NDArray[Any]) -> WireTensor:
+def _tensor(wish: OutputWish, inferred: Inferred) -> tuple[WireTensor, dict[str, Any]]:
+    """As it leaves, and what its numbers do not say."""
+    array = inferred.arrays[wish.name]
     if wish.classification:
-        return _classes(wish, array)
-    return WireTensor(wish.name, NAMES[array.dtype.name], array.shape, array)
+        return _classes(wish, array), {}
+    array, made = cast(array, "int8") if inferred.int8 else (array, Cast(inferred.overflow.get(wish.name, 0)))
+    facts = {"scale": made.scale, "overflow": made.overflow or None}
+    tensor = WireTensor(wish.name, NAMES[array.dtype.name], array.shape, array)
+    return tensor, {name: value for name, value in facts.items() if value is not None}
 
 
 def _classes(wish: OutputWish, array: NDArray[Any]) -> WireTensor:

@@ -1,6 +1,6 @@
 """The models this server has under the protocol's names: which answer, and having them loaded or let go of."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from server.features.errors import UnknownModel
 from server.features.models import Models
@@ -20,6 +20,12 @@ class Repository:
         pairs = ((state.alias.partition("@"), state.served) for state in states)
         return {model: version.number for (model, _, alias), version in pairs if alias == DEFAULT_ALIAS and version}
 
+    def is_unknown(self, target: Target, only: Collection[str] | None) -> bool:
+        """Whether there is no such model, ready or not; who is limited to others is not told."""
+        if only is not None and target.model not in only:
+            return False
+        return all(found != f"{target.model}@{DEFAULT_ALIAS}" for found, *_ in self._states())
+
     def is_ready(self, target: Target, only: Collection[str] | None) -> bool:
         """Whether the model answers now, without loading anything."""
         if only is not None and target.model not in only:
@@ -32,16 +38,20 @@ class Repository:
     def index(self, only: Collection[str] | None, *, ready: bool) -> list[dict[str, str]]:
         """Every model with the alias `production`, under both names, and how it is."""
         entries = []
-        for state in self._models.states():
-            model, _, alias = state.alias.partition("@")
-            if alias != DEFAULT_ALIAS or (only is not None and model not in only):
-                continue
-            word = "READY" if state.served is not None else "UNAVAILABLE" if state.failure else "LOADING"
-            if not ready or word == "READY":
-                version = str((state.served or state.wanted).number)
-                entry = {"version": version, "state": word, "reason": state.failure or ""}
+        for found, version, word, reason in sorted(self._states()):
+            model, _, alias = found.partition("@")
+            if alias == DEFAULT_ALIAS and (only is None or model in only) and (word == "READY" or not ready):
+                entry = {"version": str(version), "state": word, "reason": reason}
                 entries += [{"name": name, **entry} for name in (model, model + TENSOR_SUFFIX)]
         return entries
+
+    def _states(self) -> Iterator[tuple[str, int, str, str]]:
+        """Every alias, the version that answers it or should, the protocol's word for how it is, and why."""
+        for state in self._models.states():
+            word = "READY" if state.served is not None else "UNAVAILABLE" if state.failure else "LOADING"
+            yield state.alias, (state.served or state.wanted).number, word, state.failure or ""
+        for alias, version in self._models.withheld().items():
+            yield alias, version.number, "UNAVAILABLE", "unloaded"
 
     def load(self, target: Target, seconds: float) -> None:
         """Have the model loaded and warm, also after `unload`; blocks. Raises as `Models.ensure`."""

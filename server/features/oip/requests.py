@@ -79,13 +79,12 @@ def read_document(document: Mapping[str, Any], take: TakeData, read_region: Read
     inputs = tuple(_input(item, take, read_region) for item in _tensors(document, "inputs"))
     wishes = None if document.get("outputs") is None else tuple(map(_wish, _tensors(document, "outputs")))
     parameters = _parameters(document, "the request")
-    identity = document.get("id")
     return InferRequest(
         inputs=inputs,
         outputs=wishes,
-        id=None if identity is None else str(identity)[:200],
+        id=_identity(document.get("id")),
         parameters=parameters,
-        binary=parameters.get("binary_data_output") is True,
+        binary=_flag("the request", parameters, "binary_data_output") or False,
     )
 
 
@@ -126,6 +125,13 @@ def _document(text: bytes) -> dict[str, Any]:
     return document
 
 
+def _identity(given: object) -> str | None:
+    """Given back as it came; a number as text, since the protocol has it as such."""
+    if given is not None and type(given) not in (str, int):
+        raise BadTensor("id must be a text")
+    return None if given is None else str(given)
+
+
 def _tensors(document: Mapping[str, Any], key: str) -> Sequence[dict[str, Any]]:
     items = document.get(key)
     if not isinstance(items, list) or not items or len(items) > MAX_TENSORS:
@@ -161,12 +167,17 @@ def _shape(shape: object) -> Any:
 def _wish(item: dict[str, Any]) -> OutputWish:
     name = item["name"]
     parameters = _parameters(item, name)
-    binary, top = parameters.get("binary_data"), parameters.get("classification", 0)
-    if binary is not None and not isinstance(binary, bool):
-        raise BadTensor(f"{name}: binary_data must be true or false")
+    binary, top = _flag(name, parameters, "binary_data"), parameters.get("classification", 0)
     if type(top) is not int or not 0 <= top < 2**31:
         raise BadTensor(f"{name}: classification must be a whole number")
     return OutputWish(name, binary, top, _region(name, parameters))
+
+
+def _flag(name: str, parameters: Mapping[str, Any], key: str) -> bool | None:
+    flag = parameters.get(key)
+    if flag is not None and not isinstance(flag, bool):
+        raise BadTensor(f"{name[:200]}: {key} must be true or false")
+    return flag
 
 
 def _region(name: str, parameters: Mapping[str, Any]) -> Region | None:

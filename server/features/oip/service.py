@@ -14,7 +14,7 @@ from server.features.errors import FeatureError
 from server.features.oip import description
 from server.features.oip.asking import asked_of
 from server.features.oip.neighbours import Neighbour
-from server.features.oip.replies import Inferred, stack
+from server.features.oip.replies import Inferred, overflow, stack
 from server.features.oip.repository import Repository
 from server.features.oip.requests import InferRequest
 from server.features.oip.shared_memory import SharedMemory
@@ -110,4 +110,5 @@ class OpenInference:
             "precision": reply.model.precision,
         }
         facts |= {"cached": True} if reply.cached == len(reply.images) else {}
-        return Inferred(target.name, number, arrays, facts), reply
+        int8 = request.parameters.get("dtype") == "int8"
+        return Inferred(target.name, number, arrays, facts, overflow(reply), int8), reply

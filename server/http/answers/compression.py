@@ -1,7 +1,7 @@
 """Bodies that travel compressed, for clients that insist on it: tensors gain little, and cost much, by it."""
 
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import zstandard
@@ -45,20 +45,38 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
         raise BodyTooLarge(limit)
     if not reader.eof:
         raise Problem("bad_request", f"the body is not whole: its {encoding} stream does not end")
+    if reader.unused_data:
+        left = len(reader.unused_data)
+        raise Problem("bad_request", f"{left} bytes follow the end of the body's {encoding} stream: send one stream")
     return whole
 
 
-def wished(accept_encoding: str | None, offered: Collection[str]) -> str | None:
-    """The coding a client insists on: the only one it takes, if it is offered.
+def wished(accept_encoding: str | None, offered: Sequence[str]) -> str | None:
+    """The coding a client insists on: the only one it takes, if it is offered; None: the answer as it is.
 
     Libraries offer all they know on every call; compressing tensors for them would cost more than it saves. `identity`
-    is taken by everyone, so naming it says nothing, unless it weighs more than the other.
+    is taken by everyone, so naming it says nothing, unless it weighs more than the other, or nothing at all: who
+    refuses it gets the coding he weighs highest (RFC 9110, section 12.5.3).
+
+    Raises:
+        Problem: 406 when he takes none of `offered` either.
     """
     weights = dict(_weighed(part) for part in (accept_encoding or "").split(",") if part.strip())
+    if weights.get("identity", weights.get("*", 1.0)) == 0:
+        return _instead(weights, offered)
     plain = weights.pop("identity", 0.0)
     taken = [coding for coding, weight in weights.items() if weight > 0]
     insists = len(taken) == 1 and weights[taken[0]] >= plain
     return taken[0] if insists and taken[0] in offered else None
+
+
+def _instead(weights: Mapping[str, float], offered: Sequence[str]) -> str:
+    """The best of `offered` for who does not take the answer as it is."""
+    best = max(offered, key=lambda coding: weights.get(coding, weights.get("*", 0.0)))
+    if weights.get(best, weights.get("*", 0.0)) > 0:
+        return best
+    detail = f"`Accept-Encoding` refuses the answer as it is, and {' and '.join(offered)}: it takes nothing there is"
+    raise Problem("not_acceptable", detail)
 
 
 def compress(encoded: Encoded, encoding: str) -> Encoded:

@@ -1,9 +1,16 @@
-"""Which of the formats offered a client would like best (RFC 9110, 12.5.1)."""
+"""What a client says it takes, and which of the formats offered it would like best (RFC 9110, 12.5.1)."""
 
 from collections.abc import Sequence
 from typing import TypeVar
 
+from starlette.requests import HTTPConnection
+
 Media = TypeVar("Media", bound=str)
+
+
+def listed(request: HTTPConnection, header: str) -> str:
+    """A header that is a list, whole: it may come in several lines (RFC 9110, section 5.3)."""
+    return ", ".join(request.headers.getlist(header))
 
 
 def choose(accept: str | None, offered: Sequence[Media]) -> Media | None:

@@ -2,7 +2,7 @@
 its reader takes it; its memory is given back when it is out.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from server.features.encode import Encoded
 from server.features.schemas import FeatureReply
 from server.http.access import note_reply
-from server.http.answers.compression import compress, wished
+from server.http.answers.compression import compress
 
 _VARY = "Accept, Accept-Encoding"
 _SLICE = 2**20
@@ -23,12 +23,12 @@ async def answer(
     request: Request,
     reply: FeatureReply,
     lay_out: Callable[[], Encoded],
-    codings: Collection[str],
+    coding: str | None,
     *,
     brief: bool = False,
 ) -> "TensorResponse":
-    """The reply as `lay_out` gives it, in the one of `codings` that the caller insists on; whatever goes wrong, the
-    reply is released.
+    """The reply as `lay_out` gives it, in a content coding where the caller insists on one (`compression.wished`);
+    whatever goes wrong, the reply is released.
 
     `brief`: laying out takes no longer than a thread would cost.
 
@@ -36,7 +36,6 @@ async def answer(
         Overloaded: there is no memory to hold it compressed beside it as it is.
     """
     note_reply(request.scope, reply)
-    coding = wished(request.headers.get("accept-encoding"), codings)
     try:
         encoded = lay_out() if brief else await run_in_threadpool(lay_out)
         if coding is not None:

@@ -3,23 +3,21 @@
 The framework names those of the first route that fits the path; a path here often has several, one for each method.
 """
 
-import re
-from functools import cache
+from collections.abc import Iterable
 
-from fastapi import FastAPI
+from starlette.routing import BaseRoute, Match
+
+METHODS = ("DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
+"""HEAD is answered wherever GET is."""
 
 
-def allowed_methods(app: FastAPI, path: str) -> tuple[str, ...]:
-    """Every method the document of `app` has for a path, and HEAD beside GET; none for a path it does not know."""
-    paths = app.openapi()["paths"]
-    fitting = [methods for template, methods in paths.items() if _pattern(template).fullmatch(path)]
-    known = {method.upper() for methods in fitting for method in methods}
+def allowed_methods(routes: Iterable[BaseRoute], path: str) -> tuple[str, ...]:
+    """Every method with which one of `routes` takes a path, and HEAD beside GET; none for a path they do not know."""
+    asked = {"type": "http", "path": path, "root_path": "", "headers": []}
+    candidates = [route for route in routes if route.matches({**asked, "method": ""})[0] is not Match.NONE]
+    known = {
+        method
+        for method in METHODS
+        if any(route.matches({**asked, "method": method})[0] is Match.FULL for route in candidates)
+    }
     return tuple(sorted(known | {"HEAD"} if "GET" in known else known))
-
-
-@cache
-def _pattern(template: str) -> re.Pattern[str]:
-    # A file's name may hold slashes; it is the last part of its path.
-    return re.compile(
-        re.sub(r"\\{(\w+)\\}", lambda name: ".+" if name[1] == "artifact" else "[^/]+", re.escape(template))
-    )

@@ -60,7 +60,7 @@ def from_http(error: HTTPException, request: Request) -> Problem:
     if detail == HTTPStatus(error.status_code).phrase:
         detail = _SAID.get(error.status_code, detail).format(request=f"{request.method} {request.url.path}")
     headers = dict(error.headers or {})
-    if error.status_code == 405 and (allowed := allowed_methods(request.app, request.url.path)):
+    if error.status_code == 405 and (allowed := allowed_methods(request.app.routes, request.url.path)):
         headers["Allow"] = ", ".join(allowed)
     return Problem(family, detail, headers=headers)
 

@@ -9,6 +9,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from server.features.schemas import ImagePart
 from server.http.problems import Problem
+from server.http.uploads.forms import read_form
 
 RAW_TYPES = ("image/jpeg", "image/png", "image/webp", "image/tiff", "application/x-npy")
 MULTIPART = "multipart/form-data"
@@ -42,7 +43,7 @@ async def read_upload(request: Request, kind: str, max_images: int) -> Upload:
     """Read the body; its size is bounded by the middleware. Raises `Problem` for one that holds something else."""
     if kind != MULTIPART:
         return Upload((ImagePart(await request.body()),), {})
-    async with request.form(max_files=max_images + 2, max_fields=8, max_part_size=_MAX_OPTIONS) as form:
+    async with read_form(request, files=max_images + 2, fields=8, field_bytes=_MAX_OPTIONS) as form:
         _check_names(form)
         return Upload(await _images(form, max_images), await _options(form))
 

@@ -321,6 +321,34 @@ class TestWhatIsWrong:
         document = problem(ask(client, picture(), accept="text/html"), 406, "not_acceptable")
         assert "application/x-npz" in document["detail"]
 
+    def test_accept_may_come_in_several_lines(self, client: httpx.Client) -> None:
+        lines = [("Content-Type", "image/jpeg"), ("Accept", "text/html"), ("Accept", "application/json")]
+        answer = client.post("/features", params={"pool": "avg"}, content=picture(), headers=lines)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+
+    @pytest.mark.parametrize("key", ["model", "expect_digest", "levels", "unknown"])
+    def test_half_a_character_is_a_fault_like_any_other(self, client: httpx.Client, key: str) -> None:
+        document = f'{{"{key}": "\\ud800", "\\udfff": 1}}' if key == "unknown" else f'{{"{key}": "\\ud800"}}'
+        files: list[Any] = [("image", ("a.jpg", picture())), ("request", (None, document))]
+        answer = client.post("/features", files=files)
+        assert 400 <= answer.status_code < 500, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+
+    def test_a_form_that_is_cut_off_is_no_shorter_form(self, client: httpx.Client) -> None:
+        files = [("image", (f"{n}.jpg", picture(seed=n), "image/jpeg")) for n in range(2)]
+        whole = client.build_request("POST", "/features", files=files)
+        body = whole.read()
+        kind = {"Content-Type": whole.headers["content-type"]}
+        assert list(read(client.post("/features", content=body, headers=kind))[1]) == ["0/res5", "1/res5"]
+        document = problem(client.post("/features", content=body[:-1000], headers=kind), 400, "bad_request")
+        assert "cut off" in document["detail"]
+
+    def test_thousands_of_faults_are_a_short_answer(self, client: httpx.Client) -> None:
+        query = "&".join(f"{n:x}" for n in range(10_000))
+        answer = client.post(f"/features?{query}", content=picture(), headers={"Content-Type": "image/jpeg"})
+        problem(answer, 422, "invalid_document")
+        assert len(answer.content) < len(query)
+
     def test_the_service_is_as_before(self, client: httpx.Client) -> None:
         read(ask(client, picture()))
 

@@ -191,7 +191,6 @@ class TestByHand:
         error(client.get("/v2/models/tiny/versions/9"), 404)
         assert "version" in error(client.get("/v2/models/tiny/versions/latest"), 404)
         error(client.get("/v2/nowhere"), 404)
-        error(client.get("/v2/models/tiny/infer"), 404)
         error(client.post("/v2/repository/models/tiny/load"), 403)
         error(house.bare().get("/v2"), 401)
         error(house.client("features", models=["none"]).get("/v2/models/tiny"), 403)
@@ -200,6 +199,61 @@ class TestByHand:
         assert "br" in error(answer, 501)
         assert answer.headers["accept-encoding"] == "gzip, deflate"
         assert "limit" in error(infer(client, b" " * (house.settings.max_request_bytes + 1)), 413) or True
+
+    @pytest.mark.parametrize(
+        ("method", "path", "allowed"),
+        [
+            *[(method, "/v2/models/tiny/infer", "POST") for method in ("GET", "PUT", "PATCH", "OPTIONS")],
+            ("GET", "/v2/repository/index", "POST"),
+            ("DELETE", "/v2/models/tiny/versions/1", "GET, HEAD"),
+            ("POST", "/v2", "GET, HEAD"),
+        ],
+    )
+    def test_another_method_is_named(self, client: httpx.Client, method: str, path: str, allowed: str) -> None:
+        answer = client.request(method, path)
+        error(answer, 405)
+        assert answer.headers["allow"] == allowed
+
+    @pytest.mark.parametrize("method", ["GET", "PATCH", "OPTIONS"])
+    def test_what_is_not_there_takes_no_method(self, client: httpx.Client, method: str) -> None:
+        error(client.request(method, "/v2/nowhere"), 404)
+
+    def test_a_model_there_is_not_is_not_merely_unready(self, client: httpx.Client, house: Any) -> None:
+        everyone = house.client("features")
+        assert "no model other" in error(everyone.get("/v2/models/other/ready"), 404)
+        error(everyone.get("/v2/models/tiny/versions/9/ready"), 503)
+        error(client.get("/v2/models/other/ready"), 503)  # who is limited to others is not told
+
+    def test_bytes_come_with_their_scale(self, client: httpx.Client, direct: Backbone) -> None:
+        """One for all pictures of an output."""
+        pictures = [picture(seed=seed) for seed in range(2)]
+        raw = b"".join(len(data).to_bytes(4, "little") + data for data in pictures)
+        tensor = {"name": "image", "shape": [2], "datatype": "BYTES", "parameters": {"binary_data_size": len(raw)}}
+        wishes = [{"name": "res5", "parameters": {"binary_data": True}}, {"name": "pooled"}]
+        asked = {"inputs": [tensor], "outputs": wishes, "parameters": {"dtype": "int8"}}
+        answer = infer(client, asked, raw)
+        at = int(answer.headers[LENGTH])
+        res5, pooled = json.loads(answer.content[:at])["outputs"]
+        expected = np.concatenate([direct.features(data, ["res5"]).tensors["res5"] for data in pictures])
+        scale = res5["parameters"]["scale"]
+        assert scale == pytest.approx(np.abs(expected).max() / 127)
+        numbers = np.frombuffer(answer.content[at:], np.int8).reshape(res5["shape"])
+        np.testing.assert_allclose(numbers * scale, expected, atol=0.501 * scale)
+        assert (res5["datatype"], pooled["datatype"], pooled["shape"]) == ("INT8", "INT8", [2, 10])
+        assert pooled["parameters"]["scale"] > 0
+
+    @pytest.mark.parametrize("timeout", [-1, "5", 1.5, True, 600_000_001, 10**40])
+    def test_a_timeout_is_microseconds(self, client: httpx.Client, timeout: object) -> None:
+        tensor, raw = image_input(picture())
+        document = {"inputs": [tensor], "parameters": {"timeout": timeout}}
+        assert "microseconds, 0..600000000" in error(infer(client, document, raw), 400)
+
+    def test_who_refuses_an_answer_as_it_is(self, client: httpx.Client) -> None:
+        tensor, raw = image_input(picture())
+        document = {"inputs": [tensor], "outputs": [{"name": "pooled"}]}
+        answer = infer(client, document, raw, **{"Accept-Encoding": "identity;q=0, gzip;q=0.5, deflate"})
+        assert answer.headers["content-encoding"] == "deflate"
+        assert "refuses" in error(infer(client, document, raw, **{"Accept-Encoding": "identity;q=0, br"}), 400)
 
     def test_health_needs_no_token_and_kserves_client_reads_its_body(self, house: Any, tiny: str) -> None:
         anyone = house.bare()
@@ -212,6 +266,13 @@ class TestByHand:
         assert admin.post("/v2/repository/models/tiny/unload", json={"parameters": {}}).status_code == 200
         assert error(client.get("/v2/models/tiny/ready"), 503)
         assert client.post("/v2/repository/index", json={"ready": True}).json() == []
+        index = client.post("/v2/repository/index").json()
+        entry = {"version": "1", "state": "UNAVAILABLE", "reason": "unloaded"}
+        assert index == [{"name": name, **entry} for name in ("tiny", "tiny_tensor")]
+        for path in ("/v2/models/tiny", "/v2/models/tiny/versions/1"):
+            assert "was unloaded" in error(client.get(path), 503)
+        refused = client.post("/features", content=picture(), headers={"Content-Type": "image/png"})
+        assert (refused.status_code, refused.json()["code"]) == (503, "model_unavailable")
         assert admin.put("/v1/models/tiny/aliases/production", json={"version": 1}).status_code == 200
         assert client.get("/v2/models/tiny/ready").json() == {"name": "tiny", "ready": True}
         answer = admin.post("/v2/repository/models/tiny/load", json={"parameters": {"config": "{}"}})

@@ -57,6 +57,22 @@ def test_an_alias_is_followed(
         leased(models, "tiny@canary")
 
 
+def test_a_model_that_was_let_go_of_answers_by_no_name(
+    open_models: OpenModels, versions: list[VersionRef], until: Until
+) -> None:
+    """A version that is asked for by number would be opened and let go of again without end."""
+    models = open_models()
+    until(lambda: models.settled)
+    models.withhold("tiny", withheld=True)
+    assert models.withheld() == {"tiny@production": versions[0]}
+    for named in (None, "tiny", "tiny@production", "tiny:1", "tiny:2"):
+        with pytest.raises(ModelUnavailable, match="unloaded"):
+            leased(models, named)
+    assert models.loaded() == []
+    models.ensure("tiny", 2, 30)
+    assert leased(models, "tiny:2") == versions[1]
+
+
 def test_ensure_then_refresh_serves_at_once(
     open_models: OpenModels, catalog: FolderCatalog, versions: list[VersionRef], until: Until
 ) -> None:

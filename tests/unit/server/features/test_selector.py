@@ -24,6 +24,11 @@ def test_a_version_is_a_number(text: str) -> None:
         read_selector(text)
 
 
+def test_an_alias_is_a_word() -> None:
+    with pytest.raises(UnknownModel, match="tiny@production"):
+        read_selector("tiny@")
+
+
 def test_the_configured_default_comes_first() -> None:
     assert default_selector("other:2", ["tiny@production"]) == Selector("other", number=2)
 

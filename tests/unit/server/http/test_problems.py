@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError, TimeoutError
 
 from control import errors
 from detco_core.contract.config import RunConfig, override
-from detco_core.contract.errors import InvalidDocument
+from detco_core.contract.errors import Fault, InvalidDocument
 from server.http import problems
 from server.http.errors import handlers, translations
 from server.http.middleware.bodies import BodyLimit
@@ -35,6 +35,9 @@ RAISED: dict[str, Exception] = {
     "bug": ZeroDivisionError("secret"),
     "away": OperationalError("SELECT secret", {}, ConnectionError("secret")),
     "busy": TimeoutError("all of the secret pool is taken"),
+    "half": errors.InvalidRequest("name", "there is no \ud800"),
+    "many": InvalidDocument("query", tuple(Fault(f"a{n}", "is unknown") for n in range(10_000))),
+    "long": InvalidDocument("query", (Fault("a" * 60_000, "is unknown: " + "b" * 60_000),)),
     "problem": problems.Problem(
         "too_many_requests", "slow down", code="too_many_streams", headers={"Retry-After": "7"}
     ),
@@ -101,6 +104,21 @@ def test_what_an_error_knows_is_passed_on(client: httpx.Client) -> None:
     assert client.get("/raise/root").json()["errors"] == [
         {"path": "uri", "pointer": "#/uri", "detail": "lies outside"},
     ]
+
+
+def test_half_a_character_is_repeated_as_json_can(client: httpx.Client) -> None:
+    answer = client.get("/raise/half")
+    assert answer.status_code == 422
+    assert b"\\ud800" in answer.content
+
+
+def test_an_answer_never_multiplies_what_was_wrong(client: httpx.Client) -> None:
+    many, long = client.get("/raise/many"), client.get("/raise/long")
+    assert len(many.content) < 20_000
+    assert many.json()["detail"].endswith("a19: is unknown; and 9980 more")
+    assert len(many.json()["errors"]) == 100
+    assert len(long.content) < 10_000
+    assert long.json()["errors"][0]["path"].startswith("aaa")
 
 
 def test_documents_name_every_key(client: httpx.Client) -> None:

@@ -160,3 +160,11 @@ def test_an_answer_has_an_entry_an_output() -> None:
     assert message.outputs[0].parameters["shared_memory_byte_size"].int64_param == 12
     assert list(message.raw_output_contents) == [b"", arrays["b"].tobytes(), arrays["c"].tobytes()]
     assert written == [arrays["a"].tobytes()]
+
+
+def test_an_answer_in_bytes_says_their_scale() -> None:
+    inferred = Inferred("m", 7, {"a": np.array([[-2.54, 1.28]], np.float32)}, {}, int8=True)
+    message = wire.ModelInferResponse()
+    write_infer(message, InferRequest((), (OutputWish("a"),)), inferred, lambda region, data: None)
+    assert message.outputs[0].parameters["scale"].double_param == pytest.approx(0.02)
+    assert np.frombuffer(message.raw_output_contents[0], np.int8).tolist() == [-127, 64]

@@ -85,3 +85,28 @@ def test_json_is_bounded_and_says_how_else() -> None:
     many: dict[str, np.ndarray] = {"res2": np.zeros((1, JSON_VALUES + 1), np.float32)}
     with pytest.raises(BadTensor, match="binary_data_output"):
         lay_out(InferRequest(()), Inferred("tiny", 1, many, {}), lambda region, data: None)
+
+
+def test_bytes_have_one_scale_for_all_pictures_of_an_output() -> None:
+    inferred = Inferred("tiny", 3, ARRAYS, {}, int8=True)
+    wishes = (OutputWish("res5", binary=True), OutputWish("pooled"), OutputWish("pooled", classification=1))
+    encoded = lay_out(InferRequest((), wishes), inferred, lambda region, data: None)
+    res5, pooled, classes = json.loads(bytes(encoded.pieces[0]))["outputs"]
+    numbers = np.frombuffer(encoded.pieces[1], np.int8).reshape(1, 3, 2, 2)
+    assert res5["parameters"] == {"scale": pytest.approx(11 / 127), "binary_data_size": 12}
+    np.testing.assert_allclose(numbers * res5["parameters"]["scale"], ARRAYS["res5"], atol=11 / 127 / 2)
+    assert (pooled["datatype"], pooled["shape"], pooled["parameters"]) == (
+        "INT8",
+        [2, 3],
+        {"scale": pytest.approx(9 / 127)},
+    )
+    assert (classes["shape"], classes["data"]) == ([2, 1], ["9.000000:1", "7.000000:2"])
+
+
+def test_what_float16_could_not_hold_is_counted() -> None:
+    half: dict[str, np.ndarray] = {"res5": np.full((1, 1), np.inf, np.float16), "pooled": np.ones((1, 1), np.float16)}
+    wishes = (OutputWish("res5", binary=True), OutputWish("pooled", binary=True))
+    encoded = lay_out(InferRequest((), wishes), Inferred("tiny", 3, half, {}, {"res5": 1}), lambda region, data: None)
+    res5, pooled = json.loads(bytes(encoded.pieces[0]))["outputs"]
+    assert res5["parameters"] == {"overflow": 1, "binary_data_size": 2}
+    assert pooled["parameters"] == {"binary_data_size": 2}

@@ -47,6 +47,13 @@ def test_a_header_of_zero_makes_the_body_the_input() -> None:
     assert read_request(b"{not json", "0", no_memory) == InferRequest((), raw=b"{not json", binary=True)
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"), [("", ""), ("ü" * 5000, "ü" * 5000), ("\ud800", "\ud800"), (7, "7"), (None, None)]
+)
+def test_an_id_is_kept_whole(given: object, kept: str | None) -> None:
+    assert read({"id": given, "inputs": [pixels(data=[1, 2])]}, header=None).id == kept
+
+
 def test_shared_memory_in_place_of_bytes() -> None:
     asked: list[Region] = []
 
@@ -93,6 +100,9 @@ def test_a_length_that_is_none(header: str) -> None:
         ({"inputs": [pixels(data=[1, 2])], "outputs": [{"name": "a", "parameters": {"binary_data": 1}}]}, b""),
         ({"inputs": [pixels(data=[1, 2])], "outputs": [{"name": "a", "parameters": {"classification": -1}}]}, b""),
         ({"inputs": [pixels(data=[1, 2])], "parameters": 3}, b""),
+        ({"inputs": [pixels(data=[1, 2])], "parameters": {"binary_data_output": "true"}}, b""),
+        ({"inputs": [pixels(data=[1, 2])], "id": {"a": 1}}, b""),
+        ({"inputs": [pixels(data=[1, 2])], "id": True}, b""),
         ({"inputs": [pixels(parameters={"shared_memory_region": "r"})]}, b""),
         ({"inputs": [pixels(parameters={"shared_memory_region": 5, "shared_memory_byte_size": 2})]}, b""),
     ],

@@ -35,6 +35,9 @@ def test_a_bomb_is_cut_off() -> None:
         ("gzip", b"abc", 400),
         ("gzip", _GZIP[:-1], 400),
         ("deflate", b"", 400),
+        ("gzip", _GZIP + b"x", 400),
+        ("gzip", _GZIP * 2, 400),
+        ("deflate", zlib.compress(b"abc") + b"x", 400),
     ],
 )
 def test_what_cannot_be_read_is_named(encoding: str, body: bytes, status: int) -> None:
@@ -55,6 +58,23 @@ def test_what_cannot_be_read_is_named(encoding: str, body: bytes, status: int) -
 def test_only_a_client_that_insists_gets_a_compressed_answer(header: str | None, expected: str | None) -> None:
     assert wished(header, ("gzip", "deflate", "zstd")) == expected
     assert wished(header, ()) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        *[("zstd, identity;q=0", "zstd"), ("identity;q=0, zstd;q=0.5, gzip", "gzip"), ("identity;q=0, *", "gzip")],
+        *[("gzip;q=0, *;q=0, zstd;q=0.1", "zstd"), ("identity;q=0, br, *;q=0.2, gzip;q=0", "zstd")],
+        *[("identity;q=0", None), ("*;q=0", None), ("identity;q=0, br", None), ("br, *;q=0", None)],
+    ],
+)
+def test_who_refuses_the_answer_as_it_is_gets_it_otherwise_or_hears_why_not(header: str, expected: str | None) -> None:
+    if expected is not None:
+        assert wished(header, ("gzip", "zstd")) == expected
+        return
+    with pytest.raises(Problem, match="gzip and zstd") as raised:
+        wished(header, ("gzip", "zstd"))
+    assert raised.value.status == 406
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """Choosing a format by `Accept`."""
 
 import pytest
+from starlette.requests import Request
 
-from server.http.answers.negotiation import choose
+from server.http.answers.negotiation import choose, listed
 
 OFFERED = ("application/octet-stream", "application/x-npz", "application/json")
 
@@ -28,3 +29,11 @@ OFFERED = ("application/octet-stream", "application/x-npz", "application/json")
 )
 def test_the_best_offer(accept: str | None, chosen: str | None) -> None:
     assert choose(accept, OFFERED) == chosen
+
+
+def test_a_list_may_come_in_several_lines() -> None:
+    lines = [(b"accept", b"text/html"), (b"accept", b"application/json;q=0.5, application/x-npz")]
+    accept = listed(Request({"type": "http", "headers": lines}), "accept")
+    assert accept == "text/html, application/json;q=0.5, application/x-npz"
+    assert choose(accept, OFFERED) == OFFERED[1]
+    assert listed(Request({"type": "http", "headers": []}), "accept") == ""

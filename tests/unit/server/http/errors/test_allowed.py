@@ -27,4 +27,4 @@ def change(job: str = "") -> None: ...
     ],
 )
 def test_every_method_of_a_path_is_named(path: str, methods: tuple[str, ...]) -> None:
-    assert allowed_methods(app, path) == methods
+    assert allowed_methods(app.routes, path) == methods
