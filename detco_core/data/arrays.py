@@ -9,8 +9,9 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from detco_core.contract.config.views import MAX_CHANNELS
-from detco_core.contract.errors import DataError
-from detco_core.data.sources import Bytes, not_installed
+from detco_core.contract.errors import DataError, ImageError
+from detco_core.data.sources import Bytes
+from detco_core.pixels.bands import Bands, read_bands
 
 Pixels = NDArray[Any]
 """One image: uint8 or uint16, [H, W, C]."""
@@ -61,36 +62,16 @@ def read_npy(where: Bytes) -> Pixels:
         raise DataError(f"not a whole .npy file: {error}") from error
 
 
-def read_tiff(where: Bytes) -> Pixels:
+def read_tiff(where: Bytes) -> Bands:
     """Read the first page of a TIFF, bands last; needs `tifffile`.
 
     Raises:
         DataError: with the reason alone.
     """
     try:
-        from tifffile import TiffFile
-    except ImportError as error:
-        raise not_installed("TIFFs of this many bands or bits", "tifffile", "multichannel") from error
-    try:
-        with TiffFile(BytesIO(where.getbuffer()) if isinstance(where, BytesIO) else where) as tiff:
-            page = tiff.pages.first
-            shape, axes = _image_shape(page.shape, page.axes)
-            _check(shape, page.dtype or np.dtype(object))
-            array = page.asarray().reshape(shape)
-    except DataError:
-        raise
-    except Exception as error:  # its parser raises whatever it trips over
-        raise DataError(f"not a whole TIFF: {error}") from error
-    return _whole(np.moveaxis(array, 0, -1) if axes == "SYX" else array)
-
-
-def _image_shape(shape: tuple[int, ...], axes: str) -> tuple[tuple[int, ...], str]:
-    """The shape of one image and its axes, `YX`, `YXS` or `SYX` with S the bands: axes of length 1 are left out."""
-    kept = [(size, axis) for size, axis in zip(shape, axes, strict=True) if size > 1 or axis in "YX"]
-    letters = "".join(axis for _, axis in kept)
-    if letters not in ("YX", "YXS", "SYX"):
-        raise DataError(f"axes {axes} of shape {shape} are not one image")
-    return tuple(size for size, _ in kept), letters
+        return read_bands(where, MAX_PIXELS, MAX_ARRAY_BYTES)
+    except ImageError as error:
+        raise DataError(str(error)) from error
 
 
 def _check(shape: tuple[int, ...], dtype: "np.dtype[Any]") -> None:

@@ -8,14 +8,13 @@ from PIL import Image
 from detco_core.contract.config import ViewsConfig
 from detco_core.contract.errors import DataError
 from detco_core.data.arrays import Pixels, array_format, read_npy, read_tiff
-from detco_core.data.deep_png import is_deep_png, is_gray_with_alpha, read_deep_png
-from detco_core.data.images import decode_rgb, opened, quiet, sixteen_bits, upright_by
+from detco_core.data.images import UPRIGHT, decode_rgb, opened, quiet, upright_by
 from detco_core.data.sources import Bytes
+from detco_core.pixels.colors import gray_of
+from detco_core.pixels.deep import bits_of, deep_colors, is_gray_with_alpha, loses_bits, read_deep, sixteen_bits
 
 PROOF_SIDE = 64
 """JPEGs are proved at a reduced scale down to this short side: all of their data is still read."""
-LUMA = (0.299, 0.587, 0.114)
-"""ITU-R 601-2 weights of red, green and blue in grey, as Pillow has them."""
 
 
 class Facts(NamedTuple):
@@ -35,12 +34,13 @@ def inspect(where: Bytes) -> Facts:
     Raises:
         DataError: with the reason alone, when it cannot be read.
     """
-    pixels = _read_array(where)
-    if pixels is not None:
+    array = _read_array(where)
+    if array is not None:
+        pixels, _ = array
         height, width, channels = pixels.shape
         return Facts(width, height, channels, 8 * pixels.dtype.itemsize)
     with opened(where) as image:
-        facts = Facts(*image.size, _channels(image), 16 if _is_deep(image) else 8)
+        facts = Facts(*image.size, _channels(image), 8 if image.mode == "F" else min(bits_of(image), 16))
         image.draft("RGB", (PROOF_SIDE, PROOF_SIDE))
         image.load()
         return facts
@@ -63,35 +63,42 @@ def decode(where: Bytes, short_side: int | None, views: ViewsConfig) -> Image.Im
     """As `open_pixels`, without silencing Pillow's warnings: for use in threads."""
     if views.channels == 3 and views.bit_depth == 8:
         return decode_rgb(where, short_side)
-    pixels = _read_array(where)
-    turn = None
-    if pixels is None:
-        pixels, turn = _read_image(where, short_side, views)
+    pixels, turn = _read_array(where) or _read_image(where, short_side, views)
     pixels = _with_depth(_with_channels(_reduced(pixels, short_side), views.channels), views.bit_depth)
     return pixels if turn is None else _turned(pixels, turn)
 
 
-def _read_array(where: Bytes) -> Pixels | None:
-    """The whole array of a `.npy`, or of a TIFF whose bands or bits Pillow would drop; None: Pillow's to read."""
+def _read_array(where: Bytes) -> tuple[Pixels, Image.Transpose | None] | None:
+    """The whole array of a `.npy`, or of a TIFF whose bands or bits Pillow would drop, and what turns it upright.
+
+    None: Pillow's to read.
+    """
     kind = array_format(where)
     if kind == "npy":
-        return read_npy(where)
-    return None if kind is None or _pillow_reads(where) else read_tiff(where)
+        return read_npy(where), None
+    if kind is None or _pillow_reads(where):
+        return None
+    bands = read_tiff(where)
+    return bands.pixels, UPRIGHT.get(bands.orientation)
 
 
 def _pillow_reads(where: Bytes) -> bool:
     try:
         with opened(where) as image:
-            return len(image.getbands()) == _channels(image, palette=1) and not _loses_bits(image)
+            whole = not loses_bits(image) or deep_colors(image) is not None
+            return len(image.getbands()) == _channels(image, palette=1) and whole
     except DataError:
         return False
 
 
 def _read_image(where: Bytes, short_side: int | None, views: ViewsConfig) -> tuple[Pixels, Image.Transpose | None]:
     with opened(where) as image:
-        if is_deep_png(image):
-            return _without_alpha(read_deep_png(image, where), views.channels), upright_by(image)
-        if views.bit_depth == 16 and _loses_bits(image):
+        colors = deep_colors(image)
+        if colors is not None:
+            planes = read_deep(image, where)
+            shown = planes[:-1] if colors in ("LA", "RGBA") and views.channels in (1, 3) else planes
+            return np.ascontiguousarray(np.moveaxis(shown, 0, 2)), upright_by(image)
+        if views.bit_depth == 16 and loses_bits(image):
             raise DataError("16-bit colour in this format would lose its low byte: convert it to PNG, TIFF or .npy")
         if short_side is not None:
             image.draft("L" if views.channels == 1 else "RGB", (short_side, short_side))
@@ -111,11 +118,6 @@ def _as_array(image: Image.Image, channels: int) -> Pixels:
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 
-def _without_alpha(pixels: Pixels, channels: int) -> Pixels:
-    """Grey or RGB where one of these is asked for, as Pillow converts; other counts as they are stored."""
-    return pixels[:, :, :-1] if channels in (1, 3) and pixels.shape[2] in (2, 4) else pixels
-
-
 def _channels(image: Image.Image, palette: int = 3) -> int:
     """Channels as stored; `palette` of a palette image, which shows three."""
     if image.mode == "P":
@@ -127,20 +129,6 @@ def _channels(image: Image.Image, palette: int = 3) -> int:
     return int(samples) if samples else len(image.getbands())
 
 
-def _is_deep(image: Image.Image) -> bool:
-    """Whether more than 8 bits a channel are stored; to be asked before the image is loaded."""
-    if image.mode.startswith("I"):
-        return True
-    tiles = getattr(image, "tile", ())
-    arguments = tiles[0].args if tiles else ""
-    raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
-    return isinstance(raw, str) and ";16" in raw
-
-
-def _loses_bits(image: Image.Image) -> bool:
-    return _is_deep(image) and not image.mode.startswith("I")
-
-
 def _with_channels(pixels: Pixels, channels: int) -> Pixels:
     stored = pixels.shape[2]
     if stored == channels:
@@ -148,8 +136,7 @@ def _with_channels(pixels: Pixels, channels: int) -> Pixels:
     if stored == 1 and channels == 3:
         return np.repeat(pixels, 3, axis=2)
     if stored == 3 and channels == 1:
-        gray = np.rint(pixels.astype(np.float32) @ np.array(LUMA, np.float32))
-        return gray.astype(pixels.dtype)[:, :, None]
+        return gray_of(pixels)[:, :, None]
     raise DataError(f"the image has {stored} channels, and views.channels is {channels}")
 
 

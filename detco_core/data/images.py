@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import overload
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from detco_core.contract.datasets import DatasetFile, DatasetRef
@@ -21,6 +20,7 @@ from detco_core.data.catalog import find_source, located, source_of
 from detco_core.data.file_table import FileTable, tabulate
 from detco_core.data.manifest import read_manifest
 from detco_core.data.sources import Bytes, Source
+from detco_core.pixels.deep import sixteen_bits
 
 log = logging.getLogger(__name__)
 
@@ -204,11 +204,3 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     # Pillow would copy what is in that mode already, and that may be half a gigabyte.
     return image if image.mode == mode else image.convert(mode)
-
-
-def sixteen_bits(image: Image.Image) -> NDArray[np.uint16]:
-    """The values of an image of mode `I` or `I;16`, [H, W]; raises `DataError` where 16 bits do not hold them."""
-    values: NDArray[np.generic] = np.asarray(image)
-    if values.dtype.itemsize > 2 and (values.min() < 0 or values.max() > 0xFFFF):
-        raise DataError("32-bit pixels outside 0..65535 have no known range: convert the file to 8 or 16 bits")
-    return values.astype(np.uint16, copy=False)

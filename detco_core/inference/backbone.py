@@ -169,7 +169,7 @@ class Backbone:
         selection: Selection,
         look: Look,
     ) -> FeatureResult:
-        picture = open_picture(image, self._limits, look.orientation)
+        picture = open_picture(image, self._limits, look.orientation, self.manifest.input)
         prepared = prepare(picture, self.manifest.input, look.resize)
         geometry = prepared.geometry
         regions = None if boxes is None else place(boxes, geometry)

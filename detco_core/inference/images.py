@@ -5,36 +5,30 @@ The header is read first; bytes and pixels over the limits are refused without d
 """
 
 import io
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-from detco_core.contract.config.views import MAX_CHANNELS
+from detco_core.contract.datasets import fits_channels
 from detco_core.contract.errors import ImageError
 from detco_core.contract.features import Orientation
+from detco_core.contract.manifest import InputSpec
+from detco_core.inference.arrays import NPY, Planes, check_array, npy_size, planes_of, read_npy, unreadable
+from detco_core.inference.upright import UPRIGHT, oriented, turned
+from detco_core.pixels.bands import check_directory, read_bands, size_of
+from detco_core.pixels.deep import bits_of, deep_colors, loses_bits
 
 FORMATS = ("JPEG", "PNG", "WebP", "TIFF")
-Planes = tuple[Image.Image, ...]
-"""One picture of mode `L` or `I;16` a channel, of images that Pillow has no colour mode for."""
 
-_ORIENTATION_TAG = 274
-_Flip = Image.Transpose
-_UPRIGHT = {
-    2: _Flip.FLIP_LEFT_RIGHT,
-    3: _Flip.ROTATE_180,
-    4: _Flip.FLIP_TOP_BOTTOM,
-    5: _Flip.TRANSPOSE,
-    6: _Flip.ROTATE_270,
-    7: _Flip.TRANSVERSE,
-    8: _Flip.ROTATE_90,
-}
-"""What brings an image with this EXIF orientation upright."""
-_AS_STORED = _UPRIGHT | {6: _Flip.ROTATE_90, 8: _Flip.ROTATE_270}
+_MOST_BYTES = 8
+"""A pixel of a TIFF whose bands are read, on average over those that are taken: as 16-bit RGB with alpha."""
+_NAMES = {(1, 8): "L", (3, 8): "RGB", (1, 16): "I;16", (3, 16): "RGB;16"}
+"""Of arrays, by channels and bits."""
+_SAMPLES_TAG = 277
 
 
 class Size(NamedTuple):
@@ -64,9 +58,11 @@ class DecodedImage:
     orientation: int = 1
     """EXIF 1..8 as found in the file, whether applied or not."""
     bits: int = 8
-    """Per channel in the file. More than `picture` may hold: Pillow reads 16-bit colour as 8-bit."""
+    """Per channel in the file. More than `picture` may hold: Pillow reads some 16-bit colour as 8-bit."""
     animated: bool = False
     """The file has more frames; `picture` is the first."""
+    colors: str | None = None
+    """Colour mode of the file where `picture` does not say it: `RGBA;16`, `RGBX`, ...; None: its own, or none."""
 
     @property
     def size(self) -> Size:
@@ -79,49 +75,52 @@ class DecodedImage:
         """Of `picture`."""
         return len(self.picture if isinstance(self.picture, tuple) else self.picture.getbands())
 
+    @property
+    def mode(self) -> str:
+        """What the file holds, for people."""
+        shown = f"{self.channels} channels" if isinstance(self.picture, tuple) else self.picture.mode
+        return self.colors or shown
 
-def decode(data: bytes, limits: Limits | None = None, orientation: Orientation = "exif") -> DecodedImage:
+
+def decode(
+    data: bytes, limits: Limits | None = None, orientation: Orientation = "exif", spec: InputSpec | None = None
+) -> DecodedImage:
     """Decode one JPEG, PNG, WebP or TIFF file, or `.npy` array, which has no orientation.
 
+    `spec`, the input of the model it is for: as in training, 8-bit RGB is Pillow's to read; for any other, and for
+    None, all bands and bits of a file are read.
+
     Raises:
-        ImageError: `too_large` (bytes or pixels), `unsupported` (none of the formats) or `unreadable` (damaged).
+        ImageError: `too_large` (bytes or pixels), `unsupported` (none of the formats) or `unreadable` (damaged);
+            `channels` when a TIFF has others than `spec`.
     """
     limits = limits or Limits()
     if len(data) > limits.bytes:
         raise ImageError("too_large", f"the file has {len(data)} bytes; at most {limits.bytes} are taken")
-    if data.startswith(npy.MAGIC_PREFIX):
-        return _from_npy(data, limits)
+    if data.startswith(NPY):
+        return from_array(read_npy(data, limits.pixels), "NPY")
     reader = _reader(data)
+    is_tiff = reader is TiffImagePlugin.TiffImageFile
+    if is_tiff:
+        check_directory(data)
     try:
         image = reader(io.BytesIO(data))
     # Pillow's plugins raise nearly anything (struct.error, KeyError, SyntaxError, ...) for hostile headers.
     except Exception as error:
-        raise _unreadable(error) from error
-    if image.width * image.height > limits.pixels:
-        raise ImageError(
-            "too_large", f"the image is {image.width}x{image.height} pixels; at most {limits.pixels} pixels are taken"
-        )
-    bits = _bits(image)
-    animated = bool(getattr(image, "is_animated", False))
-    try:
-        picture, found = _oriented(image, orientation)
-    # As above, for hostile pixel data.
-    except Exception as error:
-        raise _unreadable(error) from error
-    stored = Size(*picture.size)
-    if orientation == "exif" and found > 4:
-        stored = Size(stored.height, stored.width)
-    return DecodedImage(picture, str(image.format), stored, found, bits, animated)
+        if is_tiff:
+            return _of_bands(data, limits, orientation, error)
+        raise unreadable(error) from error
+    _check_pixels(image, limits)
+    if is_tiff and not _shows_all(image, spec):
+        return _of_bands(data, limits, orientation)
+    # Where 8 bits are wanted 16 are refused, whatever they are.
+    return _of_pillow(image, data, orientation, whole=spec is None or spec.bit_depth == 16)
 
 
 def stored_pixels(data: bytes) -> int:
     """Width x height that the header of a file gives; 0 when `decode` would not take it."""
     try:
-        if data.startswith(npy.MAGIC_PREFIX):
-            shape = _npy_header(io.BytesIO(data))[0]
-            return int(shape[0] * shape[1])
-        with _reader(data)(io.BytesIO(data)) as image:
-            return image.width * image.height
+        return math.prod(_stored_size(data))
     # As in `decode`: anything may be raised for hostile headers, and it says what is wrong.
     except Exception:  # noqa: BLE001 - the reason is above
         return 0
@@ -133,52 +132,78 @@ def from_array(pixels: NDArray[Any], format: str = "array") -> DecodedImage:
     Raises:
         ImageError: `unsupported` for another shape or type.
     """
-    _check_array(pixels.shape, pixels.dtype)
-    native = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("="))
-    channels = 1 if native.ndim == 2 else native.shape[2]
-    bits = 8 * native.dtype.itemsize
-    picture: Image.Image | Planes
-    if channels == 1:
-        picture = Image.fromarray(native.reshape(native.shape[:2]))
-    elif channels == 3 and bits == 8:
-        picture = Image.fromarray(native)
-    else:
-        picture = tuple(Image.fromarray(np.ascontiguousarray(native[..., channel])) for channel in range(channels))
-    return DecodedImage(picture, format, Size(native.shape[1], native.shape[0]), bits=bits)
+    check_array(pixels.shape, pixels.dtype)
+    planes, bits = planes_of(pixels), 8 * pixels.dtype.itemsize
+    return DecodedImage(planes, format, Size(*planes[0].size), bits=bits, colors=_NAMES.get((len(planes), bits)))
 
 
-def _from_npy(data: bytes, limits: Limits) -> DecodedImage:
-    file = io.BytesIO(data)
+def _stored_size(data: bytes) -> tuple[int, int]:
+    if data.startswith(NPY):
+        return npy_size(data)
+    reader = _reader(data)
+    is_tiff = reader is TiffImagePlugin.TiffImageFile
+    if is_tiff:
+        check_directory(data)
     try:
-        shape, dtype = _npy_header(file)
-        _check_array(shape, dtype)
-        if shape[0] * shape[1] > limits.pixels:
-            raise ImageError(
-                "too_large", f"the array is {shape[1]}x{shape[0]} pixels; at most {limits.pixels} pixels are taken"
-            )
-        file.seek(0)
-        return from_array(npy.read_array(file, allow_pickle=False), "NPY")
-    except ImageError:
+        with reader(io.BytesIO(data)) as image:
+            return image.size
+    except Exception:
+        if is_tiff:
+            return size_of(io.BytesIO(data))
         raise
-    # NumPy's parser raises nearly anything (SyntaxError, tokenize's, UnicodeDecodeError, ...) for hostile headers.
+
+
+def _check_pixels(image: Image.Image, limits: Limits) -> None:
+    if image.width * image.height > limits.pixels:
+        raise ImageError(
+            "too_large", f"the image is {image.width}x{image.height} pixels; at most {limits.pixels} pixels are taken"
+        )
+
+
+def _shows_all(image: ImageFile.ImageFile, spec: InputSpec | None) -> bool:
+    """Whether Pillow shows all that the model takes of a TIFF; raises `ImageError` where it cannot take its bands."""
+    samples = _samples(image)
+    if spec is not None and not fits_channels(samples, spec.channels):
+        raise ImageError("channels", f"the model takes {spec.channels} channels, the image has {samples}")
+    if spec is not None and (spec.channels, spec.bit_depth) == (3, 8):
+        return True
+    return samples == len(image.getbands()) and (not loses_bits(image) or deep_colors(image) is not None)
+
+
+def _samples(image: Image.Image) -> int:
+    tags = getattr(image, "tag_v2", {})
+    return int(tags.get(_SAMPLES_TAG) or len(image.getbands()))
+
+
+def _of_pillow(image: ImageFile.ImageFile, data: bytes, orientation: Orientation, *, whole: bool) -> DecodedImage:
+    bits, deep = bits_of(image), deep_colors(image)
+    colors = f"{deep};16" if deep is not None else None
+    if image.format == "TIFF" and _samples(image) > len(image.getbands()):
+        colors = image.mode + "X" * (_samples(image) - len(image.getbands()))
+    animated = bool(getattr(image, "is_animated", False))
+    try:
+        picture, found = oriented(image, data, orientation, whole=whole)
+    # As above, for hostile pixel data.
     except Exception as error:
-        raise _unreadable(error) from error
+        raise unreadable(error) from error
+    return DecodedImage(
+        picture, str(image.format), _as_stored(picture, found, orientation), found, bits, animated, colors
+    )
 
 
-def _npy_header(file: io.BytesIO) -> tuple[tuple[int, ...], "np.dtype[Any]"]:
-    version = npy.read_magic(file)
-    read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, _, dtype = read_header(file)
-    return shape, dtype
-
-
-def _check_array(shape: tuple[int, ...], dtype: "np.dtype[Any]") -> None:
-    if dtype.kind != "u" or dtype.itemsize > 2:
-        message = f"an array of {dtype} has no known range: send uint8, or uint16 where the model takes 16 bits"
-        raise ImageError("unsupported", message)
-    if len(shape) not in (2, 3) or 0 in shape or shape[2:] > (MAX_CHANNELS,):
-        expected = f"height, width and at most {MAX_CHANNELS} channels"
-        raise ImageError("unsupported", f"an array of shape {list(shape)} is no image: expected {expected}")
+def _of_bands(
+    data: bytes, limits: Limits, orientation: Orientation, otherwise: Exception | None = None
+) -> DecodedImage:
+    """A TIFF that Pillow does not show whole, or, for the reason `otherwise`, not at all."""
+    try:
+        pixels, found, more_pages = read_bands(io.BytesIO(data), limits.pixels, _MOST_BYTES * limits.pixels)
+    except ImageError as error:
+        if otherwise is not None and error.code == "unreadable":
+            raise unreadable(otherwise) from error
+        raise
+    planes = turned(planes_of(pixels), UPRIGHT.get(found) if orientation == "exif" else None)
+    stored, bits = Size(pixels.shape[1], pixels.shape[0]), 8 * pixels.dtype.itemsize
+    return DecodedImage(planes, "TIFF", stored, found, bits, more_pages)
 
 
 def _reader(data: bytes) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
@@ -200,40 +225,7 @@ def _reader(data: bytes) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
     raise ImageError("unsupported", f"the bytes are no image that is read here: send {listed}")
 
 
-def _oriented(image: ImageFile.ImageFile, orientation: Orientation) -> tuple[Image.Image, int]:
-    """Load the pixels; return the picture as asked and the EXIF orientation found."""
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        # Pillow turns TIFF upright while loading, and forgets the tag.
-        found = _lawful(image.tag_v2.get(_ORIENTATION_TAG))
-        image.load()
-        undo = _AS_STORED.get(found) if orientation == "ignore" else None
-        return image if undo is None else image.transpose(undo), found
-    image.load()
-    found = _exif_orientation(image)
-    turn = _UPRIGHT.get(found) if orientation == "exif" else None
-    return image if turn is None else image.transpose(turn), found
-
-
-def _exif_orientation(image: Image.Image) -> int:
-    try:
-        return _lawful(image.getexif().get(_ORIENTATION_TAG))
-    # A damaged EXIF block says nothing about the pixels, which are fine: show the image as stored, as browsers do.
-    except Exception:  # noqa: BLE001 - the reason is above
-        return 1
-
-
-def _lawful(value: object) -> int:
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _bits(image: ImageFile.ImageFile) -> int:
-    """Bits per channel in the file, from the raw mode Pillow will decode with (`RGB;16B`) and the mode it gives."""
-    if image.mode in ("I", "F"):
-        return 32
-    args = image.tile[0].args if image.tile else ""
-    raw = args[0] if isinstance(args, tuple) and args else args
-    return 16 if "16" in f"{image.mode} {raw}" else 8
-
-
-def _unreadable(error: Exception) -> ImageError:
-    return ImageError("unreadable", f"the image is damaged or incomplete: {str(error) or type(error).__name__}"[:300])
+def _as_stored(picture: Image.Image | Planes, found: int, orientation: Orientation) -> Size:
+    shown = picture[0] if isinstance(picture, tuple) else picture
+    size = Size(*shown.size)
+    return Size(size.height, size.width) if orientation == "exif" and found > 4 else size

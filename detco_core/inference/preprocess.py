@@ -14,7 +14,9 @@ from detco_core.contract.errors import ImageError
 from detco_core.contract.features import Resize, ResizeShortSide
 from detco_core.contract.features import resized as to_size
 from detco_core.contract.manifest import InputSpec
-from detco_core.inference.images import DecodedImage, Planes, Size
+from detco_core.inference.arrays import Planes
+from detco_core.inference.colors import in_colors_of
+from detco_core.inference.images import DecodedImage, Size
 
 MAX_NETWORK_PIXELS = 4096 * 2048
 """Default bound on H x W: the maps of a ResNet-50 at this size are 1 GB."""
@@ -127,51 +129,6 @@ def _input(planes: list[NDArray[np.generic]], spec: InputSpec, geometry: Geometr
     width, height = geometry.resized
     _normalise(planes, spec, array[0, :, :height, :width])
     return array
-
-
-def in_colors_of(decoded: DecodedImage, spec: InputSpec) -> tuple[Image.Image | Planes, str | None]:
-    """The picture in the model's colours, and the mode it was converted from if that is another.
-
-    Grey, palette and CMYK become RGB, and alpha is dropped, as in training; bits per channel are never changed.
-    """
-    picture = decoded.picture
-    _check_depth(decoded, spec)
-    if isinstance(picture, tuple) or spec.color == "raw" or spec.bit_depth != 8:
-        _check_channels(decoded, spec)
-        return picture, None
-    wanted = "RGB" if spec.color == "rgb" else "L"
-    if picture.mode == wanted:
-        return picture, None
-    # Alpha is dropped below; with this left in, Pillow warns about palettes.
-    picture.info.pop("transparency", None)
-    try:
-        return picture.convert(wanted), picture.mode
-    except ValueError as error:
-        raise ImageError(
-            "channels", f"an image of mode {picture.mode} cannot become {wanted}; send {wanted}"
-        ) from error
-
-
-def _check_channels(decoded: DecodedImage, spec: InputSpec) -> None:
-    """Where nothing is converted."""
-    picture = decoded.picture
-    mode = f"{len(picture)} channels" if isinstance(picture, tuple) else picture.mode
-    if decoded.channels != spec.channels or mode in ("P", "1"):
-        raise ImageError("channels", f"the model takes {spec.channels} channels as they are, the image has {mode}")
-
-
-def _check_depth(decoded: DecodedImage, spec: InputSpec) -> None:
-    picture = decoded.picture[0] if isinstance(decoded.picture, tuple) else decoded.picture
-    if decoded.bits == spec.bit_depth and (decoded.bits == 8 or picture.mode.startswith("I;16")):
-        return
-    if decoded.bits == spec.bit_depth:
-        message = "16-bit colour is read from arrays only: send a 16-bit grey PNG or TIFF, or application/x-npy"
-        raise ImageError("bit_depth", message)
-    raise ImageError(
-        "bit_depth",
-        f"the image has {decoded.bits} bits per channel and the model takes {spec.bit_depth}: which part of the range "
-        f"matters is yours to say; convert it to {spec.bit_depth} bits before sending, as the training images were",
-    )
 
 
 def _resized(picture: Image.Image | Planes, size: Size) -> list[NDArray[np.generic]]:

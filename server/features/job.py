@@ -204,7 +204,7 @@ class Job:
             prepared = prepare_pixels(part.data, spec, self._limits.network_pixels)
             facts = ImageFacts("pixels", 1, prepared.geometry, None, animated=False)
         else:
-            decoded = decode(part.data, self._limits.image, options.orientation)
+            decoded = decode(part.data, self._limits.image, options.orientation, spec)
             prepared = prepare(decoded, spec, options.resize, self._limits.network_pixels)
             geometry, converted = prepared.geometry, prepared.converted_from
             regions = None if options.boxes is None else place(options.boxes[index], geometry)

@@ -50,15 +50,15 @@ def test_npy_of_any_shape_order_and_depth(shape: tuple[int, ...], dtype: str, fo
 def test_tiff_bands_come_last_however_they_are_stored(dtype: str, planar: str, bands: int) -> None:
     array = ramp((12, 10, bands), dtype)
     stored = array if planar == "contig" else np.moveaxis(array, -1, 0)
-    found = read_tiff(tiff(stored, photometric="minisblack", planarconfig=planar))
+    found = read_tiff(tiff(stored, photometric="minisblack", planarconfig=planar)).pixels
     assert np.array_equal(found, array)
 
 
 def test_tiff_of_one_band_and_of_several_pages() -> None:
     array = ramp((12, 10), "uint16")
-    assert np.array_equal(read_tiff(tiff(array)), array[:, :, None])
+    assert np.array_equal(read_tiff(tiff(array)).pixels, array[:, :, None])
     pages = ramp((4, 12, 10))
-    assert np.array_equal(read_tiff(tiff(pages, photometric="minisblack")), pages[0][:, :, None])
+    assert np.array_equal(read_tiff(tiff(pages, photometric="minisblack")).pixels, pages[0][:, :, None])
 
 
 def test_formats_are_known_by_their_first_bytes_in_files_named_like_one(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_formats_are_known_by_their_first_bytes_in_files_named_like_one(tmp_path
     ]
     assert array_format(npy(ramp((2, 2)))) == "npy"
     assert np.array_equal(read_npy(f"{tmp_path}/a.npy")[:, :, 0], ramp((2, 2)))
-    assert np.array_equal(read_tiff(f"{tmp_path}/b.TIFF")[:, :, 0], ramp((8, 8)))
+    assert np.array_equal(read_tiff(f"{tmp_path}/b.TIFF").pixels[:, :, 0], ramp((8, 8)))
     with pytest.raises(DataError, match="No such file"):
         array_format(f"{tmp_path}/gone.npy")
 

@@ -40,7 +40,9 @@ def test_a_tensor_is_not_guessed_at() -> None:
     code, words = refusal(tensor)
     assert (code, words.startswith("Tensor is not read as an image")) == ("unsupported", True)
     given = eval(words.partition("of 0..1, ")[2], {"tensor": tensor})  # noqa: S307 - the message's own words
-    np.testing.assert_array_equal(np.asarray(open_picture(given, Limits(), "exif").picture), pixels)
+    planes = open_picture(given, Limits(), "exif").picture
+    assert isinstance(planes, tuple)
+    np.testing.assert_array_equal(np.stack([np.asarray(plane) for plane in planes], axis=2), pixels)
 
 
 def test_errors_name_the_file(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """16-bit colour PNGs are read to the last bit, whatever filters and interlacing they were written with."""
 
-import struct
-import zlib
 from io import BytesIO
 from pathlib import Path
 
@@ -11,53 +9,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from detco_core.contract.config import ViewsConfig
-from detco_core.contract.errors import DataError
+from detco_core.contract.errors import DataError, ImageError
 from detco_core.data.channels import Facts, inspect, open_pixels
 from detco_core.data.images import open_image
-
-Pixels = NDArray[np.uint16]
-COLOR_TYPE = {2: 4, 3: 2, 4: 6}
-ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
-"""First column and row of each pass, and the steps between its columns and rows (PNG specification, 8.2)."""
-
-
-def noise(channels: int, width: int = 23, height: int = 17) -> Pixels:
-    return np.random.default_rng(channels).integers(0, 2**16, (height, width, channels), np.uint16)
-
-
-def write_png(pixels: Pixels, *, interlaced: bool = False, orientation: int | None = None) -> bytes:
-    """By the specification: row n is filtered by method n mod 5, so that all five occur."""
-    height, width, channels = pixels.shape
-    passes = [pixels[y::down, x::right] for x, y, right, down in ADAM7] if interlaced else [pixels]
-    data = b"".join(map(filtered, passes))
-    header = struct.pack(">IIBBBBB", width, height, 16, COLOR_TYPE[channels], 0, 0, interlaced)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(data)), (b"IEND", b"")]
-    if orientation is not None:
-        exif = Image.Exif()
-        exif[274] = orientation
-        chunks.insert(1, (b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, body) for kind, body in chunks)
-
-
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-def filtered(rows: Pixels) -> bytes:
-    step = 2 * rows.shape[2]
-    written, above = b"", np.zeros(rows.shape[1] * step, np.int64)
-    for number, row in enumerate(rows if rows.size else ()):
-        raw = np.frombuffer(row.astype(">u2").tobytes(), np.uint8).astype(np.int64)
-        left, corner = (np.concatenate([np.zeros(step, np.int64), line])[:-step] for line in (raw, above))
-        guesses = (np.zeros_like(raw), left, above, (left + above) // 2, paeth(left, above, corner))
-        written += bytes([number % 5]) + ((raw - guesses[number % 5]) % 256).astype(np.uint8).tobytes()
-        above = raw
-    return written
-
-
-def paeth(left: NDArray[np.int64], above: NDArray[np.int64], corner: NDArray[np.int64]) -> NDArray[np.int64]:
-    near = np.abs(np.stack([above - corner, left - corner, left + above - 2 * corner])).argmin(axis=0)
-    return np.where(near == 0, left, np.where(near == 1, above, corner))
+from detco_core.pixels.deep import deep_colors, read_deep, sixteen_bits
+from tests.pngs import noise, write_png
 
 
 def read(file: bytes, channels: int, bit_depth: int = 16) -> NDArray[np.generic]:
@@ -107,3 +63,33 @@ def test_half_a_file_is_broken() -> None:
     file = write_png(noise(3, 200, 200))
     with pytest.raises(DataError, match=r"truncated|broken|incomplete"):
         read(file[: len(file) // 2], 3)
+
+
+def test_damage_to_the_pixels_is_broken_also_where_only_the_second_reading_would_see_it() -> None:
+    file = bytearray(write_png(noise(3, 200, 200)))
+    file[len(file) // 2 : len(file) // 2 + 40] = bytes(40)
+    with pytest.raises(DataError, match=r"broken|truncated|incomplete"):
+        read(bytes(file), 3)
+
+
+def test_what_pillow_shows_whole_is_not_deep() -> None:
+    assert [deep_colors(opened) for opened in map(shown, ("L", "RGB", "RGBA", "P", "I;16"))] == [None] * 5
+    with pytest.raises(ValueError, match="not a file with 16-bit colour"):
+        read_deep(shown("RGB"), BytesIO())
+
+
+def shown(mode: str) -> Image.Image:
+    file = BytesIO()
+    Image.new(mode, (4, 3)).save(file, "PNG")
+    return Image.open(file)
+
+
+@pytest.mark.parametrize(("value", "fits"), [(0, True), (65_535, True), (65_536, False), (-1, False)])
+def test_thirty_two_bits_are_sixteen_where_they_fit(value: int, fits: bool) -> None:
+    image = Image.fromarray(np.full((3, 4), value, np.int32))
+    if fits:
+        assert np.array_equal(sixteen_bits(image), np.full((3, 4), value, np.uint16))
+        return
+    with pytest.raises(ImageError, match=r"outside 0\.\.65535") as caught:
+        sixteen_bits(image)
+    assert caught.value.code == "bit_depth"
