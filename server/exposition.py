@@ -4,10 +4,13 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 log = logging.getLogger(__name__)
+
+_BATCHES = (1, 2, 4, 8, 16, 32, 64)
+"""Upper bounds of the histogram of batches, in images."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +28,8 @@ class HeldModel:
     """That cost compute."""
     batches: int
     """They ran in."""
+    sizes: Mapping[int, int]
+    """How many batches had so many images."""
     dropped: int
     """That did not, because nobody waited for them any more."""
 
@@ -49,6 +54,8 @@ class Readings:
     """Of results remembered."""
     held: Sequence[HeldModel] | None = None
     """Models that are loaded."""
+    failed_loads: int | None = None
+    """Of model versions, since the start."""
     models: Mapping[str, bool] | None = None
     """By alias: whether the version it names is the one that answers."""
 
@@ -93,6 +100,9 @@ def _families(readings: Readings) -> Iterator[Metric]:
         yield GaugeMetricFamily("detco_feature_reply_bytes", "Bytes of answers not sent yet.", readings.reply_bytes)
     if readings.result_bytes is not None:
         yield GaugeMetricFamily("detco_feature_cached_bytes", "Bytes of results remembered.", readings.result_bytes)
+    if readings.failed_loads is not None:
+        text = "Loads of model versions that failed: /readyz/features and the log say why."
+        yield CounterMetricFamily("detco_model_failed_loads", text, readings.failed_loads)
     if readings.held is not None:
         yield from _of_models(readings.held)
     if readings.models is not None:
@@ -114,6 +124,7 @@ def _of_models(held: Sequence[HeldModel]) -> Iterator[Metric]:
     size = GaugeMetricFamily("detco_model_bytes", "Weights held of a loaded model.", labels=labels)
     images = CounterMetricFamily("detco_model_images", "Images a loaded model has computed.", labels=labels)
     batches = CounterMetricFamily("detco_model_batches", "Batches they ran in.", labels=labels)
+    sizes = HistogramMetricFamily("detco_model_batch_images", "Images of a batch, by loaded model.", labels=labels)
     dropped = CounterMetricFamily(
         "detco_model_dropped", "Images not computed: their callers had left, or their time was over.", labels=labels
     )
@@ -123,5 +134,13 @@ def _of_models(held: Sequence[HeldModel]) -> Iterator[Metric]:
         size.add_metric(key, model.bytes)
         images.add_metric(key, model.images)
         batches.add_metric(key, model.batches)
+        sizes.add_metric(key, *_histogram(model.sizes))
         dropped.add_metric(key, model.dropped)
-    yield from (loaded, size, images, batches, dropped)
+    yield from (loaded, size, images, batches, sizes, dropped)
+
+
+def _histogram(sizes: Mapping[int, int]) -> tuple[list[tuple[str, float]], float]:
+    """Buckets, each with those of the smaller ones, and the sum of all."""
+    buckets = [(f"{most:.1f}", sum(count for size, count in sizes.items() if size <= most)) for most in _BATCHES]
+    everything = sum(size * count for size, count in sizes.items())
+    return [*((edge, float(count)) for edge, count in buckets), ("+Inf", float(sum(sizes.values())))], everything

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from detco_core.contract.errors import ImageError
 from server.exposition import Readings, Watched
 from server.features.schemas import FeatureReply
 
@@ -19,6 +20,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self._requests = Histogram(
             "detco_http_request_seconds",
             "Time from the first byte of a request to the last of its answer, by route.",
@@ -80,8 +82,8 @@ class Telemetry:
 
     def not_answered(self, error: Exception) -> None:
         """Note a request, or an image, without an answer."""
-        code = getattr(error, "code", None)
-        self._feature_errors.labels(f"image_{code}" if code else type(error).__name__).inc()
+        cause = f"image_{error.code}" if isinstance(error, ImageError) else type(error).__name__
+        self._feature_errors.labels(cause).inc()
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Note how a request ended; `route` is the path's template, so that the labels stay few."""

@@ -10,6 +10,7 @@ whose deadline has passed, is dropped before it costs compute.
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -66,6 +67,8 @@ class ComputeOwner:
         """Entries that cost compute."""
         self.runs = 0
         """Batches they ran in."""
+        self.sizes: Counter[int] = Counter()
+        """Of those batches: how many had so many entries."""
         self._began: float | None = None
 
     @property
@@ -133,6 +136,7 @@ class ComputeOwner:
     def _compute(self, batch: _Batch, wanted: list[Entry]) -> None:
         began = time.monotonic()
         self.runs += 1
+        self.sizes[len(wanted)] += 1
         try:
             if isinstance(batch.staged, Exception):
                 raise batch.staged

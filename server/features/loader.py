@@ -35,6 +35,8 @@ class Loader:
         self._lock = threading.Lock()
         self._under_way: dict[VersionRef, Future[Loaded]] = {}
         self._failures: dict[VersionRef, Failure] = {}
+        self.failed = 0
+        """Loads that failed, since the start."""
         self._threads = ThreadPoolExecutor(_THREADS, "load")
 
     def load(self, version: VersionRef, *, again: bool = False) -> "Future[Loaded]":
@@ -84,6 +86,7 @@ class Loader:
 
     def _failed(self, version: VersionRef, error: Exception) -> None:
         with self._lock:
+            self.failed += 1
             before = self._failures.get(version)
             tries = before.tries + 1 if before else 1
             wait = min(_MAX_BACKOFF, 2.0**tries)

@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 from typing import Any
@@ -16,6 +17,8 @@ from starlette.types import Scope
 from control.errors import SettingsError
 from control.log import redact
 from server.features.schemas import FeatureReply
+
+log = logging.getLogger(__name__)
 
 _LONGEST = 200
 """Characters kept of what a client chose."""
@@ -27,6 +30,9 @@ class AccessLog:
     def __init__(self, handler: logging.Handler | None = None) -> None:
         """Without a handler nothing is written."""
         self._handler = handler
+        self._losing = self._lost = False
+        if handler is not None:
+            handler.handleError = self._lose  # type: ignore[method-assign]  # logging has no other way to be told
 
     def write(self, facts: Mapping[str, Any]) -> None:
         """One line, dated now; what is None is left out."""
@@ -35,11 +41,26 @@ class AccessLog:
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         kept = {name: value for name, value in facts.items() if value is not None}
         line = json.dumps({"time": time, **kept}, separators=(",", ":"), default=str)
-        self._handler.handle(logging.makeLogRecord({"msg": redact(line)}))
+        before, self._lost = self._losing, False
+        record = logging.makeLogRecord({"msg": redact(line)})
+        try:
+            self._handler.handle(record)
+        except OSError:  # a file that was moved away cannot be begun anew
+            self._lose(record)
+        if before and not self._lost:
+            log.warning("the access log can be written again")
+        self._losing = self._lost
+
+    def _lose(self, record: logging.LogRecord) -> None:
+        """A line cannot be written: no request fails for that, and the log says when it begins and ends."""
+        self._lost = True
+        if not self._losing:
+            log.error("the access log cannot be written, lines of it are lost: %s", sys.exc_info()[1])
 
     def close(self) -> None:
         if self._handler is not None:
-            self._handler.close()
+            with suppress(OSError):  # what was lost has been said
+                self._handler.close()
 
 
 def open_access_log(where: str | None) -> AccessLog:

@@ -13,7 +13,7 @@ from server.http.deps import Services
 def watch(services: Services) -> None:
     """Have the telemetry of a process show what the process serves."""
     if services.serves_api:
-        services.telemetry.watch(partial(_of_records, services))
+        services.telemetry.watch(lambda: services.patience.ask(partial(_of_records, services)))
     if services.features is not None:
         services.telemetry.watch(partial(_of_features, services.features))
 
@@ -30,6 +30,7 @@ def _of_features(engine: FeatureEngine) -> Readings:
         reply_bytes=engine.memory.held,
         result_bytes=None if engine.results is None else engine.results.bytes,
         held=[_held(model) for model in engine.models.loaded()],
+        failed_loads=engine.models.failed_loads,
         models={state.alias: state.served == state.wanted for state in engine.models.states()},
     )
 
@@ -43,5 +44,6 @@ def _held(loaded: Loaded) -> HeldModel:
         bytes=loaded.bytes,
         images=loaded.owner.computed,
         batches=loaded.owner.runs,
+        sizes=dict(loaded.owner.sizes),
         dropped=loaded.owner.dropped,
     )

@@ -104,6 +104,33 @@ def test_a_file_that_was_moved_away_is_begun_anew(tmp_path: Path) -> None:
     assert line(tmp_path / "a.jsonl.1").keys() == {"time", "n"}
 
 
+def test_a_log_that_cannot_be_written_fails_no_request_and_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    log = open_access_log(str(folder / "a.jsonl"))
+    folder.rename(tmp_path / "away")  # and no new folder in its place
+    for _ in range(5):
+        log.write({"lost": 1})
+    folder.mkdir()
+    log.write({"n": 2})
+    log.close()
+    assert line(folder / "a.jsonl")["n"] == 2
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    assert "No such file" in caplog.text
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_disk_that_is_full_is_said_once_too(caplog: pytest.LogCaptureFixture, capsys: Any) -> None:
+    log = open_access_log("/dev/full")
+    for _ in range(5):
+        log.write({"lost": 1})
+    log.close()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert capsys.readouterr().err == ""
+
+
 def test_where_it_goes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     open_access_log("-").write({"n": 1})
     open_access_log(None).write({"n": 2})
