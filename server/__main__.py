@@ -12,6 +12,7 @@ from control.settings import Settings, load_settings
 from server import data_folder, first_steps
 from server.app import make_app
 from server.banner import banner
+from server.ending import leave
 from server.running import Endpoint, listen, require_free, serve
 from server.serving_gpus import served_on
 from server.supervision import WORKER, worker_supervisor
@@ -64,4 +65,4 @@ def _run(settings: Settings, options: argparse.Namespace, worker: Sequence[str])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

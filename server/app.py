@@ -51,6 +51,7 @@ from server.http.answers.conditional import Conditional
 from server.http.answers.head import Head
 from server.http.callers.auth import Doorman
 from server.http.callers.known_tokens import KnownTokens
+from server.http.callers.rechecks import Rechecks
 from server.http.callers.streams import Streams
 from server.http.deps import Services
 from server.http.errors import handlers
@@ -111,7 +112,8 @@ def _open(settings: Settings, serving: frozenset[Part]) -> Services:
     engine = open_engine(settings.resolved_database_url)
     store = open_store(settings)
     telemetry = Telemetry()
-    known = KnownTokens(settings.data_dir / "serving" / "tokens.json")
+    # The API alone never needs them, and must not write over what a feature server of the same folder keeps.
+    known = KnownTokens(settings.data_dir / "serving" / "tokens.json" if "features" in serving else None)
     features = open_features(settings, engine, store, telemetry) if "features" in serving else None
     regions = SharedMemory() if settings.shared_memory else None
     return Services(
@@ -123,6 +125,7 @@ def _open(settings: Settings, serving: frozenset[Part]) -> Services:
         celery=make_celery(settings),
         telemetry=telemetry,
         doorman=Doorman(engine, known, telemetry),
+        rechecks=Rechecks(engine, known),
         streams=Streams(),
         features=features,
         protocol=None if features is None else OpenInference(features, regions),
@@ -182,6 +185,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     door: Door | None = app.state.door
     try:
         if services.features is not None:
+            services.rechecks.start()
             services.features.start()
         if door is not None:
             await door.start()
@@ -191,6 +195,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             await door.stop()
         if services.features is not None:
             await run_in_threadpool(services.features.close)
+            await run_in_threadpool(services.rechecks.close)
         services.bus.close()
         services.engine.dispose()
         for close in app.state.closing:

@@ -13,8 +13,9 @@ from fastapi import FastAPI
 
 from server.supervision import Supervisor
 
-_DRAIN_SECONDS = 5
-"""Requests under way may take this long to end once the service was asked to."""
+_DRAIN_SECONDS = 15
+"""Requests under way may take this long to end once the service was asked to: as many images as may be under way, at
+a quarter of a second each. What is cut off then is told so (`http/middleware/context`)."""
 _BACKLOG = 2048
 
 

@@ -24,8 +24,10 @@ async def readyz(services: Shared, response: Response) -> Readiness:
     """Database, migrations, workers and feature path, as far as this process serves them; 503 when one is not ready."""
     checks = dict(await feature_checks(services))
     if services.serves_api:
-        checks |= await run_in_threadpool(api_checks, services)
-        checks |= await run_in_threadpool(worker_checks, services)
+        of_api = await run_in_threadpool(api_checks, services)
+        checks |= of_api
+        if of_api["database"].ok:
+            checks |= await run_in_threadpool(worker_checks, services)
     return _answer(checks, response)
 
 

@@ -1,5 +1,6 @@
 """`/v2`: the Open Inference Protocol over HTTP, as KServe's and Triton's clients speak it. Touches no table."""
 
+import asyncio
 import json
 from functools import partial
 from typing import Annotated, Any
@@ -45,7 +46,7 @@ Named = Annotated[Target, Depends(_target)]
 
 
 @router.get("/health/live", summary="The process answers")
-def live() -> dict[str, bool]:
+async def live() -> dict[str, bool]:
     """No token is needed."""
     return {"live": True}
 
@@ -58,7 +59,7 @@ async def ready(services: Shared) -> dict[str, bool]:
 
 
 @router.get("", summary="The server and the extensions it has")
-def server(_: FeatureUser, protocol: Protocol) -> dict[str, Any]:
+async def server(_: FeatureUser, protocol: Protocol) -> dict[str, Any]:
     """Of the Open Inference Protocol, version 2."""
     return protocol.metadata_of_server()
 
@@ -78,7 +79,7 @@ async def metadata(target: Named, caller: FeatureUser, protocol: Protocol) -> di
 
 @router.get("/models/{name}/ready", summary="Whether a model answers")
 @router.get("/models/{name}/versions/{version}/ready", summary="Whether a version answers")
-def model_ready(target: Named, caller: FeatureUser, protocol: Protocol) -> dict[str, Any]:
+async def model_ready(target: Named, caller: FeatureUser, protocol: Protocol) -> dict[str, Any]:
     """503 while it does not, 404 when there is no such model."""
     if protocol.repository.is_unknown(target, caller.models):
         raise Problem("not_found", f"there is no model {target.name[:100]}: its alias {DEFAULT_ALIAS} names no version")
@@ -112,7 +113,7 @@ async def infer(
     body = await _body(request, services)
     memory = _neighbour(request, protocol)
     header = request.headers.get(LENGTH_HEADER)
-    asked = await run_in_threadpool(read_request, body, header, memory.read)
+    asked = await asyncio.to_thread(read_request, body, header, memory.read)
     del body
     inferred, reply = await unless_gone(request, protocol.infer(target, asked, caller.models, who))
     note(request.scope, images=len(reply.images))
@@ -167,7 +168,7 @@ def unregister(caller: FeatureUser, request: Request, protocol: Protocol, region
 
 
 @router.api_route("/{rest:path}", methods=[*METHODS], include_in_schema=False)
-def unknown(rest: str, request: Request) -> Response:
+async def unknown(rest: str, request: Request) -> Response:
     """What no other route of the protocol takes."""
     what = f"{OPEN_INFERENCE}/{rest[:200]}"
     if allowed := ", ".join(allowed_methods(router.routes[:-1], request.url.path)):
@@ -182,7 +183,7 @@ def _neighbour(request: Request, protocol: OpenInference) -> Neighbour:
 async def _body(request: Request, services: Services) -> bytes:
     encoding = request.headers.get("content-encoding", "").strip().lower()
     body = await request.body()
-    return await run_in_threadpool(decompress, body, encoding, services.settings.max_request_bytes)
+    return await asyncio.to_thread(decompress, body, encoding, services.settings.max_request_bytes)
 
 
 async def _document(request: Request) -> dict[str, Any]:

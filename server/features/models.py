@@ -8,7 +8,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Collection
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 _PATIENCE = 5.0
 """Seconds."""
+_ASKERS = 2
+"""Questions about versions that are not loaded, at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +67,10 @@ class Models:
         self._settling = threading.Lock()
         self._looked = threading.Event()
         self._stop = threading.Event()
-        self._down = False
+        # Threads of their own: a catalogue that does not answer must hold up nobody who asks for what is loaded.
+        self._asking = ThreadPoolExecutor(_ASKERS, "ask-catalogue")
+        self._down: Exception | None = None
+        """Why the catalogue could not be asked last."""
         self._follower = threading.Thread(target=self._follow, name="follow-aliases", daemon=True)
 
     def start(self) -> None:
@@ -78,6 +83,7 @@ class Models:
         if self._follower.ident is not None:
             # It may hang in a question to a database that does not answer; nothing waits for its answer any more.
             self._follower.join(_PATIENCE)
+        self._asking.shutdown(wait=False, cancel_futures=True)
         self._loader.close()
         for loaded in self._holdings.clear():
             loaded.retire()
@@ -96,7 +102,7 @@ class Models:
             raise Forbidden(f"this token is limited to the models {', '.join(sorted(only))}")
         loaded = self._holdings.hold(selector)
         while loaded is None:
-            version = await asyncio.to_thread(self._find, selector)
+            version = await self._found(selector)
             with self._holdings.expecting(version):
                 await asyncio.wrap_future(self._load(version))
                 loaded = self._holdings.hold(selector, version)
@@ -143,6 +149,16 @@ class Models:
         """What is named by the aliases of the models that were let go of."""
         return self._holdings.left_out
 
+    @property
+    def failed_loads(self) -> int:
+        """Since the start."""
+        return self._loader.failed
+
+    def pins_failed(self) -> dict[VersionRef, str]:
+        """Pinned versions that are not held, since they could not be loaded, and why."""
+        missing = (version for version in self._holdings.wanted.pinned if self._holdings.loaded(version) is None)
+        return {version: why for version in missing if (why := self._failure(version)) is not None}
+
     def loaded(self) -> list[Loaded]:
         """Every model held now."""
         return self._holdings.all()
@@ -160,6 +176,15 @@ class Models:
         # A model that was let go of is named no less: another does not become the default by it.
         aliases = {*self._holdings.wanted.aliases, *self._holdings.left_out}
         return default_selector(self.options.default_model, aliases)
+
+    async def _found(self, selector: Selector) -> VersionRef:
+        """As `_find`; when the catalogue has to be asked, off the event loop, and not while it is known to be away."""
+        known = self._holdings.is_withheld(selector.model) or self._holdings.find(selector) is not None
+        if selector.number is None or known:
+            return self._find(selector)
+        if self._down is not None:
+            raise _unasked(selector, self._down)
+        return await asyncio.get_running_loop().run_in_executor(self._asking, self._find, selector)
 
     def _find(self, selector: Selector) -> VersionRef:
         """What a selector names, from what is known here, else from the catalogue."""
@@ -182,8 +207,7 @@ class Models:
             return self.catalog.find(selector.model, selector.number)
         # A catalogue may raise anything while its source is down.
         except Exception as error:
-            message = f"{selector} is not loaded here, and the records cannot be asked: {error}"
-            raise ModelUnavailable(message[:500]) from error
+            raise _unasked(selector, error) from error
 
     # Loading
 
@@ -244,7 +268,7 @@ class Models:
             log.warning("the records cannot be asked; serving goes on with what is here: %s", error)
         if self._down and not error:
             log.info("the records can be asked again")
-        self._down = error is not None
+        self._down = error
 
     def _follow_up(self) -> None:
         wanted = self._holdings.wanted
@@ -271,3 +295,7 @@ class Models:
         except OSError as error:
             log.warning("the index of served models cannot be written; a restart would take up older ones: %s", error)
         self._written = index
+
+
+def _unasked(selector: Selector, why: Exception) -> ModelUnavailable:
+    return ModelUnavailable(f"{selector} is not loaded here, and the records cannot be asked: {why}"[:500])

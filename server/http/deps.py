@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from celery import Celery
@@ -24,7 +24,9 @@ from server.features.engine import FeatureEngine
 from server.features.oip.service import OpenInference
 from server.http.access import note
 from server.http.callers.auth import Doorman
+from server.http.callers.rechecks import Rechecks
 from server.http.callers.streams import Streams
+from server.http.patience import Patience
 from server.telemetry import Telemetry
 
 
@@ -40,11 +42,14 @@ class Services:
     celery: Celery
     telemetry: Telemetry
     doorman: Doorman
+    rechecks: Rechecks
     streams: Streams
     features: FeatureEngine | None
     """None in a process that serves the API only."""
     protocol: OpenInference | None = None
     """The same engine by the Open Inference Protocol."""
+    patience: Patience = field(default_factory=Patience)
+    """With which those who watch ask the tables."""
     serves_api: bool = True
     """False in a process that serves features only."""
 

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import grpc
+from fastapi.concurrency import run_in_threadpool
 from google.protobuf.json_format import ParseDict
 from tritonclient.grpc import service_pb2 as wire
 
@@ -107,12 +108,12 @@ class Calls:
     async def load(self, request: Any, call: Call) -> wire.RepositoryModelLoadResponse:
         refuse_configuration(request.parameters)
         target = self._protocol.target(request.model_name)
-        await asyncio.to_thread(self._protocol.repository.load, target, LOAD_SECONDS)
+        await run_in_threadpool(self._protocol.repository.load, target, LOAD_SECONDS)
         return wire.RepositoryModelLoadResponse()
 
     async def unload(self, request: Any, call: Call) -> wire.RepositoryModelUnloadResponse:
         target = self._protocol.target(request.model_name)
-        await asyncio.to_thread(self._protocol.repository.unload, target)
+        await run_in_threadpool(self._protocol.repository.unload, target)
         return wire.RepositoryModelUnloadResponse()
 
     async def region_status(self, request: Any, call: Call) -> wire.SystemSharedMemoryStatusResponse:

@@ -18,8 +18,8 @@ from server.rpc.streams import InferStreams
 
 log = logging.getLogger(__name__)
 
-_DRAIN_SECONDS = 5.0
-"""Calls under way may take this long to end once the service was asked to."""
+_DRAIN_SECONDS = 8.0
+"""Calls under way may take this long to end once those over HTTP have; both, and the rest, within 30 s."""
 _ENVELOPE_BYTES = 2**20
 """Of a message beside its tensors."""
 _CALLS_AN_IMAGE = 4

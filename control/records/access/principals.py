@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import or_, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from control.db.models import Token
@@ -58,6 +58,14 @@ def authenticate(session: Session, secret: str) -> Principal:
     if token is None:
         raise Unauthorized("the token is not known here")
     return _principal(token, database_time(session))
+
+
+def still_good(session: Session, token_ids: Iterable[str]) -> dict[str, Principal]:
+    """Whom those of these tokens stand for that have not ended, by the SHA-256 (hex) of their secrets; reads only."""
+    now = database_time(session)
+    lasting = or_(Token.expires_at.is_(None), Token.expires_at > now)
+    found = session.scalars(select(Token).where(Token.id.in_(list(token_ids)), Token.revoked_at.is_(None), lasting))
+    return {token.secret_hash: _principal(token, now) for token in found}
 
 
 def touch(session: Session, token_id: str) -> None:

@@ -1,11 +1,14 @@
 """The end of every answer of the feature path: laid out, compressed for who insists, sent piece by piece, as fast as
 its reader takes it; its memory is given back when it is out.
+
+Here and wherever else the feature path only computes, threads are asyncio's. Those of `run_in_threadpool` are the
+routes' that touch tables: they all hang when a database does.
 """
 
+import asyncio
 from collections.abc import Callable
 
 from fastapi import Request
-from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -37,11 +40,11 @@ async def answer(
     """
     note_reply(request.scope, reply)
     try:
-        encoded = lay_out() if brief else await run_in_threadpool(lay_out)
+        encoded = lay_out() if brief else await asyncio.to_thread(lay_out)
         if coding is not None:
             # At worst as long again; what it comes to takes the place of both.
             reply.hold(2 * encoded.length)
-            encoded = await run_in_threadpool(compress, encoded, coding)
+            encoded = await asyncio.to_thread(compress, encoded, coding)
             reply.hold(encoded.length)
     except BaseException:
         reply.release()

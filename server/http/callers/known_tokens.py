@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,53 +22,93 @@ _MOST = 1000
 
 
 class KnownTokens:
-    """Principals by the hash of their secret, in `path`; safe to use from any thread."""
+    """Principals by the hash of their secret; safe to use from any thread.
 
-    def __init__(self, path: Path) -> None:
+    Nobody who asks waits for the disk: what is known and the file have locks of their own.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        """Kept in `path`; None: in memory only, by a process that never needs them after a restart."""
         self._path = path
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, Principal] | None = None
+        self._known = OrderedDict[str, Principal]() if path is None else _read(path)
+        self._writing = threading.Lock()
+        self._written = dict(self._known)
+        """What the file holds."""
 
     def get(self, digest: str) -> Principal | None:
         """Whom a secret of this hash stood for when the tables were last asked."""
         with self._lock:
-            return self._loaded().get(digest)
+            return self._known.get(digest)
+
+    def seen(self) -> dict[str, Principal]:
+        """Everyone known here, and to other processes that keep the same file."""
+        if self._path is None:
+            return self._now()
+        with self._writing:
+            self._written = dict(_read(self._path))
+            return self._written | self._now()
 
     def remember(self, digest: str, principal: Principal) -> None:
         """Keep what the tables said."""
         with self._lock:
-            known = self._loaded()
-            changed = known.get(digest) != principal
-            known[digest] = principal
-            known.move_to_end(digest)
-            while len(known) > _MOST:
-                known.popitem(last=False)
-            if changed:
-                self._write(known)
+            self._known[digest] = principal
+            self._known.move_to_end(digest)
+            self._trim()
+        self._save()
 
     def forget(self, digest: str) -> None:
         """Drop a secret the tables no longer take."""
         with self._lock:
-            if self._loaded().pop(digest, None) is not None:
-                self._write(self._loaded())
+            self._known.pop(digest, None)
+        self._save()
 
-    def _loaded(self) -> OrderedDict[str, Principal]:
-        if self._known is None:
-            self._known = _read(self._path)
-        return self._known
+    def correct(self, seen: Iterable[str], now: Mapping[str, Principal]) -> None:
+        """Of those `seen`, know as they are `now` those that are in it, and no longer the others."""
+        with self._lock:
+            for digest in seen:
+                if digest in now:
+                    self._known[digest] = now[digest]
+                else:
+                    self._known.pop(digest, None)
+            self._trim()
+        self._save()
 
-    def _write(self, known: OrderedDict[str, Principal]) -> None:
-        document = {digest: _plain(principal) for digest, principal in known.items()}
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                json.dump(document, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path)
-        except OSError as error:
-            log.warning("known tokens cannot be kept in %s: %s", self._path, error)
+    def _now(self) -> dict[str, Principal]:
+        with self._lock:
+            return dict(self._known)
+
+    def _trim(self) -> None:
+        while len(self._known) > _MOST:
+            self._known.popitem(last=False)
+
+    def _save(self) -> None:
+        """Bring the file up to date, if it is not; one that cannot be written now is tried again at the next look."""
+        if self._path is None:
+            return
+        with self._writing:
+            known = self._now()
+            if known != self._written and _write(self._path, known):
+                self._written = known
+
+
+def _write(path: Path, known: Mapping[str, Principal]) -> bool:
+    """Whether it could be done."""
+    document = {digest: _plain(principal) for digest, principal in known.items()}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(document, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        log.warning(
+            "known tokens cannot be kept in %s, and a restart in an outage would not know them: %s", path, error
+        )
+        return False
+    return True
 
 
 def _read(path: Path) -> OrderedDict[str, Principal]:

@@ -1,5 +1,6 @@
 """What surrounds every request: an id, a measured and logged end, a problem for what nobody caught."""
 
+import asyncio
 import logging
 import re
 import time
@@ -55,6 +56,15 @@ class RequestContext:
         except ClientDisconnect:
             exchange.status = exchange.status or 499
             note(scope, cause="caller_left")
+        except asyncio.CancelledError:
+            # By the end of the service alone: nobody else cancels a request from outside.
+            note(scope, cause="ending")
+            if exchange.status or (task := asyncio.current_task()) is None:
+                raise
+            task.uncancel()
+            headers = {"Retry-After": "1", "Connection": "close"}
+            ending = Problem("unavailable", "this server is ending: send the request again, elsewhere", headers=headers)
+            await render(ending, scope)(scope, exchange.receive, exchange.send)
         except Exception:
             log.exception("request %s failed: %s %s", identity, scope["method"], scope["path"])
             note(scope, cause="internal")
@@ -80,8 +90,13 @@ def identity_of(sent: str) -> str:
 
 
 def route_template(scope: Scope) -> str:
-    """The path with its parameters' names in place of their values: `/v1/runs/{job}`; `unmatched` for no route's."""
-    if "route" not in scope:
+    """The path with its parameters' names in place of their values: `/v1/runs/{job}`; `unmatched` for no route's.
+
+    Never a word that a caller chose: it is a label of metrics, and each new one would be kept for good.
+    """
+    template, path = getattr(scope.get("route"), "path_format", None), str(scope["path"])
+    if template is None:
         return "unmatched"
-    names = {str(value): name for name, value in scope.get("path_params", {}).items()}
-    return "/".join(f"{{{names[part]}}}" if part in names else part for part in str(scope["path"]).split("/"))
+    # A route knows itself without the prefix that its router was included under.
+    own = template.format_map(scope.get("path_params", {}))
+    return path.removesuffix(own) + template if path.endswith(own) else "unmatched"

@@ -1,6 +1,7 @@
 """What readiness stands on: the path the work takes, not an open port."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -22,14 +23,18 @@ _LONG_SECONDS = 60.0
 def api_checks(services: Services) -> dict[str, Check]:
     """The database answers, and its schema is this version's; blocks."""
     try:
-        newest = at_head(services.engine)
-        artifacts = _artifacts(services) if newest else {}
-    except SQLAlchemyError as error:
+        newest, artifacts = services.patience.ask(lambda: _of_tables(services))
+    except (SQLAlchemyError, TimeoutError) as error:
         away = Check(ok=False, detail=f"does not answer: {type(error).__name__}")
         return {"database": away, "migrations": Check(ok=False, detail="cannot be read")}
     detail = "at head" if newest else "behind: run `python -m control migrate`"
     checks = {"database": Check(ok=True, detail="answers"), "migrations": Check(ok=newest, detail=detail)}
     return checks | artifacts | _broker(services)
+
+
+def _of_tables(services: Services) -> tuple[bool, dict[str, Check]]:
+    newest = at_head(services.engine)
+    return newest, _artifacts(services) if newest else {}
 
 
 def _broker(services: Services) -> dict[str, Check]:
@@ -50,9 +55,8 @@ def _artifacts(services: Services) -> dict[str, Check]:
 def worker_checks(services: Services) -> dict[str, Check]:
     """At least one worker was heard of lately, and those that may take work look for it; blocks."""
     try:
-        with services.look() as session:
-            now, workers = database_time(session), list_workers(session)
-    except SQLAlchemyError:
+        now, workers = services.patience.ask(lambda: _of_workers(services))
+    except (SQLAlchemyError, TimeoutError):
         return {"workers": Check(ok=False, detail="cannot be read")}
     if not workers:
         return {"workers": Check(ok=False, detail="none was heard of lately: start one with `detco work`")}
@@ -62,6 +66,11 @@ def worker_checks(services: Services) -> dict[str, Check]:
     if looks and min(looks) > max(_LONG_SECONDS, _LOOKS_MISSED * services.settings.self_poll_seconds):
         return {"workers": Check(ok=False, detail=f"{alive}, but none has looked for work for {min(looks):.0f} s")}
     return {"workers": Check(ok=True, detail=alive)}
+
+
+def _of_workers(services: Services) -> tuple[datetime, list[Worker]]:
+    with services.look() as session:
+        return database_time(session), list_workers(session)
 
 
 def _may_take(worker: Worker) -> bool:
@@ -78,5 +87,6 @@ async def feature_checks(services: Services) -> Mapping[str, Check]:
     wrong = await engine.probe(_PROBE_SECONDS)
     states = engine.models.states()
     failed = [f"{state.alias}: {state.failure}" for state in states if state.failure]
+    failed += [f"{version}, pinned: {why}" for version, why in sorted(engine.models.pins_failed().items(), key=str)]
     served = ", ".join(f"{state.alias} -> {state.served}" for state in states if state.served) or "none promoted"
     return {"models": Check(ok=not wrong, detail="; ".join([*wrong, *failed]) or served)}

@@ -1,5 +1,6 @@
 """Info, workers, health, metrics, the page of the interface, and what surrounds every answer."""
 
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -63,6 +64,24 @@ class TestHealth:
         refused = client.get("/v1/runs", headers={"Authorization": "Bearer x"})
         assert (refused.status_code, refused.json()["code"]) == (503, "database_unavailable")
         assert client.get("/livez").status_code == 200
+
+
+def test_who_watches_does_not_wait_for_a_database_that_hangs(house: Any, serve: Any) -> None:
+    app = make_app(house.settings, ["api"])
+    client = serve(app)
+    assert "detco_jobs" in client.get("/metrics").text
+    patience, go_on = app.state.services.patience, threading.Event()
+    patience._seconds = 0.05
+    patience._thread.submit(go_on.wait)  # as a question that was asked before
+    try:
+        for path in ("/readyz", "/readyz/api"):
+            answer = client.get(path)
+            assert (answer.status_code, answer.json()["checks"]["database"]["ok"]) == (503, False)
+        text = client.get("/metrics").text
+        assert "detco_http_streams 0.0" in text
+        assert "detco_jobs" not in text
+    finally:
+        go_on.set()
 
 
 def test_metrics_count_by_template(house: Any, admin: httpx.Client) -> None:

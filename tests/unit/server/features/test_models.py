@@ -290,6 +290,55 @@ def test_with_the_catalogue_down_everything_at_hand_goes_on(
         models.refresh()
 
 
+def test_a_catalogue_that_does_not_answer_holds_up_nobody_else(
+    open_models: OpenModels, catalog: FolderCatalog, versions: list[VersionRef], until: Until
+) -> None:
+    models = open_models(poll_seconds=1000)
+    until(lambda: models.settled)
+    go_on, find = threading.Event(), catalog.find
+    models.catalog = Hanging(catalog, go_on)
+
+    async def ask() -> None:
+        async def one(number: int) -> VersionRef:
+            async with models.lease(f"tiny:{number}") as loaded:
+                return loaded.version
+
+        hanging = [asyncio.create_task(one(2)) for _ in range(100)]
+        await asyncio.sleep(0)
+        async with models.lease("tiny") as loaded:
+            assert loaded.version == versions[0]
+        # Who only computes takes asyncio's own threads.
+        assert await asyncio.to_thread(find, "tiny", 2) == versions[1]
+        go_on.set()
+        assert set(await asyncio.gather(*hanging)) == {versions[1]}
+
+    asyncio.run(ask())
+
+
+def test_a_catalogue_that_is_known_to_be_away_is_not_asked(
+    open_models: OpenModels, catalog: FolderCatalog, until: Until
+) -> None:
+    models = open_models()
+    until(lambda: models.settled)
+    catalog.down = True
+    until(lambda: models._down is not None)
+    models.catalog = Hanging(catalog, threading.Event())
+    with pytest.raises(ModelUnavailable, match="cannot be asked: the catalogue is down"):
+        leased(models, "tiny:3")
+
+
+class Hanging:
+    """A catalogue that answers about single versions when it may."""
+
+    def __init__(self, catalog: FolderCatalog, go_on: threading.Event) -> None:
+        self._catalog, self._go_on = catalog, go_on
+        self.wanted, self.fetch = catalog.wanted, catalog.fetch
+
+    def find(self, model: str, number: int) -> VersionRef | None:
+        assert self._go_on.wait(60)
+        return self._catalog.find(model, number)
+
+
 def test_a_restart_with_the_catalogue_down_serves_the_last_good_models(
     open_models: OpenModels, catalog: FolderCatalog, versions: list[VersionRef], until: Until
 ) -> None:

@@ -68,8 +68,36 @@ def test_a_damaged_file_is_begun_anew(tmp_path: Path, content: str) -> None:
     assert KnownTokens(path).get("d1") == principal()
 
 
-def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    known = KnownTokens(tmp_path / "file" / "tokens.json")
+def test_what_could_not_be_written_is_written_later(tmp_path: Path) -> None:
+    folder = tmp_path / "serving"
+    folder.touch()
+    known = KnownTokens(folder / "tokens.json")
     known.remember("d1", principal())
     assert known.get("d1") == principal()
+    folder.unlink()
+    known.remember("d1", principal())
+    assert KnownTokens(folder / "tokens.json").get("d1") == principal()
+
+
+def test_a_process_without_a_file_keeps_them_in_memory(tmp_path: Path) -> None:
+    known = KnownTokens(None)
+    known.remember("d1", principal())
+    assert known.seen() == {"d1": principal()}
+
+
+def test_those_who_share_a_file_see_what_the_others_know(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    one, two = KnownTokens(path), KnownTokens(path)
+    one.remember("d1", principal("a"))
+    two.remember("d2", principal("b"))
+    seen = one.seen()
+    assert seen == {"d1": principal("a"), "d2": principal("b")}
+    one.correct(seen, seen)
+    assert KnownTokens(path).seen() == seen
+
+
+def test_nobody_who_asks_waits_for_the_disk(tmp_path: Path) -> None:
+    known = KnownTokens(tmp_path / "tokens.json")
+    known.remember("d1", principal())
+    with known._writing:  # as by a disk that hangs
+        assert known.get("d1") == principal()

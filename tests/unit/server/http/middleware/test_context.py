@@ -1,10 +1,14 @@
 """Ids and the ends of requests."""
 
+import asyncio
+import json
+import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.responses import StreamingResponse
 
 from server.http.errors import handlers
@@ -34,6 +38,13 @@ def client(telemetry: Telemetry, serve: Callable[[FastAPI], httpx.Client]) -> ht
     def thing(name: str) -> str:
         return name
 
+    inner = APIRouter(prefix="/files")
+
+    @inner.get("/{owner}/{rest:path}")
+    def files(owner: str, rest: str) -> str:
+        return owner + rest
+
+    app.include_router(inner, prefix="/v9")
     handlers.install(app)
     app.add_middleware(RequestContext, telemetry=telemetry)
     return serve(app)
@@ -58,3 +69,48 @@ def test_requests_are_counted_by_template(client: httpx.Client, telemetry: Telem
     assert 'detco_http_request_seconds_count{method="GET",route="/counted/{name}",status="200"} 2.0' in text
     assert 'route="unmatched",status="404"' in text
     assert "nowhere" not in text
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_no_word_of_a_caller_becomes_a_label(client: httpx.Client, telemetry: Telemetry, method: str) -> None:
+    for path in (
+        "/v9/files/a/b/c",
+        "/v9/files/junk/junk",
+        "/v9/files/files/files",
+        "/things/{name}",
+        "/things/%7Bx%7D",
+    ):
+        assert client.request(method, path).status_code == (200 if method == "GET" else 405)
+    found = re.findall(rf'_count{{method="{method}",route="([^"]*)"', telemetry.exposition().decode())
+    assert {"/v9/files/{owner}/{rest}", "/things/{name}"} <= set(found)
+    assert set(found) <= {"/v9/files/{owner}/{rest}", "/things/{name}", "/counted/{name}", "/half", "unmatched"}
+
+
+def test_a_request_that_the_end_of_the_service_cuts_off_is_told_so() -> None:
+    sent: list[Any] = []
+
+    async def cut_off() -> None:
+        begun = asyncio.Event()
+
+        async def slow(*_: Any) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b""}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/features", "headers": []}
+        request = asyncio.create_task(RequestContext(slow, Telemetry())(scope, receive, send))
+        await begun.wait()
+        request.cancel()
+        await request
+
+    asyncio.run(cut_off())
+    start, body = sent
+    headers = dict(start["headers"])
+    assert (start["status"], headers[b"retry-after"], headers[b"connection"]) == (503, b"1", b"close")
+    assert json.loads(body["body"])["code"] == "unavailable"
+    assert b"x-request-id" in headers
