@@ -1,7 +1,10 @@
 """One request and its answer as they pass: counted, and the answer marked with the request's id."""
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Send
+
+_CLOSED = "the handler is closed"
 
 
 class Exchange:
@@ -26,5 +29,11 @@ class Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             MutableHeaders(scope=message)["X-Request-Id"] = self.identity
-        await self._send(message)
+        try:
+            await self._send(message)
+        except RuntimeError as error:
+            # uvloop's word for a connection that has closed a moment ago; asyncio's own loop says nothing.
+            if _CLOSED not in str(error):
+                raise
+            raise ClientDisconnect from error
         self.bytes_out += len(message.get("body", b""))

@@ -3,11 +3,13 @@
 import asyncio
 import json
 import re
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
+import uvloop
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import StreamingResponse
 
@@ -84,6 +86,41 @@ def test_no_word_of_a_caller_becomes_a_label(client: httpx.Client, telemetry: Te
     found = re.findall(rf'_count{{method="{method}",route="([^"]*)"', telemetry.exposition().decode())
     assert {"/v9/files/{owner}/{rest}", "/things/{name}"} <= set(found)
     assert set(found) <= {"/v9/files/{owner}/{rest}", "/things/{name}", "/counted/{name}", "/half", "unmatched"}
+
+
+def test_a_caller_who_closes_as_the_answer_begins_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """What uvloop's transports raise between their end and the word of it."""
+
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        transport, line = await loop.create_connection(Line, sock=ours)
+        transport.close()
+        await line.lost.wait()
+
+        async def answer(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+
+        async def receive() -> Any:
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            transport.write(b"HTTP/1.1 200 OK")
+
+        scope = {"type": "http", "method": "GET", "path": "/things/1", "headers": []}
+        with theirs:
+            await RequestContext(answer, Telemetry())(scope, receive, send)
+
+    uvloop.run(ask())
+    assert not caplog.records
+
+
+class Line(asyncio.Protocol):
+    def __init__(self) -> None:
+        self.lost = asyncio.Event()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set()
 
 
 def test_a_request_that_the_end_of_the_service_cuts_off_is_told_so() -> None:
