@@ -2,8 +2,8 @@
 
 import json
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,33 +20,33 @@ from tests.unit.server.api.test_oip import picture, secret
 
 BYTES = 2**21
 """The largest request this server takes."""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+_LISTENS = re.compile(r" gRPC on (\S+)$", re.MULTILINE)
+"""A port of 0 is a free one, which only the log tells."""
 
 
 @pytest.fixture(scope="module")
 def door(house: Any, tiny: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
     """A process that serves features of the same data folder, and its addresses: gRPC and HTTP."""
-    port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DETCO_")}
-    environment |= {"DETCO_GRPC_PORT": str(port), "DETCO_SHARED_MEMORY": "true", "DETCO_MAX_REQUEST_BYTES": str(BYTES)}
-    log = house.root / "access.jsonl"
-    environment |= {"DETCO_RESULT_CACHE_BYTES": "1000000", "DETCO_ACCESS_LOG": str(log)}
+    environment |= {"DETCO_GRPC_PORT": "0", "DETCO_SHARED_MEMORY": "true", "DETCO_MAX_REQUEST_BYTES": str(BYTES)}
+    environment |= {"DETCO_RESULT_CACHE_BYTES": "1000000", "DETCO_ACCESS_LOG": str(house.root / "access.jsonl")}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
     command = [sys.executable, "-m", "server", "--only", "features", "--port", "0"]
     command += ["--data-dir", str(house.settings.data_dir)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    url = next(line.split()[1] for line in process.stdout if "URL" in line)
-    assert f"port {port}" in process.stdout.readline()
-    until(lambda: _ready(url))
-    yield process, f"127.0.0.1:{port}", url
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    log = house.root / "grpc.log"
+    with log.open("w") as errors:
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
+    try:
+        assert process.stdout is not None
+        url = next((line.split()[1] for line in process.stdout if "URL" in line), "")
+        until(lambda: process.poll() is not None or _LISTENS.search(log.read_text()))
+        found = _LISTENS.search(log.read_text())
+        assert found is not None, log.read_text()
+        until(lambda: _ready(url))
+        yield process, found[1], url
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def until(happened: Callable[[], object]) -> None:
