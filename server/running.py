@@ -17,6 +17,8 @@ _DRAIN_SECONDS = 15
 """Requests under way may take this long to end once the service was asked to: as many images as may be under way, at
 a quarter of a second each. What is cut off then is told so (`http/middleware/context`)."""
 _BACKLOG = 2048
+_STALLED_MS = 120_000
+"""A connection whose other side takes nothing of what is sent for so long is cut, by the kernel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ def listen(host: str, port: int) -> Iterator[socket.socket]:
         listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     except OSError as error:
         raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
+    # Every connection that is accepted has it from here.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STALLED_MS)
     with listener:
         yield listener
 

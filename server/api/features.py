@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from detco_core.contract.errors import Fault, ImageError, InvalidDocument
-from server.features.encode import JSON_VALUES, MEDIA_TYPES, MediaType, encode, is_brief
+from server.features.encode import MEDIA_TYPES, MediaType, encode, format_of, is_brief
 from server.features.errors import ComputeFailed
 from server.features.options import query_document, read_options, read_query
 from server.features.schemas import FeatureRequest
@@ -46,7 +46,7 @@ async def features(request: Request, services: Shared, caller: FeatureUser) -> R
     asked = FeatureRequest(
         images=upload.images,
         options=read_options(_merged(query_document(query), upload.options)) if upload.options else options,
-        max_values=JSON_VALUES if media == "application/json" else None,
+        format=format_of(media),
         only_models=caller.models,
         caller=who,
     )

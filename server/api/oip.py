@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from server.features.errors import BadTensor
 from server.features.oip.neighbours import Neighbour
-from server.features.oip.replies import lay_out
+from server.features.oip.replies import copied, lay_out
 from server.features.oip.requests import LENGTH_HEADER, read_request
 from server.features.oip.service import OpenInference
 from server.features.oip.targets import Target
@@ -117,7 +117,8 @@ async def infer(
     del body
     inferred, reply = await unless_gone(request, protocol.infer(target, asked, caller.models, who))
     note(request.scope, images=len(reply.images))
-    return await answer(request, reply, partial(lay_out, asked, inferred, memory.write), coding)
+    made = partial(lay_out, asked, inferred, memory.write)
+    return await answer(request, reply, made, coding, copied=partial(copied, asked, inferred))
 
 
 @router.post("/repository/index", summary="Every model and how it is")

@@ -135,6 +135,8 @@ class ReplyBytes:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.held = 0
+        self.returned = 0
+        """Times that some of it came back."""
         # Entered again where garbage is collected in here, and a forgotten answer with it.
         self._lock = threading.RLock()
 
@@ -147,9 +149,15 @@ class ReplyBytes:
                 raise Overloaded(f"{self.held} bytes of answers wait to be read by their callers", 2)
             self.held += count
 
+    def add(self, count: int) -> None:
+        """Count what has been made already, and so cannot be refused."""
+        with self._lock:
+            self.held += count
+
     def give_back(self, count: int) -> None:
         with self._lock:
             self.held -= count
+            self.returned += bool(count)
 
 
 class Reservation:
@@ -177,6 +185,12 @@ class Reservation:
             else:
                 self._memory.give_back(self.bytes - count)
                 self.bytes = count
+
+    def settle(self, count: int) -> None:
+        """It came to `count` bytes; what is more than was held is counted, not refused."""
+        with self._lock:
+            self._memory.add(count - self.bytes)
+            self.bytes = count
 
     def release(self) -> None:
         with self._lock:

@@ -2,22 +2,22 @@
 
 `application/octet-stream` is the layout of the Open Inference Protocol's binary extension: JSON of as many bytes as the
 header `Inference-Header-Content-Length` says, then every tensor's little-endian data back to back, in the order of
-`outputs`, never padded. Tensors are sent from where they lie, not copied.
+`outputs`, never padded. In this and in both kinds of archive tensors are sent from where they lie, not copied.
 """
 
-import io
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save as save_safetensors
 
+from server.features import tensor_files
 from server.features.errors import ReplyTooLarge
-from server.features.schemas import FeatureReply, ImageFacts, ImageReply, Tensor, Timings
+from server.features.schemas import FeatureReply, Format, ImageFacts, ImageReply, Tensor, Timings
+from server.features.tensor_files import raw
 
 MediaType = Literal["application/octet-stream", "application/x-npz", "application/x-safetensors", "application/json"]
 MEDIA_TYPES: tuple[MediaType, ...] = (
@@ -29,8 +29,14 @@ MEDIA_TYPES: tuple[MediaType, ...] = (
 """The first is the default."""
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
+_SMALL = 2**12
+"""Bytes up to which a piece is not worth being sent by itself."""
+_TOGETHER = 64
+"""Small pieces that are sent as one."""
 JSON_VALUES = 2**17
-"""The most values JSON gives: about 1.5 MB of text."""
+"""The most values JSON gives: at most 4 MB of text."""
+_JSON = Format(max_values=JSON_VALUES, bytes_per_value=320)
+"""While it is made, a number takes 100 bytes, and one that is alone in its lists up to 300."""
 
 _DATATYPES = {"float32": "FP32", "float16": "FP16", "int8": "INT8"}
 
@@ -51,6 +57,22 @@ class Encoded:
         """Bytes of the whole body."""
         return sum(len(piece) for piece in self.pieces)
 
+    def slices(self, most: int) -> Iterator[bytes | memoryview]:
+        """The whole body in slices of at most `most` bytes: views, and small pieces joined."""
+        small: list[bytes | memoryview] = []
+        for piece in self.pieces:
+            if len(piece) < _SMALL:
+                small.append(piece)
+                if len(small) < _TOGETHER:
+                    continue
+            if small:
+                yield b"".join(small)
+                small = []
+            if len(piece) >= _SMALL:
+                yield from (memoryview(piece)[start : start + most] for start in range(0, len(piece), most))
+        if small:
+            yield b"".join(small)
+
 
 def encode(reply: FeatureReply, media_type: MediaType, describe_error: DescribeError) -> Encoded:
     """Lay out a reply.
@@ -62,6 +84,11 @@ def encode(reply: FeatureReply, media_type: MediaType, describe_error: DescribeE
     encoded = _ENCODERS[media_type](reply, document)
     headers = {**encoded.headers, "Server-Timing": _server_timing(document["timings_ms"]), **_cache_status(reply)}
     return Encoded(encoded.media_type, encoded.pieces, headers)
+
+
+def format_of(media_type: MediaType) -> Format:
+    """What the engine is to know of the form its answer will take."""
+    return _JSON if media_type == "application/json" else Format()
 
 
 def is_brief(reply: FeatureReply, media_type: MediaType) -> bool:
@@ -136,7 +163,7 @@ def _special(tensor: Tensor) -> dict[str, Any]:
 
 
 def _octets(reply: FeatureReply, document: dict[str, Any]) -> Encoded:
-    data = [_little_endian(tensor.array) for tensor in reply.tensors]
+    data = [raw(tensor.array) for tensor in reply.tensors]
     for output, piece in zip(document["outputs"], data, strict=True):
         output["parameters"]["binary_data_size"] = len(piece)
     head = _json(document)
@@ -144,16 +171,13 @@ def _octets(reply: FeatureReply, document: dict[str, Any]) -> Encoded:
 
 
 def _npz(reply: FeatureReply, document: dict[str, Any]) -> Encoded:
-    file = io.BytesIO()
-    members: dict[str, Any] = {**_arrays(reply), "meta": np.array(_json(document).decode())}
-    # Stored, not deflated: compressing tensors costs more than it saves on any link above 0.3 Gbit/s.
-    np.savez(file, **members)
-    return Encoded("application/x-npz", [file.getbuffer()])
+    members = {**_arrays(reply), "meta": np.array(_json(document).decode())}
+    return Encoded("application/x-npz", tensor_files.npz(members))
 
 
 def _safetensors(reply: FeatureReply, document: dict[str, Any]) -> Encoded:
-    body = save_safetensors(_arrays(reply), metadata={"meta": _json(document).decode()})
-    return Encoded("application/x-safetensors", [body])
+    pieces = tensor_files.safetensors(_arrays(reply), {"meta": _json(document).decode()})
+    return Encoded("application/x-safetensors", pieces)
 
 
 def _numbers(reply: FeatureReply, document: dict[str, Any]) -> Encoded:
@@ -175,10 +199,6 @@ _ENCODERS: Mapping[MediaType, Callable[[FeatureReply, dict[str, Any]], Encoded]]
 
 def _arrays(reply: FeatureReply) -> dict[str, NDArray[Any]]:
     return {name_of(tensor, len(reply.images)): tensor.array for tensor in reply.tensors}
-
-
-def _little_endian(array: NDArray[Any]) -> memoryview:
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
 
 
 def _json(document: dict[str, Any]) -> bytes:

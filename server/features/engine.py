@@ -46,8 +46,9 @@ class FeatureEngine:
         self.memory = ReplyBytes(limits.held_bytes)
         self.results = Results(limits.result_bytes) if limits.result_bytes else None
         self._threads = ThreadPoolExecutor(limits.decoders, "decode")
-        # A model that was just opened counts too: warming it frees as much as an image does.
-        self._heap = Heap(lambda: sum(1 + model.owner.computed for model in models.loaded()))
+        # A model that was just opened counts too: warming it frees as much as an image does. So does an answer that was
+        # read at last, long after its image was computed.
+        self._heap = Heap(lambda: self.memory.returned + sum(1 + model.owner.computed for model in models.loaded()))
 
     def start(self) -> None:
         """Begin to load models; returns at once."""
@@ -103,7 +104,7 @@ class FeatureEngine:
     async def _in_time(self, request: FeatureRequest) -> FeatureReply:
         check_boxes(request, self.limits.boxes)
         count, bulk, caller = len(request.images), request.options.priority == "bulk", request.caller
-        check_count(count, self.allowances.most_images(caller))
+        check_count(count, self.limits.images, self.allowances.most_images(caller))
         seconds = request.options.timeout_ms / 1000
         with self.allowances.enter(caller, count), self.admission.enter(count, bulk=bulk, seconds=seconds) as ticket:
             try:
@@ -130,7 +131,7 @@ class FeatureEngine:
                 memory.release()
                 raise
             self.allowances.charge(request.caller, _enlarged(images))
-            return FeatureReply(loaded.identity, images, time.monotonic() - arrived, memory.release, memory.hold)
+            return FeatureReply(loaded.identity, images, time.monotonic() - arrived, memory)
 
     async def _charge(self, request: FeatureRequest) -> None:
         """Note the request's pixels where its caller's are bounded; raises `OverLimit` when they are used up by now."""
@@ -140,10 +141,13 @@ class FeatureEngine:
             self.allowances.charge(request.caller, pixels)
 
 
-def check_count(images: int, most: int | None) -> None:
-    """Raise `InvalidDocument` for a request that its token's bound would never let in."""
-    if most is not None and images > most:
-        why = f"the request has {images} images, and its token may have {most} under way at once: send several"
+def check_count(images: int, most: int, of_token: int | None) -> None:
+    """Raise `InvalidDocument` for more images than a request may have, or than its token's bound would ever let in."""
+    if images > most:
+        why = f"the request has {images} images; at most {most} are taken: send several"
+        raise InvalidDocument("request", (Fault("images", why),))
+    if of_token is not None and images > of_token:
+        why = f"the request has {images} images, and its token may have {of_token} under way at once: send several"
         raise InvalidDocument("request", (Fault("images", why),))
 
 

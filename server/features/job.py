@@ -96,6 +96,8 @@ class Job:
         self._deadline = deadline
         self._ticket = ticket
         self._results = results
+        self._bytes = 0
+        """Of the answer's tensors so far."""
 
     async def run(self) -> tuple[ImageReply, ...]:
         """Every image's answer.
@@ -177,20 +179,23 @@ class Job:
     def _reserve(self, facts: ImageFacts) -> None:
         """Account for the image's tensors before they cost compute."""
         regions = None if facts.regions is None else len(facts.regions)
-        size = self._request.selection.size_of(self._loaded.manifest, facts.geometry, regions)
-        self._memory.take(size, partial(self._check_size, size))
+        request = self._request
+        size = request.selection.size_of(self._loaded.manifest, facts.geometry, regions)
+        # What laying out copies is counted before it costs compute too.
+        copied = size // np.dtype(request.selection.dtype).itemsize * request.format.bytes_per_value
+        self._memory.take(size + copied, partial(self._check_size, size))
 
     def _check_size(self, size: int, held: int) -> None:
-        """Raise `ReplyTooLarge` unless so many bytes more than those `held` may be in one answer."""
-        values = (held + size) // np.dtype(self._request.selection.dtype).itemsize
-        most = self._request.max_values
+        """Raise `ReplyTooLarge` unless tensors of so many bytes may be in one answer with those `held` for."""
+        width, form = np.dtype(self._request.selection.dtype).itemsize, self._request.format
+        values, most = held // (width + form.bytes_per_value) + size // width, form.max_values
         if most is not None and values > most:
             raise ReplyTooLarge(
                 f"the answer has at least {values} values and this format gives at most {most}; ask for "
                 "application/octet-stream, application/x-npz or application/x-safetensors, or for pool=avg",
                 format_only=True,
             )
-        if held + size > self._limits.reply_bytes:
+        if values * width > self._limits.reply_bytes:
             raise ReplyTooLarge(
                 f"the answer would have more than {self._limits.reply_bytes} bytes; ask for fewer images or levels, "
                 "fewer boxes, dtype=float16 or int8, pool=avg or a smaller size",

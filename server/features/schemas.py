@@ -11,6 +11,7 @@ from detco_core.inference.numbers import Cast
 from detco_core.inference.outputs import Selection
 from detco_core.inference.preprocess import Geometry
 from detco_core.inference.roi import Regions
+from server.features.admission import ReplyBytes, Reservation
 from server.features.allowances import Caller
 from server.features.options import FeatureOptions
 
@@ -24,14 +25,23 @@ class ImagePart:
     name: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What the form in which an answer leaves means for its memory."""
+
+    max_values: int | None = None
+    """Bound on the values of the whole answer, where the format has one."""
+    bytes_per_value: int = 0
+    """That a value takes at most while the answer is laid out, beside the tensors; 0: nothing is copied."""
+
+
 @dataclass(frozen=True)
 class FeatureRequest:
     """Everything the engine needs to know."""
 
     images: tuple[ImagePart, ...]
     options: FeatureOptions
-    max_values: int | None = None
-    """Bound on the values of the whole answer, where the format has one."""
+    format: Format = Format()
     only_models: Collection[str] | None = None
     """Names the caller's token is limited to; None: all."""
     caller: Caller | None = None
@@ -129,9 +139,13 @@ class FeatureReply:
     images: tuple[ImageReply, ...]
     total: float
     """Seconds from arrival to here."""
-    release: Callable[[], None] = field(default=lambda: None)
-    hold: Callable[[int], None] = field(default=lambda count: None)
-    """Count so many bytes of memory for it from now on; raises `Overloaded`."""
+    memory: Reservation = field(default_factory=lambda: Reservation(ReplyBytes(0)))
+    """What is counted for it until it is sent."""
+
+    @property
+    def release(self) -> Callable[[], None]:
+        """Gives its memory back, and does not keep the reply itself."""
+        return self.memory.release
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:

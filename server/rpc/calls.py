@@ -9,6 +9,7 @@ from google.protobuf.json_format import ParseDict
 from tritonclient.grpc import service_pb2 as wire
 
 from control.records.access.principals import Principal
+from server.features.oip.replies import copied, sent
 from server.features.oip.service import OpenInference
 from server.features.oip.targets import Target
 from server.http.access import note, note_reply
@@ -97,8 +98,12 @@ class Calls:
         call.at_end(reply.release)
         note(call.record.scope, images=len(reply.images))
         note_reply(call.record.scope, reply)
-        message = wire.ModelInferResponse() if into is None else into
+        message, raw = wire.ModelInferResponse() if into is None else into, sent(asked, inferred)
+        # The outputs again in the message, and at worst all of them on their way into it.
+        reply.memory.take(copied(asked, inferred) + 2 * raw)
         await asyncio.to_thread(write_infer, message, asked, inferred, memory.write)
+        # The arrays are of no use any more; the message becomes bytes, and gRPC copies those.
+        reply.memory.settle(2 * raw)
         return message
 
     async def index(self, request: Any, call: Call) -> wire.RepositoryIndexResponse:

@@ -17,7 +17,13 @@ from server.features.oip.tensors import BYTES, NAMES, WireTensor, to_bytes, to_j
 from server.features.schemas import FeatureReply
 
 JSON_VALUES = 2**19
-"""The most values an answer gives as JSON: about 6 MB of text, and half a second."""
+"""The most values an output gives as JSON, or classes: at most 16 MB of text, and half a second."""
+_JSON_BYTES = 160
+"""That a value takes at most while it becomes JSON: itself, its place in a list, its text and a copy of that."""
+_CAST_BYTES = 16
+"""The same of a value on its way to int8."""
+_CLASS_BYTES = 256
+"""The same of a class, a word of up to 60 letters."""
 
 WriteRegion = Callable[[Region, memoryview], None]
 
@@ -79,13 +85,24 @@ class Output:
 
 def outputs_for(request: InferRequest, inferred: Inferred, write_region: WriteRegion) -> list[Output]:
     """Every output asked for; those of shared memory are put there. Raises `BadTensor` for a region too small."""
-    wishes = request.outputs or tuple(OutputWish(name) for name in inferred.arrays)
     outputs = []
-    for wish in wishes:
+    for wish in _wishes(request, inferred):
         tensor, facts = _tensor(wish, inferred)
         placed = None if wish.region is None else _place(tensor, wish.region, write_region)
         outputs.append(Output(tensor, request.binary if wish.binary is None else wish.binary, placed, facts))
     return outputs
+
+
+def copied(request: InferRequest, inferred: Inferred) -> int:
+    """Bytes that laying out takes at most beside the arrays: of JSON, classes and int8, not of what is binary."""
+    cast = _CAST_BYTES * sum(array.size for array in inferred.arrays.values()) if inferred.int8 else 0
+    return cast + sum(_copied(request, wish, inferred.arrays[wish.name]) for wish in _wishes(request, inferred))
+
+
+def sent(request: InferRequest, inferred: Inferred) -> int:
+    """Bytes of the outputs that come in the answer, as binary data."""
+    arrays = (inferred.arrays[wish.name] for wish in _wishes(request, inferred) if wish.region is None)
+    return sum(array.nbytes for array in arrays)
 
 
 def lay_out(request: InferRequest, inferred: Inferred, write_region: WriteRegion) -> Encoded:
@@ -124,6 +141,29 @@ def _encoded(
     return Encoded("application/octet-stream", [head, *pieces], {LENGTH_HEADER: str(len(head))})
 
 
+def _wishes(request: InferRequest, inferred: Inferred) -> Sequence[OutputWish]:
+    return request.outputs or tuple(OutputWish(name) for name in inferred.arrays)
+
+
+def _copied(request: InferRequest, wish: OutputWish, array: NDArray[Any]) -> int:
+    if wish.classification:
+        # Ordering takes the values' negatives and an index of eight bytes for each.
+        return array.nbytes + 8 * array.size + _CLASS_BYTES * len(array) * _classes_of(wish, array)
+    binary = request.binary if wish.binary is None else wish.binary
+    return 0 if binary or wish.region is not None else _JSON_BYTES * array.size
+
+
+def _classes_of(wish: OutputWish, array: NDArray[Any]) -> int:
+    """How many classes each picture has; raises `BadTensor` for more than an answer gives."""
+    top = min(wish.classification, array[0].size if len(array) else 0)
+    if top * len(array) > JSON_VALUES:
+        raise BadTensor(
+            f"{wish.name}: {top} classes of each of {len(array)} pictures are asked for; an answer gives at most "
+            f"{JSON_VALUES}: ask for fewer, or for the output itself"
+        )
+    return top
+
+
 def _tensor(wish: OutputWish, inferred: Inferred) -> tuple[WireTensor, dict[str, Any]]:
     """As it leaves, and what its numbers do not say."""
     array = inferred.arrays[wish.name]
@@ -138,7 +178,7 @@ def _tensor(wish: OutputWish, inferred: Inferred) -> tuple[WireTensor, dict[str,
 def _classes(wish: OutputWish, array: NDArray[Any]) -> WireTensor:
     """The classification extension: for every picture its highest values, as `value:index`."""
     rows = array.reshape(len(array), -1)
-    top = min(wish.classification, rows.shape[1])
+    top = _classes_of(wish, array)
     order = np.argsort(-rows, axis=1, kind="stable")[:, :top]
     words = [f"{rows[n, index]:f}:{index}".encode() for n, indices in enumerate(order) for index in indices]
     return WireTensor(wish.name, BYTES, (len(rows), top), words)

@@ -95,6 +95,9 @@ class OpenInference:
                 asked = await asyncio.to_thread(asked_of, target, request, loaded, only)
                 reply = await self._engine.infer(replace(asked, caller=caller))
                 try:
+                    if len(reply.images) > 1:
+                        # Each picture's arrays, and those of all of them together.
+                        reply.memory.hold(2 * reply.memory.bytes)
                     arrays = await asyncio.to_thread(stack, reply)
                 except BaseException:
                     reply.release()

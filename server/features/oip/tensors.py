@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.features.errors import BadTensor
+from server.features.tensor_files import raw
 
 NUMBERS: dict[str, "np.dtype[Any]"] = {
     "BOOL": np.dtype("?"),
@@ -95,8 +96,7 @@ def to_bytes(tensor: WireTensor) -> memoryview:
     """Raw values, without a copy where they lie in one piece already."""
     if isinstance(tensor.values, list):
         return memoryview(b"".join(struct.pack("<I", len(item)) + item for item in tensor.values))
-    array = tensor.values
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
+    return raw(tensor.values)
 
 
 def to_json(tensor: WireTensor) -> list[Any]:

@@ -1,7 +1,7 @@
 """Bodies that travel compressed, for clients that insist on it: tensors gain little, and cost much, by it."""
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import zstandard
@@ -18,7 +18,7 @@ _SLICE = 2**20
 
 
 class _Writer(Protocol):
-    def compress(self, data: bytes, /) -> bytes: ...
+    def compress(self, data: bytes | memoryview, /) -> bytes: ...
 
     def flush(self) -> bytes: ...
 
@@ -82,7 +82,7 @@ def _instead(weights: Mapping[str, float], offered: Sequence[str]) -> str:
 def compress(encoded: Encoded, encoding: str) -> Encoded:
     """The same answer in a content coding; the length of its JSON stays that of the plain one."""
     writer = _writer(encoding, encoded.length)
-    pieces = [*filter(None, map(writer.compress, _slices(encoded))), writer.flush()]
+    pieces = [*filter(None, map(writer.compress, encoded.slices(_SLICE))), writer.flush()]
     return Encoded(encoded.media_type, pieces, {**encoded.headers, "Content-Encoding": encoding})
 
 
@@ -91,12 +91,6 @@ def _writer(encoding: str, size: int) -> _Writer:
         # The frame says its size, so that a reader can take it in one piece, or refuse it.
         return zstandard.ZstdCompressor(_LEVEL).compressobj(size=size)
     return zlib.compressobj(_LEVEL, wbits=ENCODINGS[encoding])
-
-
-def _slices(encoded: Encoded) -> Iterator[bytes]:
-    for piece in encoded.pieces:
-        for start in range(0, len(piece), _SLICE):
-            yield bytes(piece[start : start + _SLICE])
 
 
 def _weighed(part: str) -> tuple[str, float]:

@@ -6,20 +6,28 @@ routes' that touch tables: they all hang when a database does.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from server.features.encode import Encoded
 from server.features.schemas import FeatureReply
-from server.http.access import note_reply
+from server.http.access import note, note_reply
 from server.http.answers.compression import compress
+
+log = logging.getLogger(__name__)
 
 _VARY = "Accept, Accept-Encoding"
 _SLICE = 2**20
 """Bytes handed to the connection at once: more would be copied into its buffer while the reader is slow."""
+_FREE_SECONDS = 60.0
+"""That any reader has, however slow."""
+_SLOWEST = 2**18
+"""Bytes a second that a reader takes on average beyond them, or its connection is cut: 2 Mbit/s."""
 
 
 async def answer(
@@ -28,24 +36,29 @@ async def answer(
     lay_out: Callable[[], Encoded],
     coding: str | None,
     *,
+    copied: Callable[[], int] | None = None,
     brief: bool = False,
 ) -> "TensorResponse":
     """The reply as `lay_out` gives it, in a content coding where the caller insists on one (`compression.wished`);
     whatever goes wrong, the reply is released.
 
-    `brief`: laying out takes no longer than a thread would cost.
+    `copied`: tells the bytes that laying out takes beside what is held by now; None: none. `brief`: it takes no longer
+    than a thread would cost.
 
     Raises:
-        Overloaded: there is no memory to hold it compressed beside it as it is.
+        Overloaded: there is no memory for that, or to hold it compressed beside it as it is.
     """
     note_reply(request.scope, reply)
     try:
+        if copied is not None:
+            reply.memory.take(copied())
         encoded = lay_out() if brief else await asyncio.to_thread(lay_out)
+        reply.memory.settle(encoded.length)
         if coding is not None:
             # At worst as long again; what it comes to takes the place of both.
-            reply.hold(2 * encoded.length)
+            reply.memory.hold(2 * encoded.length)
             encoded = await asyncio.to_thread(compress, encoded, coding)
-            reply.hold(encoded.length)
+            reply.memory.settle(encoded.length)
     except BaseException:
         reply.release()
         raise
@@ -55,20 +68,44 @@ async def answer(
 class TensorResponse(Response):
     """A body of known length whose pieces are never joined."""
 
-    def __init__(self, encoded: Encoded, release: Callable[[], None]) -> None:
+    def __init__(self, encoded: Encoded, release: Callable[[], None], seconds: float | None = None) -> None:
+        """`seconds`: that its reader has; None: by its length."""
         headers = {**encoded.headers, "Content-Length": str(encoded.length), "Vary": _VARY}
         super().__init__(None, headers=headers, media_type=encoded.media_type)
         self._encoded = encoded
         self._release = release
+        self._seconds = _FREE_SECONDS + encoded.length / _SLOWEST if seconds is None else seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises `ClientDisconnect` when the reader has left. To one that is too slow half an answer is left."""
         try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            for piece in self._encoded.pieces:
-                for start in range(0, len(piece), _SLICE):
-                    # A view, where the letter of ASGI has bytes: a copy would have to be made, and found memory for.
-                    body = piece[start : start + _SLICE]
-                    await send({"type": "http.response.body", "body": body, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            async with asyncio.timeout(self._seconds) as limit:
+                await self._send(receive, send)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            log.warning("the reader of %d bytes took more than %.0f s: cut off", self._encoded.length, self._seconds)
+            # The server cuts the connection, since its body is not whole.
+            note(scope, cause="slow_reader")
         finally:
             self._release()
+
+    async def _send(self, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        # What is sent at once needs nobody to watch whether its reader stays.
+        left = asyncio.ensure_future(_gone(receive)) if self._encoded.length > _SLICE else None
+        try:
+            for body in self._encoded.slices(_SLICE):
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+                if left is not None and left.done():
+                    raise ClientDisconnect
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            if left is not None:
+                left.cancel()
+
+
+async def _gone(receive: Receive) -> None:
+    """Return when the caller has hung up, or has the whole answer. The request's body must be read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,5 +1,6 @@
 """Sockets, the address that is told, and what the collector of garbage is left with once the service runs."""
 
+import errno
 import gc
 import signal
 import socket
@@ -20,6 +21,22 @@ def test_port_0_takes_a_free_one() -> None:
         url = Endpoint.of(listener).url
         assert url == f"http://127.0.0.1:{listener.getsockname()[1]}"
         assert not url.endswith(":0")
+
+
+def test_a_connection_whose_reader_takes_nothing_is_cut_by_the_kernel() -> None:
+    with (
+        listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()) as caller,
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 120_000
+        assert caller.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 0
+        # As it does, sooner: the option is the kernel's to keep.
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1)
+        accepted.settimeout(120)
+        with pytest.raises(TimeoutError) as caught:
+            accepted.sendall(bytes(2**28))
+        assert caught.value.errno == errno.ETIMEDOUT
 
 
 def test_a_taken_port_is_named() -> None:

@@ -113,6 +113,12 @@ class TestTritonsClient:
 
 
 class TestByHand:
+    def test_so_many_pictures_are_taken_in_one_request(self, client: httpx.Client) -> None:
+        element = len(picture()).to_bytes(4, "little") + picture()
+        size = {"binary_data_size": 65 * len(element)}
+        tensor = {"name": "image", "shape": [65], "datatype": "BYTES", "parameters": size}
+        assert "at most 64" in error(infer(client, {"inputs": [tensor]}, 65 * element), 400)
+
     def test_the_body_alone_is_a_picture(self, client: httpx.Client, direct: Backbone) -> None:
         answer = client.post("/v2/models/tiny/infer", content=picture(), headers={LENGTH: "0"})
         assert answer.status_code == 200, answer.text

@@ -20,7 +20,7 @@ from server.features.job import EngineLimits
 from server.features.loaded import Loaded
 from server.features.models import Models, ServingOptions
 from server.features.options import FeatureOptions
-from server.features.schemas import FeatureRequest, ImagePart
+from server.features.schemas import FeatureRequest, Format, ImagePart
 
 EXECUTION = Execution(providers=("CPUExecutionProvider",), threads=1)
 
@@ -112,7 +112,7 @@ def request_of() -> Callable[..., FeatureRequest]:
     """A request with these images; the rest are options."""
 
     def make(*images: bytes, max_values: int | None = None, **options: Any) -> FeatureRequest:
-        return FeatureRequest(tuple(map(ImagePart, images)), FeatureOptions(**options), max_values)
+        return FeatureRequest(tuple(map(ImagePart, images)), FeatureOptions(**options), Format(max_values))
 
     return make
 

@@ -167,6 +167,22 @@ def test_images_of_one_answer_share_its_bound_from_any_thread() -> None:
     assert memory.held == 0
 
 
+def test_what_an_answer_came_to_is_counted_and_never_refused() -> None:
+    memory = ReplyBytes(100)
+    one, other = Reservation(memory), Reservation(memory)
+    one.take(60)
+    other.take(40)
+    one.settle(70)
+    assert memory.held == 110
+    with pytest.raises(Overloaded):
+        one.take(1)
+    one.settle(10)
+    assert memory.held == 50
+    one.release()
+    other.release()
+    assert memory.held == 0
+
+
 def ends(ticket: Ticket) -> Ticket:
     """The ticket, of a request that can be ended."""
     ticket.end = lambda: True

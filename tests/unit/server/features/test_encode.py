@@ -13,9 +13,9 @@ from detco_core.contract.errors import ImageError
 from detco_core.inference.images import Size
 from detco_core.inference.numbers import Cast
 from detco_core.inference.preprocess import Geometry
-from server.features.encode import LENGTH_HEADER, MEDIA_TYPES, Encoded, MediaType, describe, encode
+from server.features.encode import LENGTH_HEADER, MEDIA_TYPES, Encoded, MediaType, describe, encode, format_of
 from server.features.errors import ReplyTooLarge
-from server.features.schemas import FeatureReply, ImageFacts, ImageReply, ModelIdentity, Tensor, Timings
+from server.features.schemas import FeatureReply, Format, ImageFacts, ImageReply, ModelIdentity, Tensor, Timings
 
 GEOMETRY = Geometry(Size(50, 70), Size(70, 50), Size(35, 25), Size(64, 32))
 FACTS = ImageFacts("JPEG", 6, GEOMETRY, "CMYK", True)
@@ -73,10 +73,23 @@ def test_octet_stream_byte_by_byte() -> None:
     np.testing.assert_array_equal(np.frombuffer(data[length + 48 :], "<f2").reshape(1, 3), second)
 
 
-def test_tensors_are_not_copied_on_their_way_out() -> None:
+@pytest.mark.parametrize("media", [media for media in MEDIA_TYPES if media != "application/json"])
+def test_tensors_are_not_copied_on_their_way_out(media: MediaType) -> None:
     array = level(1, 2, 5, 5)
-    encoded = encode(reply({"res5": array}), "application/octet-stream", said)
-    assert np.shares_memory(np.frombuffer(encoded.pieces[1], np.uint8), array)
+    encoded = encode(reply({"res5": array}), media, said)
+    assert any(np.shares_memory(np.frombuffer(piece, np.uint8), array) for piece in encoded.pieces)
+    assert format_of(media) == Format()
+
+
+@pytest.mark.parametrize("most", [5000, 9999, 2**20])
+def test_a_body_is_cut_into_slices_whatever_its_pieces(most: int) -> None:
+    large = bytes(range(256)) * 40
+    pieces: list[bytes | memoryview] = [b"", b"ab", memoryview(b"cd"), large, memoryview(large), b"e", b"f", b""]
+    pieces += [b"small"] * 200
+    slices = list(Encoded("x/y", pieces).slices(most))
+    assert b"".join(slices) == b"".join(pieces)
+    assert all(0 < len(one) <= most for one in slices)
+    assert len(slices) == 1 + 2 * -(-len(large) // most) + 4
 
 
 def test_big_endian_and_strided_arrays_come_out_little_endian_and_dense() -> None:

@@ -30,7 +30,7 @@ from server.features.errors import (
 )
 from server.features.job import EngineLimits
 from server.features.loaded import Loaded
-from server.features.schemas import FeatureReply, FeatureRequest
+from server.features.schemas import FeatureReply, FeatureRequest, Format
 
 OpenEngine = Callable[..., AbstractAsyncContextManager[FeatureEngine]]
 Stopped = Callable[[FeatureEngine], AbstractAsyncContextManager[Loaded]]
@@ -279,6 +279,32 @@ async def test_answers_that_nobody_reads_hold_back_others(
         (await engine.infer(request_of(jpeg()))).release()
         held.clear()
         assert engine.memory.held == 0
+
+
+async def test_what_the_form_of_an_answer_copies_is_held_before_it_costs_compute(
+    open_engine: OpenEngine, jpeg: Jpeg, request_of: RequestOf
+) -> None:
+    async with open_engine(EngineLimits(held_bytes=5000, reply_bytes=600)) as engine:
+        (loaded,) = engine.models.loaded()
+        as_text = replace(request_of(jpeg(), jpeg()), format=Format(bytes_per_value=30))
+        reply = await engine.infer(as_text)
+        assert engine.memory.held == 2 * 60 * (4 + 30)
+        before = loaded.owner.computed
+        with pytest.raises(Overloaded):
+            await engine.infer(as_text)
+        assert loaded.owner.computed == before
+        reply.release()
+        assert engine.memory.held == 0
+
+
+async def test_no_request_has_more_images_than_are_taken(
+    open_engine: OpenEngine, jpeg: Jpeg, request_of: RequestOf
+) -> None:
+    async with open_engine(EngineLimits(images=2)) as engine:
+        with pytest.raises(InvalidDocument, match="at most 2"):
+            await engine.infer(request_of(*[jpeg()] * 3))
+        (await engine.infer(request_of(*[jpeg()] * 2))).release()
+        assert (engine.memory.held, engine.admission.images) == (0, 0)
 
 
 async def test_limits_of_one_image_are_that_images_error(

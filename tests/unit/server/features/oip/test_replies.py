@@ -8,7 +8,7 @@ import pytest
 
 from server.features.encode import Encoded
 from server.features.errors import BadTensor
-from server.features.oip.replies import JSON_VALUES, Inferred, lay_out
+from server.features.oip.replies import JSON_VALUES, Inferred, copied, lay_out, sent
 from server.features.oip.requests import InferRequest, OutputWish, Region
 
 ARRAYS: dict[str, np.ndarray] = {
@@ -27,6 +27,32 @@ def answer(*wishes: OutputWish, **more: Any) -> tuple[dict[str, Any], bytes, Enc
     body = b"".join(encoded.pieces)
     length = int(encoded.headers.get("Inference-Header-Content-Length", len(body)))
     return json.loads(body[:length]), body[length:], encoded
+
+
+def test_what_is_copied_and_what_is_sent_is_known_before() -> None:
+    inferred = Inferred("tiny", 3, ARRAYS, {})
+    region = Region("mine", 0, 100)
+
+    def counted(*wishes: OutputWish, **more: Any) -> tuple[int, int]:
+        request = InferRequest((), wishes or None, **more)
+        return copied(request, inferred), sent(request, inferred)
+
+    as_json = counted()
+    assert as_json[0] >= 18 * 100
+    assert counted(binary=True) == (0, 12 * 4 + 6 * 4)
+    assert counted(OutputWish("res5", region=region), OutputWish("pooled", binary=True)) == (0, 24)
+    assert counted(OutputWish("pooled", classification=1, binary=True))[0] >= 24 + 6 * 8 + 2 * 100
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_classes_are_bounded_whatever_their_form(binary: bool) -> None:
+    arrays: dict[str, np.ndarray] = {"res2": np.zeros((2, JSON_VALUES // 2 + 1), np.float32)}
+    request = InferRequest((), (OutputWish("res2", binary, classification=2**30),))
+    inferred = Inferred("tiny", 3, arrays, {})
+    with pytest.raises(BadTensor, match="of each of 2 pictures"):
+        copied(request, inferred)
+    with pytest.raises(BadTensor, match="of each of 2 pictures"):
+        lay_out(request, inferred, lambda region, data: None)
 
 
 def test_all_outputs_as_json_by_default() -> None:
