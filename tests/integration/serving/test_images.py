@@ -79,8 +79,11 @@ def test_what_cannot_be_read_is_a_422(door: Door, name: str) -> None:
         saved(picture(), "GIF"),
         saved(picture(), "BMP"),
         b"%PDF-",
+        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100),
+        b"\0\0\0\x1cftypavif" + bytes(100),
+        b"\xff\x0a" + bytes(100),
     ],
-    ids=["text", "svg", "gif", "bmp", "pdf"],
+    ids=["text", "svg", "gif", "bmp", "pdf", "heic", "avif", "jxl"],
 )
 def test_other_formats_are_a_415_whatever_they_are_called(door: Door, data: bytes) -> None:
     door.refused(door.features(data, "image/png"), 415, "image_unsupported")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.serving.table import FIGURES
 from detco_core.inference.tiny import write_tiny_bundle
 from server.features.encode import JSON_VALUES, LENGTH_HEADER, MEDIA_TYPES
 from server.features.options import FeatureOptions
@@ -75,3 +76,17 @@ def test_the_page_names_every_parameter_and_format() -> None:
         assert f"| `{media}`" in PAGE
     assert LENGTH_HEADER in PAGE
     assert f"{JSON_VALUES:,} numbers" in PAGE
+
+
+def test_what_is_asked_of_serving_is_tested_where_it_is_said_to_be() -> None:
+    tests = Path(__file__).parents[3]
+    table = (tests.parent / "docs" / "decisions" / "188-hostile-requests.md").read_text("utf-8")
+    rows = [line.split("|")[1:-1] for line in table.splitlines() if re.match(r"\| \d \|", line)]
+    assert [row[0].strip() for row in rows] == [str(number) for number in range(1, 10)]
+    for _, _, tested, measured in rows:
+        named = re.findall(r"`([^`]+)`(?: \(`(\w+)`\))?", tested)
+        assert named or measured.strip()
+        for file, test in named:
+            assert f"def {test}" in (tests / file).read_text("utf-8")
+        for figure in re.findall(r"`(\w+)`", measured):
+            assert figure in FIGURES
