@@ -18,6 +18,7 @@ from detco_core.contract.errors import ImageError
 from detco_core.contract.features import Orientation
 from detco_core.contract.manifest import InputSpec
 from detco_core.inference.arrays import NPY, Planes, check_array, npy_size, planes_of, read_npy, unreadable
+from detco_core.inference.scans import MAX_SCANS, scans
 from detco_core.inference.upright import UPRIGHT, oriented, turned
 from detco_core.pixels.bands import check_directory, read_bands, size_of
 from detco_core.pixels.deep import bits_of, deep_colors, loses_bits
@@ -212,6 +213,8 @@ def _reader(data: bytes) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
     Not `Image.open`: it knows forty formats and judges size by a global of the process.
     """
     if data.startswith(b"\xff\xd8\xff"):
+        if scans(data) > MAX_SCANS:
+            raise ImageError("unreadable", f"the JPEG has more than {MAX_SCANS} scans, which no encoder writes")
         return JpegImagePlugin.JpegImageFile
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return PngImagePlugin.PngImageFile

@@ -46,6 +46,13 @@ def npy(array: Any, **options: Any) -> bytes:
     return file.getvalue()
 
 
+def scanned(times: int) -> bytes:
+    """A progressive JPEG that goes over its picture so many times more."""
+    data = saved(picture(), "JPEG", progressive=True)
+    last, end = data.rindex(b"\xff\xda"), data.rindex(b"\xff\xd9")
+    return data[:end] + data[last:end] * times + data[end:]
+
+
 JPEG = saved(picture(), "JPEG")
 UNREADABLE = {
     "nothing": b"",
@@ -57,6 +64,7 @@ UNREADABLE = {
     "a PNG of no width": headed(0, 30),
     "a PNG of a depth there is not": headed(40, 30, depth=7),
     "half a WebP": saved(picture(), "WEBP")[:60],
+    "a JPEG of a thousand scans": scanned(1000),
     "a TIFF's beginning": b"II*\0\x08\0\0\0",
     "a TIFF that points to itself": b"II*\0" + struct.pack("<IHHHII", 8, 1, 330, 4, 1, 8),
     "an array that is cut off": npy(noise(40, 30))[:-1],
