@@ -1,8 +1,10 @@
 """Runs the application on a socket until a signal ends it, and the worker beside it."""
 
 import gc
+import logging
 import signal
 import socket
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,6 +67,7 @@ def serve(app: FastAPI, listener: socket.socket, supervisor: Supervisor | None) 
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
     server = _Server(config, supervisor)
+    hush_pictures()
     for sign in (signal.SIGINT, signal.SIGTERM):
         # From here on, also before uvicorn has put its own handlers up and after it has taken them down.
         signal.signal(sign, server.handle_exit)
@@ -75,6 +78,16 @@ def serve(app: FastAPI, listener: socket.socket, supervisor: Supervisor | None) 
     finally:
         if supervisor is not None:
             supervisor.stop()
+
+
+def hush_pictures() -> None:
+    """Let no picture write to the log: its answer says what is wrong with it.
+
+    Pillow 12 warns of every odd entry of a file in a line of its own, and tifffile logs them: a request of 60 KB made
+    a megabyte.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
 def set_aside() -> None:

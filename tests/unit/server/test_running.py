@@ -2,8 +2,10 @@
 
 import errno
 import gc
+import logging
 import signal
 import socket
+import warnings
 from collections.abc import Iterator
 from threading import Thread
 
@@ -11,7 +13,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from server.running import Endpoint, listen, require_free, serve
+from server.running import Endpoint, hush_pictures, listen, require_free, serve
 
 EVERYWHERE = ".".join("0000")
 
@@ -60,6 +62,21 @@ def test_the_address_is_one_that_answers_here(host: str, local: str) -> None:
         if ":" not in host:
             raise
         pytest.skip("no IPv6 address on this machine")
+
+
+def test_no_picture_writes_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    level = logging.getLogger("tifffile").level
+    try:
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            hush_pictures()
+            for module in ("PIL.TiffImagePlugin", "other"):
+                warnings.warn_explicit("odd", UserWarning, "file.py", 1, module=module)
+        logging.getLogger("tifffile").error("odd")
+    finally:
+        logging.getLogger("tifffile").setLevel(level)
+    assert len(heard) == 1
+    assert not caplog.records
 
 
 @pytest.fixture
