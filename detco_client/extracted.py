@@ -60,7 +60,8 @@ class ExtractedFeatures(Mapping[str, ExtractedImage]):
     """A finished extraction: image name -> features, in the order of the data set.
 
     Images that could not be read are not in it; `broken` says why. Needs neither torch nor, for safetensors, any
-    library but numpy. Not for several threads at once.
+    library but numpy. Not for several threads at once; a loader's processes each get one of their own by fork or, of a
+    folder, by pickle, which takes no array along.
     """
 
     def __init__(self, files: Files | Path | str, index_sha256: str | None = None) -> None:
@@ -107,6 +108,9 @@ class ExtractedFeatures(Mapping[str, ExtractedImage]):
         """Let go of the files; arrays that were given out stay good."""
         self._shards.clear()
         self._parts.clear()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_parts": {}, "_shards": OrderedDict()}
 
     def __enter__(self) -> Self:
         return self

@@ -11,6 +11,8 @@ from detco_client.cli.session import connect
 from detco_client.cli.values import pairs
 
 app = typer.Typer(help="Features of whole data sets, as files.", no_args_is_help=True)
+_NAMED = 10
+"""Broken images that are shown."""
 Id = Annotated[str, typer.Argument(metavar="EXTRACTION")]
 
 
@@ -22,7 +24,7 @@ def submit(
     pool: Annotated[str | None, typer.Option(help="avg or gem for one vector an image and level.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, float16 or int8.")] = None,
     split: Annotated[str | None, typer.Option(help="Images of this split alone.")] = None,
-    boxes: Annotated[str | None, typer.Option(help="A JSON file of boxes, or upload:ID: features under each.")] = None,
+    boxes: Annotated[str | None, typer.Option(help="Features under each box of a JSON file, or upload:ID.")] = None,
     form: Annotated[str | None, typer.Option("--format", help="safetensors, or parquet for vectors.")] = None,
     option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Any other, e.g. normalize=l2 or shard_images=512.")
@@ -118,3 +120,7 @@ def _show(extraction: Any, as_json: bool) -> None:
         "licences": ", ".join(f"{name}: {text or 'none named'}" for name, text in extraction["licenses"].items()),
     }
     show_fields(fields)
+    for broken in report.get("broken_images", ())[:_NAMED]:
+        console().print(f"broken  {broken['path']}: {broken['reason']}", style="yellow", markup=False)
+    if (left := report.get("broken", 0) - _NAMED) > 0:
+        console().print(f"broken  and {left} more: `detco extractions show {extraction['id']} --json`", style="yellow")

@@ -22,6 +22,8 @@ class BoxFile:
     boxes: Mapping[str, tuple[Box, ...]]
     by_name: bool = False
     """The keys are names of files, wherever they lie, and not paths in the data set."""
+    unused: tuple[str, ...] = ()
+    """Keys that are no image of the data set."""
 
     @classmethod
     def read(cls, path: Path, images: Iterable[str]) -> "BoxFile":
@@ -31,19 +33,19 @@ class BoxFile:
             DataError: the file cannot be read, is none of the two, or names none of the images, or several at once.
         """
         boxes = _read(path)
-        by_path, names = 0, Counter[str]()
+        unused, names = dict.fromkeys(boxes), Counter[str]()
         for image in images:
-            by_path += image in boxes
+            unused.pop(image, None)
             names[image.rpartition("/")[2]] += 1
-        if by_path:
-            return cls(str(path), boxes)
+        if len(unused) < len(boxes):
+            return cls(str(path), boxes, unused=tuple(unused))
         twice = next((name for name in boxes if names[name] > 1), None)
         if twice is not None:
             raise DataError(f"{path} names {twice!r}, and {names[twice]} images are called so: give their paths")
         if not any(name in names for name in boxes):
             first = next(iter(boxes), None)
             raise DataError(f"{path} names no image of the data set; its first is {first!r}: give their paths in it")
-        return cls(str(path), boxes, by_name=True)
+        return cls(str(path), boxes, by_name=True, unused=tuple(name for name in boxes if name not in names))
 
     def of(self, image: str) -> tuple[Box, ...]:
         """Of the image with this path in the data set; none where the file does not name it."""

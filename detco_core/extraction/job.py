@@ -27,6 +27,7 @@ from detco_core.contract.reader import canonical_json, plain
 from detco_core.data.freshness import changed_files
 from detco_core.data.images import quiet
 from detco_core.extraction.atomic import stored_text
+from detco_core.extraction.boxes import BoxFile
 from detco_core.extraction.computing import Computer, names_of
 from detco_core.extraction.opening import boxes_digest, open_reader, open_session, question_of, threads_of_process
 from detco_core.extraction.reading import Reader
@@ -38,7 +39,7 @@ from detco_core.runtime.pace import Pace
 from detco_core.runtime.reporter import Reporter
 
 NAMED_IMAGES = 100
-"""Broken images a report names."""
+"""Broken images a report names, and names that a warning does."""
 _MOST_THREADS = 16
 _PATIENCE = 0.2
 """Seconds between two looks at whether a finished shard was taken away."""
@@ -182,10 +183,21 @@ def _warn(job: ExtractJob, session: Session, reader: Reader, reporter: Reporter)
     changed = changed_files(reader.files, job.dataset)
     if changed is not None:
         reporter.emit(changed)
+    if reader.boxes is not None and reader.boxes.unused:
+        reporter.emit(_unused(job, reader.boxes))
     wanted = session.execution.order[0]
     if session.provider != wanted:
         message = f"asked onnxruntime for {wanted}, got {session.provider}: this will take longer"
         reporter.emit(Warned(code="provider_fallback", message=message))
+
+
+def _unused(job: ExtractJob, boxes: BoxFile) -> Warned:
+    """A name that is written otherwise costs its image all its boxes."""
+    whole = f"{job.dataset.name}, split {job.options.split}" if job.options.split else job.dataset.name
+    count, first = len(boxes.unused), boxes.unused[0]
+    message = f"{count} of {len(boxes.boxes)} names in the file of boxes are no image of {whole}, e.g. {first!r}"
+    details = {"count": count, "names": list(boxes.unused[:NAMED_IMAGES])}
+    return Warned(code="boxes_unused", message=message, details=details)
 
 
 def _device(session: Session) -> str:

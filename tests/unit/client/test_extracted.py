@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,17 @@ def test_boxes_are_rows(extract: Callable[..., Path]) -> None:
         "4.png": (0, 6, 2, 2),
     }
     assert found["1.png"].clipped == (1,)
+
+
+def test_it_goes_to_another_process_without_its_arrays(extract: Callable[..., Path]) -> None:
+    with ExtractedFeatures(extract()) as own:
+        before = len(pickle.dumps(own))
+        expected = {name: own[name].arrays["res5"] for name in own}
+        assert len(pickle.dumps(own)) < before + 1000  # where each image lies
+        theirs = pickle.loads(pickle.dumps(own))  # noqa: S301 - our own
+    assert list(theirs) == list(expected)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(theirs[name].arrays["res5"], array)
 
 
 @pytest.mark.parametrize("name", ["00000.safetensors", "00000.jsonl"])

@@ -31,6 +31,12 @@ def test_by_name_and_of_coco(tmp_path: Path) -> None:
     assert boxes(tmp_path, COCO).of("a/1.jpg") == ((1, 2, 11, 22), (0.5, 0, 1.5, 1))
 
 
+def test_names_that_are_no_image_are_known(tmp_path: Path) -> None:
+    assert boxes(tmp_path, {"a/1.jpg": [], "b/2.jpg": []}).unused == ()
+    assert boxes(tmp_path, {"a/1.jpg": [], "2.jpg": [], "x/1.jpg": []}).unused == ("2.jpg", "x/1.jpg")
+    assert boxes(tmp_path, COCO).unused == ("9.jpg",)
+
+
 @pytest.mark.parametrize(
     ("document", "message"),
     [

@@ -181,9 +181,10 @@ def test_shards_of_another_question_are_refused(make_job: Make) -> None:
 def test_boxes_give_rows_and_images_without_any_give_none(
     make_job: Make, photos: Path, bundle: Path, tmp_path: Path
 ) -> None:
-    boxes = {"d/00.png": [[1, 2, 30, 25], [0, 0, 99, 9]], "e/01.png": [], "d/02.png": [[5, 5, 5, 9]]}
+    boxes = {"d/00.png": [[1, 2, 30, 25], [0, 0, 99, 9]], "e/01.png": [], "d/02.png": [[5, 5, 5, 9]], "01.png": []}
     job = make_job(options={"levels": ["res3"], "roi_size": 3}, boxes=write_json(tmp_path / "boxes.json", boxes))
-    extract(job)
+    (warning,) = [body for body in extract(job) if isinstance(body, Warned)]
+    assert (warning.code, warning.details) == ("boxes_unused", {"count": 1, "names": ["01.png"]})
     found = entries(job)
     shard, entry = found["d/00.png"]
     assert (entry.rows, entry.clipped) == (2, (1,))

@@ -93,6 +93,7 @@ CALLS = {
     "extractions submit backbone photos --dry-run": '"basis": "arithmetic"',
     "extractions list": "xtr_2",
     "extractions show xtr_1": "data set photos@1: CC0",
+    "extractions show xtr_2": "broken  [9].jpg: it is torn",
     "extractions cancel xtr_1": "cancelled",
     "extractions download xtr_1 -o {tmp}/features": "features",
     "extractions delete xtr_1 --dry-run": "xtr_1 would be deleted, 4.1 kB freed",

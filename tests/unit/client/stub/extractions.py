@@ -13,7 +13,15 @@ FILE = b"{}"
 
 
 def extraction(id: str, state: str = "completed", **more: Any) -> dict[str, Any]:
-    report = {"images": 18, "broken": 1, "shards": 2, "bytes": 4096, "index": {"path": "index.json"}}
+    broken = [{"path": f"[{n}].jpg", "reason": "it is torn"} for n in range(12)]
+    report = {
+        "images": 18,
+        "broken": 12,
+        "broken_images": broken,
+        "shards": 2,
+        "bytes": 4096,
+        "index": {"path": "index.json"},
+    }
     asked = {"model": "backbone:1", "options": {"pool": "avg"}, "licenses": {"data set photos@1": "CC0"}}
     return {**run(id, state), **asked, "estimate": {"bytes": 5000}, "report": report, **more}
 
