@@ -1,5 +1,6 @@
 """Features of images: encoded pictures in, NumPy arrays by level out."""
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 from numpy.typing import NDArray
 
 from detco_client.errors import BadReply, ClientError
 from detco_client.tensors import LENGTH_HEADER, Tensor, parse
 from detco_client.transport import Transport
 
-Image = bytes | str | Path
-"""The bytes of an encoded picture, or the path of a file."""
+Image = bytes | str | Path | NDArray[np.uint8] | NDArray[np.uint16]
+"""The bytes of an encoded picture, the path of a file, or pixels `[H, W]` or `[H, W, C]`, sent as they are."""
 _TYPES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png", b"RIFF": "image/webp", b"II*\0": "image/tiff"}
 _TYPES |= {b"MM\0*": "image/tiff", b"\x93NUMPY": "application/x-npy"}
 
@@ -55,10 +57,10 @@ class Features:
     def __call__(
         self, images: Image | Sequence[Image], *, compressed: bool = False, **parameters: Any
     ) -> FeaturesReply:
-        """Ask for the features of one or several encoded pictures.
+        """Ask for the features of one or several pictures.
 
         Args:
-            images: bytes or paths; they are decoded by the service.
+            images: bytes or paths, which the service decodes, or arrays.
             compressed: have the answer travel in Zstandard, for lines slower than about 1 Gbit/s; needs the package
                 `zstandard`.
             parameters: `model`, `levels`, `boxes`, `roi_size`, `pool`, `gem_p`, `dtype`, `resize`, `normalize`,
@@ -71,7 +73,7 @@ class Features:
         """
         asked = {key: value for key, value in parameters.items() if value is not None}
         headers = _wanted(compressed)
-        if isinstance(images, (bytes, str, Path)):
+        if isinstance(images, bytes | str | Path | np.ndarray):
             return _read(self._one(_content(images), asked, headers))
         if not images:
             raise ClientError("no image was given")
@@ -122,17 +124,29 @@ def _image(index: int, described: dict[str, Any], tensors: Sequence[Tensor]) -> 
 
 def _part(index: int, image: Image) -> tuple[str, bytes, str]:
     data = _content(image)
-    name = str(index) if isinstance(image, bytes) else Path(image).name
+    name = Path(image).name if isinstance(image, str | Path) else str(index)
     return name, data, _media_type(data)
 
 
 def _content(image: Image) -> bytes:
     if isinstance(image, bytes):
         return image
+    if isinstance(image, np.ndarray):
+        return _npy(image)
+    if not isinstance(image, str | Path):
+        raise ClientError(f"{type(image).__name__} is no image: give a file's bytes, a path, or an array of pixels")
     try:
         return Path(image).read_bytes()
     except OSError as error:
         raise ClientError(f"cannot read {image}: {error.strerror}") from error
+
+
+def _npy(pixels: NDArray[Any]) -> bytes:
+    if pixels.dtype.hasobject:
+        raise ClientError("object arrays are not sent: give pixels of uint8 or uint16")
+    file = io.BytesIO()
+    np.save(file, pixels, allow_pickle=False)
+    return file.getvalue()
 
 
 def _media_type(picture: bytes) -> str:

@@ -27,6 +27,18 @@ class Jobs(Generic[J]):
         """Stop at the next step, keep what was saved; the job ends as `cancelled`."""
         return self._act(id, "cancel")
 
+    def pause(self, id: str) -> J:
+        """Save and give the machine back; `resume` goes on from there."""
+        return self._act(id, "pause")
+
+    def resume(self, id: str) -> J:
+        """Queue a paused job again."""
+        return self._act(id, "resume")
+
+    def kill(self, id: str) -> J:
+        """Cancel without waiting for a save."""
+        return self._act(id, "kill")
+
     def wait(self, id: str, timeout: float | None = None, on_change: Callable[[J], None] | None = None) -> J:
         """The job once it is completed; `on_change` sees it twice a second until then.
 

@@ -74,10 +74,6 @@ class Runs(Jobs[Run]):
         """Every run, newest first."""
         return self._transport.items("/v1/runs", {"state": state, "group": group, "label": label})
 
-    def pause(self, id: str) -> Run:
-        """Save and give the machine back; `resume` goes on from there."""
-        return self._act(id, "pause")
-
     def resume(self, id: str, gpus: int | None = None, *, allow_world_size_change: bool = False) -> Run:
         """Queue a paused run again; on another number of GPUs with consent, since batch norm groups change."""
         body = {"allow_world_size_change": allow_world_size_change} | ({} if gpus is None else {"gpus": gpus})
@@ -117,10 +113,6 @@ class Runs(Jobs[Run]):
     def finish(self, id: str) -> Run:
         """Save now and complete."""
         return self._act(id, "finish")
-
-    def kill(self, id: str) -> Run:
-        """Cancel without waiting for a save."""
-        return self._act(id, "kill")
 
     def metrics(
         self, id: str, key: str | Sequence[str] | None = None, *, after_step: int = -1, max_points: int = 500

@@ -1,6 +1,8 @@
 """A torchvision Faster R-CNN on the weights of an exported bundle: all of it trains, as its `ADVICE.md` says.
 
-    python -m examples.exported_detector BUNDLE PHOTO
+    detco models download MODEL 1 --format manifest -o bundle/manifest.json       # of a service, or
+    detco models download MODEL 1 --format torchvision -o bundle/torchvision.pth  # python -m detco_core export JOB.json
+    python -m examples.exported_detector bundle PHOTO
 
 Needs no service. `examples/served_detector.py` is the other way: its backbone stays a service and is never trained.
 """
@@ -13,11 +15,13 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import nn
+from torchvision.models import get_model
 from torchvision.models.detection import FasterRCNN
-from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.transforms.functional import pil_to_tensor
 
-ALL_STAGES = 5
+STAGES = {"layer1": "0", "layer2": "1", "layer3": "2", "layer4": "3"}
+"""By the names that torchvision's region pooling looks for."""
 
 
 def make_detector(bundle: Path, classes: int = 91, side: int = 800) -> FasterRCNN:
@@ -27,11 +31,11 @@ def make_detector(bundle: Path, classes: int = 91, side: int = 800) -> FasterRCN
         RuntimeError: the bundle's weights are not those of the network that its manifest names.
     """
     manifest = json.loads((bundle / "manifest.json").read_text("utf-8"))
-    # No frozen stage, and batch norm that learns: over all GPUs where there are several.
+    # No frozen stage, and batch norm that learns, in the pyramid too: over all GPUs where there are several.
     norm = nn.SyncBatchNorm if torch.distributed.is_initialized() else nn.BatchNorm2d
-    backbone = resnet_fpn_backbone(
-        backbone_name=manifest["architecture"], weights=None, norm_layer=norm, trainable_layers=ALL_STAGES
-    )
+    network = get_model(manifest["architecture"], weights=None, norm_layer=norm)
+    widths = [level["channels"] for level in manifest["levels"]]
+    backbone = BackboneWithFPN(network, STAGES, widths, out_channels=256, norm_layer=norm)
     backbone.body.load_state_dict(torch.load(bundle / "torchvision.pth", weights_only=True))
     pixels = {"image_mean": manifest["input"]["mean"], "image_std": manifest["input"]["std"]}
     return FasterRCNN(backbone, num_classes=classes, min_size=side, **pixels)

@@ -78,6 +78,20 @@ def cancel(extraction: Id, as_json: Json = False) -> None:
 
 
 @app.command()
+def pause(extraction: Id, as_json: Json = False) -> None:
+    """Give the machine back; `resume` goes on behind the last finished shard."""
+    with connect() as client:
+        _show(client.extractions.pause(extraction), as_json)
+
+
+@app.command()
+def resume(extraction: Id, as_json: Json = False) -> None:
+    """Queue a paused one again."""
+    with connect() as client:
+        _show(client.extractions.resume(extraction), as_json)
+
+
+@app.command()
 def download(
     extraction: Id,
     output: Annotated[Path, typer.Option("-o", "--output", help="A folder.")],

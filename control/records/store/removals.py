@@ -86,7 +86,8 @@ def recorded(session: Session, kind: str, target: str) -> Removed:
 def require_ended(run: Run) -> None:
     """Raise `IllegalMove`, naming what ends it, while a job goes on."""
     if run.state not in TERMINAL:
-        raise IllegalMove("delete", run.state, available_actions(run.state))
+        ends = {"cancel", "kill", "finish"} if run.kind == "pretrain" else {"cancel", "kill"}
+        raise IllegalMove("delete", run.state, tuple(move for move in available_actions(run.state) if move in ends))
 
 
 def users(session: Session, used: Collection[str], but: Collection[str] = ()) -> tuple[list[str], list[str]]:

@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,24 @@ def test_several_pictures_keep_their_order(client: DetcoClient, service: Any, tm
     assert sent(service)["content-type"].startswith("multipart/form-data")
     lengths = [float(image.levels["res5"].max()) for image in reply.images]
     assert lengths == [len(JPEG), len(PNG), len(PNG)]
+
+
+def test_pixels_are_sent_as_they_are(client: DetcoClient, service: Any) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    file = io.BytesIO()
+    np.save(file, pixels)
+    (image,) = client.features(pixels, levels=["res5"]).images
+    assert sent(service)["content-type"] == "application/x-npy"
+    assert float(image.levels["res5"].max()) == len(file.getvalue())
+    assert len(client.features([pixels, JPEG]).images) == 2
+
+
+def test_what_is_no_picture_is_not_sent(client: DetcoClient, service: Any) -> None:
+    with pytest.raises(ClientError, match="float is no image: give a file's bytes, a path, or an array"):
+        client.features([1.0])  # type: ignore[list-item]  # wrong on purpose
+    with pytest.raises(ClientError, match="object arrays are not sent"):
+        client.features(np.array([{}]))
+    assert service.state.requests == []
 
 
 def test_a_broken_picture_fails_alone(client: DetcoClient) -> None:

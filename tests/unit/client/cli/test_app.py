@@ -28,6 +28,7 @@ datasets:add,list,show,rescan,usage,delete weights:add,list
 runs:submit,list,show,watch,logs,cancel,pause,resume,finish,fork,download
 sweeps:submit,list,show,cancel,delete evaluations:submit,list,show,compare models:export,versions,promote,pin,download
 tokens:create,revoke,rotate workers:list,show,drain,undrain
+extractions:submit,list,show,pause,resume,cancel,download,delete
 webhooks:create,list,log,test,redeliver,enable,disable,rotate,delete config:explain
 """
 
@@ -95,6 +96,8 @@ CALLS = {
     "extractions show xtr_1": "data set photos@1: CC0",
     "extractions show xtr_2": "broken  [9].jpg: it is torn",
     "extractions cancel xtr_1": "cancelled",
+    "extractions pause xtr_1": "pausing",
+    "extractions resume xtr_1": "queued",
     "extractions download xtr_1 -o {tmp}/features": "features",
     "extractions delete xtr_1 --dry-run": "xtr_1 would be deleted, 4.1 kB freed",
     "evaluations list": "eval_2",

@@ -42,9 +42,10 @@ def add_extractions(app: FastAPI, state: State) -> None:
     def extraction_of(id: str) -> Any:
         return extraction(id)
 
-    @app.post("/v1/extractions/{id}/cancel")
-    def cancel_extraction(id: str) -> Any:
-        return extraction(id, state="cancelled")
+    @app.post("/v1/extractions/{id}/{action}")
+    def act_on_extraction(id: str, action: str) -> Any:
+        states = {"cancel": "cancelled", "pause": "pausing", "resume": "queued", "kill": "cancelled"}
+        return extraction(id, state=states[action])
 
     @app.delete("/v1/extractions/{id}")
     def delete_extraction(id: str) -> Any:

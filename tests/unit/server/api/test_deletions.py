@@ -29,6 +29,7 @@ def test_a_run_is_deleted_once_it_has_ended(house: Any, admin: httpx.Client, pho
     refused = admin.delete(f"/v1/runs/{run}")
     assert (refused.status_code, refused.json()["code"]) == (409, "illegal_move")
     assert "cancel" in refused.json()["available_actions"]
+    assert "pause" not in refused.json()["available_actions"], "named is what ends it"
     admin.post(f"/v1/runs/{run}/cancel")
     planned = admin.delete(f"/v1/runs/{run}?dry_run=true").json()
     assert planned == {"id": run, "dry_run": True, "derived": [], "bytes": 0}
