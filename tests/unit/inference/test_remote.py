@@ -13,7 +13,7 @@ import pytest
 
 from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import read_manifest
-from detco_core.inference.asking import ServiceAway
+from detco_core.inference.asking import TOKEN, ServiceAway
 from detco_core.inference.remote import fetch_bundle
 from tests.ports import reserved_port
 
@@ -67,7 +67,8 @@ class Answers(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def stub(bundle: Path) -> Iterator[Stub]:
+def stub(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
+    monkeypatch.delenv(TOKEN, raising=False)
     with reserved_port() as port, Stub(bundle, port) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
