@@ -13,6 +13,7 @@ _SECRETS = re.compile(
       (?P<value> [^\s'",;)&]+ )
     """
 )
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {9: "\t", 10: "\\n", 13: "\\r"}
 _FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -31,6 +32,10 @@ def _blot(found: re.Match[str]) -> str:
 
 class _Redacting(logging.Formatter):
     """Looks at the finished line, tracebacks included: a secret may come in by any argument or exception."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """One line, whatever a caller has put into a path or a name; tracebacks follow on lines of their own."""
+        return super().formatMessage(record).translate(_CONTROLS)
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))

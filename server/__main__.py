@@ -13,7 +13,7 @@ from server import data_folder, first_steps
 from server.app import make_app
 from server.banner import banner
 from server.ending import leave
-from server.running import Endpoint, listen, require_free, serve
+from server.running import Endpoint, listen, raise_file_limit, require_free, serve
 from server.serving_gpus import served_on
 from server.supervision import WORKER, worker_supervisor
 
@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None, worker: Sequence[str] = WORKER)
     try:
         settings = load_settings(data_dir=options.data_dir, host=options.host, port=options.port)
         log.configure(settings.log_level)
+        raise_file_limit()
         _run(settings, options, worker)
     except (ControlError, OSError) as error:
         print(f"the service cannot start: {error}", file=sys.stderr)  # noqa: T201 - a command line's own voice

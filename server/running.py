@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import resource
 import signal
 import socket
 import warnings
@@ -21,6 +22,7 @@ a quarter of a second each. What is cut off then is told so (`http/middleware/co
 _BACKLOG = 2048
 _STALLED_MS = 120_000
 """A connection whose other side takes nothing of what is sent for so long is cut, by the kernel."""
+_MOST_FILES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,16 @@ def require_free(host: str, port: int) -> None:
     """Raise `OSError` unless something may listen there soon: said before anything has begun."""
     with listen(host, port):
         pass
+
+
+def raise_file_limit() -> None:
+    """Let this process, and those it starts, open as many files as may be: each connection is one, and shells and
+    systemd give 1,024 until they are asked.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def serve(app: FastAPI, listener: socket.socket, supervisor: Supervisor | None) -> None:

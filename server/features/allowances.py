@@ -64,7 +64,8 @@ class Allowances:
         rate = self._rate(caller)
         if rate is not None and (owed := account.debt) >= rate:
             message = f"token {caller.name!r} may send {rate} pixels a second, and is {owed:.0f} ahead of that"
-            raise OverLimit(message, max(1, math.ceil((owed - rate) / rate)), "pixels_per_second")
+            # Then it owes less: a debt of exactly a second's worth is refused too.
+            raise OverLimit(message, math.floor((owed - rate) / rate) + 1, "pixels_per_second")
 
     @contextmanager
     def enter(self, caller: Caller | None, images: int) -> Iterator[None]:

@@ -46,6 +46,7 @@ class FeatureEngine:
         self.memory = ReplyBytes(limits.held_bytes)
         self.results = Results(limits.result_bytes) if limits.result_bytes else None
         self._threads = ThreadPoolExecutor(limits.decoders, "decode")
+        self._probing: asyncio.Future[list[str]] | None = None
         # A model that was just opened counts too: warming it frees as much as an image does. So does an answer that was
         # read at last, long after its image was computed.
         self._heap = Heap(lambda: self.memory.returned + sum(1 + model.owner.computed for model in models.loaded()))
@@ -91,8 +92,13 @@ class FeatureEngine:
 
     async def probe(self, seconds: float) -> list[str]:
         """Send a picture through every loaded model, from its file to its features; returns what is wrong, nothing when
-        all is well.
+        all is well. However many ask at once, one picture is sent: it needs no token.
         """
+        if self._probing is None or self._probing.done():
+            self._probing = asyncio.ensure_future(self._probe(seconds))
+        return await asyncio.shield(self._probing)
+
+    async def _probe(self, seconds: float) -> list[str]:
         probes = [Probe(model, self.limits, self._threads, seconds) for model in self.models.loaded()]
         found = await asyncio.gather(*(probe.run() for probe in probes))
         return [f"{probe.version} {wrong}" for probe, wrong in zip(probes, found, strict=True) if wrong is not None]

@@ -74,6 +74,12 @@ class Loaded:
             self.version.model, self.version.number, self.version.digest, self.session.provider, self.session.precision
         )
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was retired, and nobody uses it any more."""
+        with self._lock:
+            return self._retired and not self._users
+
     def hold(self) -> bool:
         """Begin to use it; False when it is closed already."""
         with self._lock:

@@ -63,6 +63,11 @@ class Models:
         self._holdings = Holdings(Bounds(models=options.max_loaded, bytes=options.max_bytes))
         self._loader = Loader(self._open, self._arrived)
         self._written = Index()
+        """What the disk holds."""
+        self._unwritten = False
+        """The last try to write it failed."""
+        self._leaving: list[Loaded] = []
+        """Let go, and perhaps still in use."""
         self._looking = threading.Lock()
         self._settling = threading.Lock()
         self._looked = threading.Event()
@@ -260,6 +265,7 @@ class Models:
     def _restore(self) -> None:
         """Take up the last good state; the catalogue corrects it a moment later, if it can be asked."""
         self._written = self._shelf.read_index()
+        self._tidy()
         self._holdings.want(Wanted(dict(self._written.aliases), frozenset(self._written.pinned)))
         self._follow_up()
 
@@ -280,21 +286,48 @@ class Models:
     def _settle(self) -> None:
         with self._settling:
             retired, index = self._holdings.settle(self._written)
-            if index != self._written:
-                self._write(index)
-        for loaded in retired:
-            log.info("%s is let go", loaded.version)
-            loaded.retire()
+            if index != self._written and self._write(index):
+                self._tidy()
+            for loaded in retired:
+                log.info("%s is let go", loaded.version)
+                loaded.retire()
+            self._let_go(retired)
         self._shelf.discard(self._holdings.gone())
 
-    def _write(self, index: Index) -> None:
+    def _let_go(self, retired: list[Loaded]) -> None:
+        """Remove the bundles of what was let go, once nobody uses it, who might open another part of it."""
+        leaving = [*self._leaving, *retired]
+        self._leaving = [loaded for loaded in leaving if not loaded.is_closed]
+        needed = self._needed()
+        self._shelf.discard({one.version.id for one in leaving if one.is_closed and one.version not in needed})
+
+    def _needed(self) -> set[VersionRef]:
+        """Versions whose bundles are used here, or would be after a restart."""
+        # In this order: what is not under way any more is loaded by now.
+        under_way, loaded = self._loader.under_way, (model.version for model in self._holdings.all())
+        return {*under_way, *loaded, *self._written.aliases.values(), *self._written.pinned}
+
+    def _write(self, index: Index) -> bool:
+        """Whether it could be done; if not, it is tried again."""
         try:
             self._shelf.write_index(index)
-            held = {model.version for model in self._holdings.all()}
-            self._shelf.prune({*index.aliases.values(), *index.pinned, *held, *self._loader.under_way})
         except OSError as error:
-            log.warning("the index of served models cannot be written; a restart would take up older ones: %s", error)
-        self._written = index
+            if not self._unwritten:
+                log.warning(
+                    "the index of served models cannot be written; a restart would take up older ones: %s", error
+                )
+            self._unwritten = True
+            return False
+        if self._unwritten:
+            log.info("the index of served models can be written again")
+        self._written, self._unwritten = index, False
+        return True
+
+    def _tidy(self) -> None:
+        try:
+            self._shelf.prune(self._needed())
+        except OSError as error:  # another process of this machine tidies too
+            log.info("bundles that nobody needs stay for now: %s", error)
 
 
 def _unasked(selector: Selector, why: Exception) -> ModelUnavailable:

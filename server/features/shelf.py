@@ -44,7 +44,17 @@ class Shelf:
         target = self._folder(version)
         if target.is_dir() and not anew:
             return target
-        self._bundles.mkdir(parents=True, exist_ok=True)
+        try:
+            self._bundles.mkdir(parents=True, exist_ok=True)
+            self._fetch(version, fetch, target, anew)
+        except OSError as error:
+            if error.errno is None or error.filename is not None:
+                raise
+            # A disk that is full does not say which.
+            raise OSError(error.errno, error.strerror, str(self._bundles)) from error
+        return target
+
+    def _fetch(self, version: VersionRef, fetch: Callable[[VersionRef, Path], None], target: Path, anew: bool) -> None:
         temporary = Path(tempfile.mkdtemp(prefix=".", dir=self._bundles))
         try:
             fetch(version, temporary)
@@ -55,7 +65,6 @@ class Shelf:
             _rename(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        return target
 
     def ids(self) -> list[str]:
         """Ids of the versions whose bundles are here."""

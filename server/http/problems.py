@@ -20,6 +20,7 @@ STATUS: Mapping[str, tuple[int, str]] = {
     "not_found": (404, "There is no such thing"),
     "method_not_allowed": (405, "This path does not take that method"),
     "not_acceptable": (406, "The answer does not fit the format asked for"),
+    "request_timeout": (408, "The request did not come in time"),
     "conflict": (409, "The state of the thing does not allow this"),
     "gone": (410, "What the service held is lost or damaged"),
     "precondition_failed": (412, "The thing has changed since it was read"),
@@ -42,7 +43,7 @@ _MOST_ERRORS, _LONGEST = 100, 2000
 """Entries of `errors`, and characters of a text, that a problem has: it never multiplies what was sent."""
 
 OPEN_INFERENCE = "/v2"
-_OPEN_INFERENCE: Mapping[int, int] = {406: 400, 412: 400, 415: 400, 422: 400, 429: 503, 504: 503}
+_OPEN_INFERENCE: Mapping[int, int] = {406: 400, 408: 400, 412: 400, 415: 400, 422: 400, 429: 503, 504: 503}
 """The protocol's status for ours, where it knows fewer: what cannot be done now is 503, what is wrong 400."""
 
 
@@ -97,6 +98,14 @@ class BodyTooLarge(HTTPException):
 
     def __init__(self, limit: int) -> None:
         super().__init__(413, f"the body is larger than {limit} bytes, the most this route takes")
+
+
+class BodyStalled(HTTPException):
+    """Raised while a body is read, when nothing more of it comes."""
+
+    def __init__(self, seconds: float) -> None:
+        detail = f"nothing of the body came for {seconds:g} s; send it again"
+        super().__init__(408, detail, headers={"Connection": "close"})
 
 
 class TooManyBytes(HTTPException):

@@ -1,17 +1,20 @@
 """Bodies of requests: bounded one by one, and all that are held in memory together."""
 
+import asyncio
 from collections.abc import Callable
 
 import anyio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.http.problems import BodyTooLarge, Problem, TooManyBytes, render
+from server.http.problems import BodyStalled, BodyTooLarge, Problem, TooManyBytes, render
 
 DOCUMENT_BYTES = 2**20
 """Of any body that is not images."""
 HELD_BYTES = 2**30
 """Of all bodies with images that have come and are not answered yet."""
+_STALL_SECONDS = 30.0
+"""A body of which nothing comes for this long is given up: what came of it takes memory, and a file descriptor."""
 _RUN_OUT_SECONDS, _RUN_OUT_BYTES = 30.0, 2**30
 """How long, and how much of it, we listen to a body that was refused."""
 
@@ -89,7 +92,13 @@ class _Body:
         self._whole = False
 
     async def receive(self) -> Message:
-        message = await self._count()
+        if self._whole:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(_STALL_SECONDS):
+                message = await self._count()
+        except TimeoutError as error:
+            raise BodyStalled(_STALL_SECONDS) from error
         if self._taken > self.limit:
             self.refused = True
             raise BodyTooLarge(self.limit)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from control.log import redact
 from control.tracing import close_provider, on_behalf_of, open_provider
+from server.http.access import shortened
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -55,7 +57,7 @@ class Tracing:
             {
                 "http.request.method": str(scope["method"]),
                 "http.route": route,
-                "url.path": str(scope["path"]),
+                "url.path": redact(shortened(str(scope["path"]))),
                 "http.response.status_code": status,
                 **{f"detco.{name}": value for name, value in notes.items() if isinstance(value, str | int | float)},
             }

@@ -86,7 +86,7 @@ async def feature_checks(services: Services) -> Mapping[str, Check]:
         return {"models": Check(ok=False, detail="still loading")}
     wrong = await engine.probe(_PROBE_SECONDS)
     states = engine.models.states()
-    failed = [f"{state.alias}: {state.failure}" for state in states if state.failure]
+    failed = [f"{s.alias} -> {s.served or 'nothing'}, not {s.wanted}: {s.failure}" for s in states if s.failure]
     failed += [f"{version}, pinned: {why}" for version, why in sorted(engine.models.pins_failed().items(), key=str)]
     served = ", ".join(f"{state.alias} -> {state.served}" for state in states if state.served) or "none promoted"
     return {"models": Check(ok=not wrong, detail="; ".join([*wrong, *failed]) or served)}

@@ -70,3 +70,15 @@ def test_they_are_in_tracebacks_too(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().err
     assert SECRET not in said
     assert said.count("detco_aB3-***") >= 2
+
+
+def test_nobody_writes_a_line_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("INFO")
+    forged = "/x\r\n2026-01-01T00:00:00.000Z ERROR   server: forged\x1b[2J\x85\ttab"
+    try:
+        raise ZeroDivisionError
+    except ZeroDivisionError:
+        logging.getLogger("server").exception("GET %s failed", forged)
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert first.endswith(r"GET /x\r\n2026-01-01T00:00:00.000Z ERROR   server: forged\x1b[2J\x85" + "\ttab failed")
+    assert second.startswith("Traceback")

@@ -3,6 +3,7 @@
 import errno
 import gc
 import logging
+import resource
 import signal
 import socket
 import warnings
@@ -13,7 +14,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from server.running import Endpoint, hush_pictures, listen, require_free, serve
+from server.running import _MOST_FILES, Endpoint, hush_pictures, listen, raise_file_limit, require_free, serve
 
 EVERYWHERE = ".".join("0000")
 
@@ -104,3 +105,17 @@ def test_what_stays_is_set_aside_from_collections_before_the_first_request() -> 
         serve(app, listener, None)
         caller.join()
     assert counts[0] > 0
+
+
+def test_as_many_files_may_be_open_as_the_machine_allows() -> None:
+    before = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 512), hard))
+        raise_file_limit()
+        raised, same = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert (raised, same) == (_MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES), hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        raise_file_limit()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= soft
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

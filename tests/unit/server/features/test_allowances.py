@@ -46,6 +46,18 @@ def test_pixels_are_a_debt_worked_off_at_the_tokens_rate() -> None:
     allowances.check(caller("b"))
 
 
+@pytest.mark.parametrize("owed", [100, 101, 199, 200, 1000, 1001])
+def test_who_comes_back_when_told_is_let_in(owed: int) -> None:
+    clock = Clock()
+    allowances = Allowances(pixels_per_second=100, clock=clock)
+    allowances.charge(caller(), owed)
+    with pytest.raises(OverLimit) as caught:
+        allowances.check(caller())
+    clock.now += caught.value.retry_after
+    allowances.check(caller())
+    assert caught.value.retry_after <= 1 + (owed - 100) / 100
+
+
 def test_over_time_a_token_gets_its_rate_and_not_more() -> None:
     clock, sent = Clock(), 0
     allowances = Allowances(pixels_per_second=7, clock=clock)

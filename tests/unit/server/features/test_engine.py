@@ -399,6 +399,20 @@ async def test_the_probe_goes_the_whole_way(
         assert await engine.probe(0.02) == ["tiny:1 does not answer"]
 
 
+async def test_however_many_ask_at_once_one_picture_is_sent(open_engine: OpenEngine, stopped: Stopped) -> None:
+    async with open_engine() as engine:
+        (loaded,) = engine.models.loaded()
+        before = loaded.owner.computed
+        async with stopped(engine):
+            asked = [asyncio.ensure_future(engine.probe(30)) for _ in range(50)]
+            await asyncio.sleep(0)
+            asked.pop().cancel()  # who leaves takes nobody with him
+        assert await asyncio.gather(*asked) == [[]] * 49
+        assert loaded.owner.computed == before + 1
+        assert await engine.probe(30) == []
+        assert loaded.owner.computed == before + 2
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"

@@ -217,6 +217,84 @@ def test_pinned_versions_stay_and_others_are_let_go(
     assert more[0] in kept
 
 
+def bundles_of(root: Path) -> set[str]:
+    return {folder.name for folder in (root / "serving" / "bundles").iterdir()}
+
+
+def test_the_disk_holds_what_is_held_and_no_more(
+    open_models: OpenModels, catalog: FolderCatalog, versions: list[VersionRef], tmp_path: Path, until: Until
+) -> None:
+    left = tmp_path / "serving" / "bundles" / "of-an-earlier-life"
+    left.mkdir(parents=True)
+    models = open_models(max_loaded=2)
+    until(lambda: models.settled)
+    assert not left.exists()
+    for number in (2, 3, 2, 3):
+        leased(models, f"tiny:{number}")
+        held = {loaded.version.id for loaded in models.loaded()}
+        assert len(held) == 2
+        until(lambda: bundles_of(tmp_path) == held)  # noqa: B023 - called before the next turn
+
+
+def test_the_bundle_of_a_model_in_use_stays_until_it_is_not(
+    open_models: OpenModels, versions: list[VersionRef], tmp_path: Path, until: Until
+) -> None:
+    models = open_models(max_loaded=1)
+    until(lambda: models.settled)
+
+    async def hold() -> None:
+        async with models.lease("tiny:2") as second:
+            async with models.lease("tiny:3"):
+                assert second not in models.loaded()
+            models.refresh()
+            # Another part of it may be opened yet.
+            work = second.owner.submit(np.zeros((1, 3, 32, 32), np.float32), ("res2",), time.monotonic() + 30)
+            assert "res2" in (await asyncio.wrap_future(work)).maps
+
+    asyncio.run(hold())
+    until(lambda: versions[1].id not in bundles_of(tmp_path))
+
+
+def test_an_index_that_cannot_be_written_is_written_later_and_keeps_what_a_restart_needs(
+    open_models: OpenModels,
+    catalog: FolderCatalog,
+    versions: list[VersionRef],
+    tmp_path: Path,
+    until: Until,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    models = open_models()
+    until(lambda: models.settled)
+    index = tmp_path / "serving" / "index.json"
+    until(index.is_file)
+    index.unlink()
+    (index / "in the way").mkdir(parents=True)
+    catalog.aliases["tiny@production"] = versions[1]
+    until(lambda: leased(models) == versions[1] and models._unwritten)
+    until(lambda: "a restart would take up older ones" in caplog.text)
+    for _ in range(3):
+        models.refresh()
+    assert {version.id for version in versions[:2]} <= bundles_of(tmp_path)
+    (index / "in the way").rmdir()
+    index.rmdir()
+    until(lambda: index.is_file() and versions[1].id in index.read_text())
+    assert caplog.text.count("a restart would take up older ones") == 1
+
+
+def test_a_pin_that_cannot_be_loaded_is_told(
+    open_models: OpenModels, catalog: FolderCatalog, versions: list[VersionRef], until: Until, tmp_path: Path
+) -> None:
+    write_tiny_bundle(tmp_path / "bad", seed=9)
+    bad = catalog.add("tiny", 4, tmp_path / "bad")
+    (tmp_path / "bad" / "model.onnx").write_bytes(b"damaged at its source")
+    catalog.pinned |= {bad, versions[1]}
+    models = open_models()
+    until(lambda: bool(models.pins_failed()))
+    assert list(models.pins_failed()) == [bad]
+    assert "damaged" in models.pins_failed()[bad]
+    assert models.failed_loads >= 1
+
+
 def test_a_deleted_version_is_let_go_at_once_with_its_bundle(
     open_models: OpenModels, catalog: FolderCatalog, versions: list[VersionRef], tmp_path: Path, until: Until
 ) -> None:
@@ -229,7 +307,7 @@ def test_a_deleted_version_is_let_go_at_once_with_its_bundle(
     for version in versions[1:]:
         del catalog.bundles[version]
     until(lambda: {loaded.version for loaded in models.loaded()} == {versions[0]})
-    until(lambda: [folder.name for folder in (tmp_path / "serving" / "bundles").iterdir()] == [versions[0].id])
+    until(lambda: bundles_of(tmp_path) == {versions[0].id})
     for named in ("tiny:2", "tiny:3"):
         with pytest.raises(UnknownModel):
             leased(models, named)

@@ -1,5 +1,6 @@
 """Bundles and index on disk: whole or not at all, and back after a restart."""
 
+import errno
 import json
 import os
 import time
@@ -45,6 +46,25 @@ def test_a_fetch_that_fails_leaves_nothing(shelf: Shelf, version: VersionRef) ->
     with pytest.raises(ConnectionError):
         shelf.bring(version, fail)
     assert list((shelf.root / "bundles").iterdir()) == []
+
+
+def test_a_disk_that_runs_full_in_a_fetch_is_named_and_left_tidy(
+    shelf: Shelf, version: VersionRef, catalog: FolderCatalog
+) -> None:
+    def fill(_: VersionRef, folder: Path) -> None:
+        (folder / "manifest.json").write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as `write` does, which knows no path
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*/serving/bundles'"):
+        shelf.bring(version, fill)
+    assert list((shelf.root / "bundles").iterdir()) == []
+    shelf.bring(version, catalog.fetch)
+
+
+def test_a_folder_that_cannot_be_made_is_named(shelf: Shelf, version: VersionRef, catalog: FolderCatalog) -> None:
+    shelf.root.touch()
+    with pytest.raises(OSError, match=r"serving/bundles'"):
+        shelf.bring(version, catalog.fetch)
 
 
 def test_a_bundle_is_replaced_only_by_a_whole_one(shelf: Shelf, catalog: FolderCatalog, version: VersionRef) -> None:

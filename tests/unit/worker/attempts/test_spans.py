@@ -1,6 +1,6 @@
 """An attempt that is over is a span with its parts; nothing that goes wrong with that concerns the run."""
 
-import socket
+import threading
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +12,7 @@ from control.db.models import Run
 from control.db.session import unit_of_work
 from control.records.life import leases
 from tests.collector import Collector
+from tests.ports import reserved_port
 from tests.unit.worker.house import House
 from worker.attempts.spans import tell, tell_of, tell_of_newest
 from worker.processes import Mark
@@ -90,14 +91,41 @@ def test_without_the_environment_nothing_is_read(caplog: pytest.LogCaptureFixtur
     assert caplog.text == ""  # where what goes wrong is told
 
 
-def test_a_collector_that_is_not_there_is_no_failure(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_collector_that_does_not_answer_holds_up_no_attempt(
+    house: House, observed: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(tracing, "END_SECONDS", 0.1)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1000")
+    sent, answer = threading.Event(), threading.Event()
+
+    def wait(_: Any) -> None:
+        sent.set()
+        assert answer.wait(60)
+
+    monkeypatch.setattr(observed, "take", wait)
+    house.submit()
+    house.close(claim := house.claim())
+    tell_of(house.engine, Mark(claim.run_id, claim.fence))
+    # Here, though there is no answer yet to what is under way.
+    assert sent.wait(60)
+    answer.set()
+    assert "no span of" not in caplog.text
+
+
+def test_a_collector_that_is_not_there_is_no_failure(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tracing, "END_SECONDS", 60.0)
+    with reserved_port() as nobody:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{nobody}")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
         house.submit()
         house.close(claim := house.claim())
         tell_of(house.engine, Mark(claim.run_id, claim.fence))
+    assert any(record.name.startswith("opentelemetry") for record in caplog.records)  # it was tried, in vain
+    assert "no span of" not in caplog.text  # where what trips over it would be told
+    with unit_of_work(house.engine) as session:
+        assert session.get_one(Run, claim.run_id).state == "queued"  # as it was: lost, and to be tried again
 
 
 def test_what_the_environment_has_wrong_is_said_and_no_failure(

@@ -93,6 +93,16 @@ def test_a_request_goes_on_with_its_callers_trace_and_has_its_stages(
     assert abs(found["compute"].end_time - request.end_time) < 5e9
 
 
+def test_a_span_holds_no_secret_and_no_more_of_a_path_than_a_log(
+    client: httpx.Client, spans: Callable[[], Any]
+) -> None:
+    secret = "detco_" + "s" * 43
+    client.get(f"/things/{secret}{'x' * 500}")
+    path = spans()["GET /things/{name}"].attributes["url.path"]
+    assert secret not in path
+    assert len(path) < 210
+
+
 def test_a_route_knows_on_whose_behalf_it_works(client: httpx.Client, spans: Callable[[], Any]) -> None:
     heard = client.get("/asks/for/a/job", headers={"traceparent": f"00-{TRACE}-{PARENT}-01"}).json()
     request = spans()["GET /asks/for/a/job"]
