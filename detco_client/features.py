@@ -20,6 +20,8 @@ Image = bytes | str | Path | NDArray[np.uint8] | NDArray[np.uint16]
 """The bytes of an encoded picture, the path of a file, or pixels `[H, W]` or `[H, W, C]`, sent as they are."""
 _TYPES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png", b"RIFF": "image/webp", b"II*\0": "image/tiff"}
 _TYPES |= {b"MM\0*": "image/tiff", b"\x93NUMPY": "application/x-npy"}
+_LONGEST_QUERY = 2000
+"""Characters of all parameters. Proxies bound an address, servers too; a form has room for a thousand boxes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +82,17 @@ class Features:
         return _read(self._many(images, asked, headers))
 
     def _one(self, picture: bytes, asked: Mapping[str, Any], headers: Mapping[str, str]) -> httpx.Response:
-        headers = {"Content-Type": _media_type(picture), **headers}
         params = {key: _query(value) for key, value in asked.items()}
+        if sum(map(len, params.values())) > _LONGEST_QUERY:
+            return self._many([picture], asked, headers)
+        headers = {"Content-Type": _media_type(picture), **headers}
         return self._transport.send("POST", "/v1/features", content=picture, params=params, headers=headers)
 
     def _many(self, images: Sequence[Image], asked: Mapping[str, Any], headers: Mapping[str, str]) -> httpx.Response:
         files = [("image", _part(index, image)) for index, image in enumerate(images)]
-        request = ("request", (None, json.dumps(asked), "application/json"))
+        levels = asked.get("levels")
+        document = {**asked, "levels": levels.split(",")} if isinstance(levels, str) else asked
+        request = ("request", (None, json.dumps(document), "application/json"))
         return self._transport.send("POST", "/v1/features", files=[*files, request], headers=headers)
 
 

@@ -27,7 +27,10 @@ _PARAMETERS: dict[str, tuple[dict[str, Any], str]] = {
         {"type": "string", "example": "[[10, 20, 110, 220]]"},
         "JSON list of `[x1, y1, x2, y2]` in pixels of the upright image: ROI-align of each, in place of whole maps",
     ),
-    "roi_size": ({"type": "integer", "default": 7}, "Side of a region's grid"),
+    "roi_size": (
+        {"type": "integer", "minimum": 1, "maximum": 64, "default": 7},
+        "Side of a region's grid: aligned ROI-align of two samples a cell along each side",
+    ),
     "roi_levels": (
         {"enum": ["each", "assign"], "default": "each"},
         "Every region from each level, or from the one its size asks for, as in an FPN",

@@ -14,8 +14,8 @@ from server.http.uploads.forms import read_form
 RAW_TYPES = ("image/jpeg", "image/png", "image/webp", "image/tiff", "application/x-npy")
 MULTIPART = "multipart/form-data"
 
-_MAX_OPTIONS = 2**16
-"""Bytes of the `request` part."""
+_MAX_OPTIONS = 2**18
+"""Bytes of the `request` part: as many boxes as are taken, written out to the last digit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,15 @@ def test_several_pictures_keep_their_order(client: DetcoClient, service: Any, tm
     assert lengths == [len(JPEG), len(PNG), len(PNG)]
 
 
+def test_many_boxes_go_in_a_form(client: DetcoClient, service: Any) -> None:
+    """No address is long enough for them."""
+    boxes = [[0.1, 0.2, 1 / 3, 2 / 3]] * 1000
+    (image,) = client.features(JPEG, levels="res2,res5", boxes=boxes).images
+    assert service.state.bodies == [{"levels": ["res2", "res5"], "boxes": boxes}]
+    assert sent(service)["content-type"].startswith("multipart/form-data")
+    assert float(image.levels["res5"].max()) == len(JPEG)
+
+
 def test_pixels_are_sent_as_they_are(client: DetcoClient, service: Any) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     file = io.BytesIO()

@@ -211,6 +211,13 @@ class TestSeveralImages:
         document = problem(send(client, picture(), request={"pool": "avg"}, pool="none"), 422, "invalid_document")
         assert document["errors"][0]["path"] == "pool"
 
+    def test_as_many_boxes_as_are_taken_fit_to_the_last_digit(self, client: httpx.Client, direct: Backbone) -> None:
+        corners = np.random.default_rng(0).random((1000, 2)) * 40
+        boxes = [[float(x), float(y), float(x) + 1 / 3, float(y) + 2 / 3] for x, y in corners]
+        _, tensors = read(send(client, picture(), request={"boxes": boxes, "roi_size": 1}))
+        expected = direct.features(picture(), boxes=boxes, roi_size=1).tensors["res5"]
+        np.testing.assert_allclose(tensors["res5"], expected, rtol=1e-5, atol=1e-5)
+
     def test_only_broken_images_are_an_error(self, client: httpx.Client) -> None:
         document = problem(send(client, b"text", b"more"), 422, "no_readable_image")
         assert [error["path"] for error in document["errors"]] == ["images.0", "images.1"]
@@ -230,7 +237,7 @@ class TestSeveralImages:
             ([("image", ("a.jpg", b"x")), ("request", (None, "{"))], 422),
             ([("image", ("a.jpg", b"x")), ("request", (None, "[" * 60_000))], 422),
             ([("image", ("a.jpg", b"x")), ("request", (None, "[]"))], 422),
-            ([("image", ("a.jpg", b"x")), ("request", ("r.json", b" " * 70_000))], 413),
+            ([("image", ("a.jpg", b"x")), ("request", ("r.json", b" " * 300_000))], 413),
             ([("image", ("a.jpg", b"x")), ("request", (None, '{"boxes": [[], []]}'))], 422),
             ([("image", ("a.jpg", b"x")), ("request", (None, f'{{"boxes": {[[0, 0, 1, 1]] * 1001}}}'))], 422),
         ],
