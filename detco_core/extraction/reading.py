@@ -97,7 +97,7 @@ class Reader:
 
     def _ready(self, member: int, path: str) -> Ready:
         data = _bytes(self.files.bytes(member), self.limits)
-        decoded = decode(data, self.limits, self.options.orientation, self.manifest.input)
+        decoded = decode(data, self.limits, self.options.orientation, self.manifest.input, bitmaps=True)
         prepared = prepare(decoded, self.manifest.input, self.options.resize)
         geometry = prepared.geometry
         regions = None if self.boxes is None else place(self.boxes.of(path), geometry)

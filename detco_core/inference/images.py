@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from detco_core.contract.datasets import fits_channels
 from detco_core.contract.errors import ImageError
@@ -84,12 +84,17 @@ class DecodedImage:
 
 
 def decode(
-    data: bytes, limits: Limits | None = None, orientation: Orientation = "exif", spec: InputSpec | None = None
+    data: bytes,
+    limits: Limits | None = None,
+    orientation: Orientation = "exif",
+    spec: InputSpec | None = None,
+    *,
+    bitmaps: bool = False,
 ) -> DecodedImage:
     """Decode one JPEG, PNG, WebP or TIFF file, or `.npy` array, which has no orientation.
 
     `spec`, the input of the model it is for: as in training, 8-bit RGB is Pillow's to read; for any other, and for
-    None, all bands and bits of a file are read.
+    None, all bands and bits of a file are read. `bitmaps`: BMP too, which data sets may hold and requests may not.
 
     Raises:
         ImageError: `too_large` (bytes or pixels), `unsupported` (none of the formats) or `unreadable` (damaged);
@@ -100,7 +105,7 @@ def decode(
         raise ImageError("too_large", f"the file has {len(data)} bytes; at most {limits.bytes} are taken")
     if data.startswith(NPY):
         return from_array(read_npy(data, limits.pixels), "NPY")
-    reader = _reader(data)
+    reader = BmpImagePlugin.BmpImageFile if bitmaps and data.startswith(b"BM") else _reader(data)
     is_tiff = reader is TiffImagePlugin.TiffImageFile
     if is_tiff:
         check_directory(data)

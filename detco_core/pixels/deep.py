@@ -6,6 +6,7 @@ PNG's filters go by. So the file is decoded twice and the halves are put togethe
 """
 
 import sys
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
@@ -23,8 +24,12 @@ Planes = NDArray[np.uint16]
 _COLOURS = ("RGB", "RGBA", "CMYK")
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 """Order of the bytes in a pair, by the letter of the raw mode that shows the high one; `N` is the machine's own."""
+_LOW, _HIGH = (0, 1) if sys.byteorder == "little" else (1, 0)
+"""Places of the bytes in a number."""
 _GRAY = "LA;16B"
 """Two pairs, which are the four bytes of a pixel as RGBA."""
+_PACKED = ("BGR;16",)
+"""Of a bitmap: 16 bits for all three channels."""
 _PLANAR = (284, 2)
 """Tag and value of a TIFF that stores its channels one after another."""
 
@@ -33,7 +38,8 @@ def bits_of(image: Image.Image) -> int:
     """Bits a channel that the file holds, 8, 16 or 32: by the mode it was stored in, so ask before it is loaded."""
     if image.mode in ("I", "F"):
         return 32
-    return 16 if "16" in f"{image.mode} {_raw_mode(image)}" else 8
+    raw = _raw_mode(image)
+    return 16 if "16" in f"{image.mode} {raw}" and raw not in _PACKED else 8
 
 
 def loses_bits(image: Image.Image) -> bool:
@@ -56,24 +62,24 @@ def is_gray_with_alpha(image: Image.Image) -> bool:
 def read_deep(image: Image.Image, where: File) -> Planes:
     """The channels of the opened image, alpha last: uint16 [2, 3 or 4, H, W]; the image is loaded then.
 
-    Memory: two bytes a value, and four bytes a pixel for each half.
+    Memory: two bytes a value, and four bytes a pixel for the halves, one after the other.
 
     Raises:
         Exception: whatever Pillow trips over.
     """
     if is_gray_with_alpha(image):
-        image = _loaded(image, "RGBA")
-        pairs = [_band(image, channel).astype(np.uint16) for channel in range(4)]
-        return np.stack([pairs[0] << 8 | pairs[1], pairs[2] << 8 | pairs[3]])
+        _loaded(image, "RGBA")
+        planes = np.empty((2, image.height, image.width), np.uint16)
+        _put(planes, image, _HIGH, (0, 2))
+        _put(planes, image, _LOW, (1, 3))
+        return planes
     low = _low(image)
     if low is None or not isinstance(image, ImageFile.ImageFile):
         raise ValueError("not a file with 16-bit colour")
     # Low bytes first, so that their picture is gone before the image, which stays with the caller, is decoded.
-    with type(image)(_from_start(where)) as again:
-        planes = np.stack([_band(_loaded(again, low), channel).astype(np.uint16) for channel in range(len(image.mode))])
-    _loaded(image, _raw_mode(image))
-    for channel, plane in enumerate(planes):
-        plane |= np.left_shift(_band(image, channel), 8, dtype=np.uint16)
+    planes = _low_bytes(image, where, low)
+    image.load()
+    _put(planes, image, _HIGH, range(len(planes)))
     return planes
 
 
@@ -90,17 +96,27 @@ def sixteen_bits(image: Image.Image) -> NDArray[np.uint16]:
     return values.astype(np.uint16, copy=False)
 
 
-def _band(image: Image.Image, channel: int) -> NDArray[np.uint8]:
-    return np.asarray(image.getchannel(channel))
+def _low_bytes(image: ImageFile.ImageFile, where: File, raw: str) -> Planes:
+    """A plane a channel with the low bytes in it, and no high ones yet."""
+    with type(image)(_from_start(where)) as again:
+        _loaded(again, raw)
+        planes = np.empty((len(again.getbands()), again.height, again.width), np.uint16)
+        _put(planes, again, _LOW, range(len(planes)))
+        return planes
 
 
-def _loaded(image: Image.Image, raw: str) -> Image.Image:
+def _put(planes: Planes, image: Image.Image, byte: int, channels: Sequence[int]) -> None:
+    """Make the `channels` of an image the low or high bytes of the planes."""
+    halves = planes.view(np.uint8).reshape(*planes.shape, 2)
+    for plane, channel in zip(halves, channels, strict=True):
+        plane[..., byte] = image.getchannel(channel)
+
+
+def _loaded(image: Image.Image, raw: str) -> None:
     """Decode it with another unpacker."""
-    if not isinstance(image, ImageFile.ImageFile):
-        raise ValueError("not a picture of a file")
-    image.tile = [tile._replace(args=_with_raw(tile.args, raw)) for tile in image.tile]
+    if isinstance(image, ImageFile.ImageFile):
+        image.tile = [tile._replace(args=_with_raw(tile.args, raw)) for tile in image.tile]
     image.load()
-    return image
 
 
 def _with_raw(arguments: Any, raw: str) -> Any:

@@ -63,6 +63,15 @@ def few_bits(depth: int) -> bytes:
     return written([(b"IHDR", struct.pack(">IIBBBBB", width, 9, depth, 0, 0, 0, 0)), (b"IDAT", zlib.compress(rows))])
 
 
+def small_bmp() -> bytes:
+    """5 bits of red, 6 of green and 5 of blue, as by the masks in its head."""
+    rows = np.random.default_rng(0).bytes(8 * 3)
+    head = struct.pack("<IiiHHIIiiII", 40, 4, 3, 1, 16, 3, len(rows), 0, 0, 0, 0) + struct.pack(
+        "<III", 0xF800, 0x7E0, 0x1F
+    )
+    return struct.pack("<2sIHHI", b"BM", 14 + len(head) + len(rows), 0, 0, 14 + len(head)) + head + rows
+
+
 def pngs() -> Iterator[tuple[str, bytes]]:
     for channels, name in ((1, "grey"), (2, "grey and alpha"), (3, "RGB"), (4, "RGBA")):
         yield f"16-bit {name} PNG", write_png(noise(channels))
@@ -122,8 +131,12 @@ def tiffs() -> Iterator[tuple[str, bytes]]:
     bytes_of = (noise(5) >> 8).astype(np.uint8)
     yield "TIFF of 5 bands", tiff(bytes_of, photometric="minisblack", planarconfig="contig")
     yield "RGB TIFF with two more bands", tiff(bytes_of, photometric="rgb", extrasamples=["unspecified"] * 2)
-    near = tiff(bytes_of[..., :4].copy(), photometric="rgb", extrasamples=["unspecified"])
-    yield "RGB TIFF with near infrared", near
+    yield "RGB TIFF with near infrared", tiff(bytes_of[..., :4].copy(), photometric="rgb", extrasamples=["unspecified"])
+    two = bytes_of[..., :2].copy()
+    yield "grey TIFF and something", tiff(two, photometric="minisblack", extrasamples=["unspecified"])
+    yield "RGB TIFF, planar", tiff(np.moveaxis(bytes_of[..., :3], 2, 0), photometric="rgb", planarconfig="separate")
+    yield "negative TIFF", tiff(two[..., 0].copy(), photometric="miniswhite")
+    yield "16-bit negative TIFF", tiff(noise(1)[..., 0], photometric="miniswhite")
     yield "TIFF of signed 16 bits", tiff(noise(1)[..., 0].astype(np.int16) & 0x7FFF)
     yield "TIFF of negative numbers", tiff(-np.ones((9, 7), np.int16))
     yield "32-bit TIFF", saved(Image.fromarray(noise(1)[..., 0].astype(np.int32)), "TIFF")
@@ -141,6 +154,9 @@ def others() -> Iterator[tuple[str, bytes]]:
     for mode in ("L", "RGB", "CMYK"):
         yield f"{mode} JPEG", saved(SCENE.convert(mode), "JPEG", exif=exif(5))
     yield "progressive JPEG", saved(SCENE, "JPEG", progressive=True)
+    for mode in ("1", "L", "P", "RGB", "RGBA"):
+        yield f"{mode} BMP", saved(SCENE.convert(mode), "BMP")
+    yield "BMP of 16 bits a pixel", small_bmp()
     for mode in ("RGB", "RGBA"):
         yield f"{mode} WebP", saved(SCENE.convert(mode), "WEBP", lossless=True)
     for channels in (1, 2, 3, 4, 5):
@@ -177,7 +193,7 @@ def in_serving(file: bytes, channels: int, depth: int) -> NDArray[Any] | str:
     """[H, W, C], or the code of a refusal; the network's input is made of the same numbers."""
     spec = spec_of(channels, depth)
     try:
-        decoded = decode(file, spec=spec)
+        decoded = decode(file, spec=spec, bitmaps=True)
         picture, _ = in_colors_of(decoded, spec)
         prepared = prepare(decoded, spec)
     except ImageError as error:

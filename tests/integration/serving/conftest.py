@@ -13,9 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.serving.service import MODEL, service
+from detco_core.contract.manifest import InputSpec
 from detco_core.inference.tiny import write_tiny_bundle
 from tests.migrated import open_migrated
 
+DEEP = InputSpec(bit_depth=16)
+"""Of version 2 of the model."""
+BANDS = InputSpec(channels=5, mean=(0.5,) * 5, std=(0.2,) * 5, color="raw", bit_depth=16)
+"""Of version 3."""
 LENGTH = "Inference-Header-Content-Length"
 SIDE = 48
 """Of the picture that is good."""
@@ -83,10 +88,14 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     """Runs pictures that come together as one batch, since that is where one could harm another."""
     root = tmp_path_factory.mktemp("door")
     write_tiny_bundle(root / "bundle", 0)
+    write_tiny_bundle(root / "deep", 1, DEEP)
+    write_tiny_bundle(root / "bands", 2, BANDS)
     (root / "data").mkdir()
     open_migrated(f"sqlite:///{root / 'data' / 'detco.sqlite3'}").dispose()
     batches = {"batch_images": "8", "batch_wait_ms": "20", "max_request_bytes": str(2**20), "grpc_port": "0"}
-    with service(root / "data", [root / "bundle"], "--only", "features", **batches) as started:
+    with service(
+        root / "data", [root / "bundle", root / "deep", root / "bands"], "--only", "features", **batches
+    ) as started:
         yield Door(started.client, started.grpc())
 
 

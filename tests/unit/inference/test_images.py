@@ -5,16 +5,17 @@ import struct
 import tracemalloc
 import zlib
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image
+from tifffile import imwrite
 
 from detco_core.contract.errors import ImageError
 from detco_core.inference.images import Limits, decode, stored_pixels
+from tests.pngs import noise, write_png
 
 Photo = Callable[..., Image.Image]
 Encoded = Callable[..., bytes]
@@ -49,45 +50,6 @@ def test_lossless_formats_come_back_exactly(photo: Photo, encoded: Encoded, form
 def test_lossy_formats_come_back_nearly(photo: Photo, encoded: Encoded, format: str) -> None:
     picture = np.asarray(decode(encoded(photo(), format, quality=95)).picture, int)
     assert np.abs(picture - np.asarray(photo(), int)).mean() < 8
-
-
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied_or_left_alone(
-    photo: Photo, encoded: Encoded, format: str, orientation: int
-) -> None:
-    exif = Image.Exif()
-    exif[274] = orientation
-    exactly: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}
-    options = exactly.get(format, {})
-    data = encoded(photo(), format, exif=exif, **options)
-    stored = decode(data, orientation="ignore")
-    upright = decode(data)
-    assert stored.orientation == upright.orientation == orientation
-    assert stored.stored == upright.stored == stored.size == (97, 61)
-    assert upright.size == ((61, 97) if orientation > 4 else (97, 61))
-    as_pillow_does = photo()
-    as_pillow_does.getexif()[274] = orientation
-    expected = ImageOps.exif_transpose(as_pillow_does)
-    tolerance = 12 if format == "JPEG" else 0
-    np.testing.assert_allclose(np.asarray(upright.picture, int), np.asarray(expected, int), atol=tolerance)
-    np.testing.assert_allclose(np.asarray(stored.picture, int), np.asarray(photo(), int), atol=tolerance)
-
-
-def test_an_unlawful_orientation_is_none(photo: Photo, encoded: Encoded) -> None:
-    exif = Image.Exif()
-    exif[274] = 9
-    assert decode(encoded(photo(), "JPEG", exif=exif)).orientation == 1
-
-
-def test_damaged_exif_leaves_the_pixels(photo: Photo, encoded: Encoded) -> None:
-    exif = Image.Exif()
-    exif[274] = 6
-    data = bytearray(encoded(photo(), "JPEG", exif=exif))
-    at = data.index(b"Exif\0\0") + 6
-    data[at : at + 4] = b"\xff\xff\xff\xff"
-    decoded = decode(bytes(data))
-    assert (decoded.size, decoded.orientation) == ((97, 61), 1)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
@@ -189,47 +151,6 @@ def test_flipped_bytes_never_raise_anything_but_image_error(
     assert decoded.size.width * decoded.size.height <= 10**6
 
 
-def npy(array: np.ndarray, **options: Any) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array, **options)
-    return file.getvalue()
-
-
-@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 3), (5, 7, 4), (5, 7, 12)])
-@pytest.mark.parametrize("dtype", ["u1", "<u2", ">u2"])
-def test_an_array_is_taken_as_it_is(shape: tuple[int, ...], dtype: str) -> None:
-    array = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
-    decoded = decode(npy(array))
-    assert (decoded.size, decoded.channels) == ((7, 5), shape[2] if len(shape) == 3 else 1)
-    assert decoded.bits == 8 * array.dtype.itemsize
-    bands = decoded.picture if isinstance(decoded.picture, tuple) else decoded.picture.split()
-    found = np.stack([np.asarray(band) for band in bands], axis=-1)
-    np.testing.assert_array_equal(found, array.reshape(5, 7, -1))
-
-
-@pytest.mark.parametrize(
-    ("data", "code"),
-    [
-        (npy(np.zeros((2, 2), np.float32)), "unsupported"),
-        (npy(np.zeros((2, 2), np.int8)), "unsupported"),
-        (npy(np.zeros((2, 2), bool)), "unsupported"),
-        (npy(np.zeros((0, 2), np.uint8)), "unsupported"),
-        (npy(np.zeros(9, np.uint8)), "unsupported"),
-        (npy(np.zeros((2, 2, 65), np.uint8)), "unsupported"),
-        (npy(np.zeros((11, 10), np.uint8)), "too_large"),
-        (npy(np.array([[{"a": 1}]]), allow_pickle=True), "unsupported"),
-        (npy(np.zeros((5, 5), np.uint8))[:-1], "unreadable"),
-        (b"\x93NUMPY", "unreadable"),
-        (b"\x93NUMPY\x01\x00\x05\x00junk\n", "unreadable"),
-        (b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (9999999999, 1), }", "unreadable"),
-    ],
-)
-def test_arrays_that_are_no_images(data: bytes, code: str) -> None:
-    with pytest.raises(ImageError) as raised:
-        decode(data, Limits(pixels=100))
-    assert raised.value.code == code
-
-
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_the_header_tells_how_many_pixels_are_stored(format: str) -> None:
     file = io.BytesIO()
@@ -243,3 +164,95 @@ def test_the_header_of_an_array_does_too_and_of_anything_else_nothing_is_told() 
     np.save(file, np.zeros((4, 6, 3), np.uint8))
     assert stored_pixels(file.getvalue()) == 24
     assert [stored_pixels(data) for data in (b"", b"text", file.getvalue()[:9])] == [0, 0, 0]
+
+
+def test_deep_pictures_are_bounded_by_their_header_too() -> None:
+    for color in (0, 2, 4, 6):
+        lie = png(20_000, 20_000, 16, color, bytes(10))
+        tracemalloc.start()
+        assert refusal(lie, Limits(pixels=1_000_000)) == "too_large"
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 2**20
+        assert stored_pixels(lie) == 4 * 10**8
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
+def test_a_deep_picture_that_is_cut_off_is_unreadable(part: float) -> None:
+    whole = write_png(noise(3, 120, 90))
+    assert refusal(whole[: int(len(whole) * part)]) == "unreadable"
+
+
+def test_what_is_behind_the_last_row_of_a_deep_picture_is_not_unpacked() -> None:
+    rows = b"".join(b"\0" + bytes(24) for _ in range(3))
+    bomb = png(4, 3, 16, 2, rows + bytes(2**24))
+    tracemalloc.start()
+    assert decode(bomb).size == (4, 3)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**22
+
+
+def test_a_wrong_sum_of_the_pixels_is_unreadable() -> None:
+    whole = bytearray(write_png(noise(3)))
+    at = whole.index(b"IDAT")
+    (length,) = struct.unpack_from(">I", whole, at - 4)
+    whole[at + 3 + length] ^= 1
+    assert refusal(bytes(whole)) == "unreadable"
+
+
+def test_a_tiff_that_lists_millions_of_strips_is_refused_at_once(encoded: Encoded) -> None:
+    file = bytearray(encoded(Image.new("RGB", (64, 64)), "TIFF"))
+    (at,) = struct.unpack_from("<I", file, 4)
+    entries = [at + 2 + 12 * n for n in range(struct.unpack_from("<H", file, at)[0])]
+    strips = next(entry for entry in entries if struct.unpack_from("<H", file, entry)[0] == 273)
+    struct.pack_into("<HII", file, strips + 2, 4, 2_000_000, len(file))
+    file += bytes(8_000_000)
+    assert refusal(bytes(file)) == "too_large"
+    assert stored_pixels(bytes(file)) == 0
+
+
+def test_bands_that_pillow_has_no_picture_for_are_planes() -> None:
+    file = io.BytesIO()
+    bands = noise(5)
+    imwrite(file, bands, photometric="minisblack", planarconfig="contig")
+    decoded = decode(file.getvalue())
+    assert isinstance(decoded.picture, tuple)
+    np.testing.assert_array_equal(np.stack([np.asarray(plane) for plane in decoded.picture], axis=2), bands)
+    assert (decoded.format, decoded.size, decoded.bits, decoded.mode) == ("TIFF", (23, 17), 16, "5 channels")
+    assert stored_pixels(file.getvalue()) == 23 * 17
+    assert refusal(file.getvalue(), Limits(pixels=23 * 17 - 1)) == "too_large"
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+@pytest.mark.filterwarnings("ignore")
+def test_flipped_bytes_of_deep_files_never_raise_anything_but_image_error(data: st.DataObject) -> None:
+    file = bytearray(data.draw(st.sampled_from(_DEEP)))
+    for _ in range(data.draw(st.integers(1, 6))):
+        file[data.draw(st.integers(0, len(file) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        decoded = decode(bytes(file), Limits(pixels=10**6))
+    except ImageError:
+        return
+    assert decoded.size.width * decoded.size.height <= 10**6
+
+
+def _tiff(bands: int, photometric: str, packing: str | None) -> bytes:
+    file = io.BytesIO()
+    imwrite(file, noise(bands), photometric=photometric, planarconfig="contig", compression=packing)
+    return file.getvalue()
+
+
+_DEEP = [
+    write_png(noise(3)),
+    write_png(noise(4), interlaced=True),
+    *(_tiff(3, "rgb", packing) for packing in (None, "zlib")),
+    *(_tiff(5, "minisblack", packing) for packing in (None, "zlib")),
+]
+
+
+def test_bitmaps_are_for_data_sets(photo: Photo, encoded: Encoded) -> None:
+    file = encoded(photo(), "BMP")
+    assert refusal(file) == "unsupported"
+    np.testing.assert_array_equal(np.asarray(decode(file, bitmaps=True).picture), np.asarray(photo()))

@@ -11,8 +11,11 @@ import torch
 from PIL import Image
 
 from detco_core.contract.errors import ImageError
+from detco_core.contract.manifest import InputSpec
 from detco_core.inference.images import Limits
 from detco_core.inference.pictures import open_picture
+from detco_core.inference.preprocess import prepare
+from tests.pngs import noise, write_png
 
 
 def refusal(image: Any) -> tuple[str, str]:
@@ -70,3 +73,17 @@ def test_the_callers_picture_is_left_as_it_was(photo: Callable[..., Image.Image]
     assert isinstance(opened, Image.Image)
     del opened.info["transparency"]
     assert picture.info == {"transparency": 0}
+
+
+def test_a_deep_pillow_image_is_known_before_pillow_cuts_it() -> None:
+    file = write_png(noise(3))
+    for spec, words in (
+        (InputSpec(), "convert it to 8 bits"),
+        (InputSpec(bit_depth=16), "send the file's bytes or path"),
+    ):
+        with pytest.raises(ImageError, match=words) as caught:
+            prepare(open_picture(Image.open(io.BytesIO(file)), Limits(), "exif"), spec)
+        assert caught.value.code == "bit_depth"
+    deep = InputSpec(bit_depth=16)
+    of_bytes = prepare(open_picture(file, Limits(), "exif", deep), deep).array
+    np.testing.assert_array_equal(of_bytes, prepare(open_picture(noise(3), Limits(), "exif", deep), deep).array)
