@@ -23,6 +23,8 @@ MAX_VALUES = 2**18
 _ORIENTATION = 274
 _NUMBERS = (3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 16, 17, 18)
 """Types of entries that become Python's numbers; others are bytes or text, and bounded by the file."""
+_SINGLE = (256, 257, 259, 262, 266, 277, 278, 284, 317, 322, 323, 32997, 32998)
+"""Entries of one number: sizes of the image, of its strips and tiles, and how they are stored."""
 _DEFLATE = (8, 32946, 50013)
 _LZMA = 34925
 _LZMA_MEMORY = 2**28
@@ -44,9 +46,11 @@ def check_directory(data: bytes | memoryview) -> None:
     """Refuse a TIFF whose first directory lists more than any picture needs; other damage is for its reader to find.
 
     Raises:
-        ImageError: `too_large`.
+        ImageError: `too_large`; `unreadable` where a size is several numbers, which readers would multiply.
     """
     for tag, kind, count in _entries(data):
+        if tag in _SINGLE and count != 1:
+            raise ImageError("unreadable", f"entry {tag} of the TIFF must be one number and is {count}")
         if kind in _NUMBERS and count > MAX_VALUES:
             raise ImageError(
                 "too_large", f"entry {tag} of the TIFF lists {count} values; at most {MAX_VALUES} are taken"
@@ -111,6 +115,8 @@ def _opened(where: File) -> "TiffFile":
 def _image_shape(page: "TiffPage") -> tuple[tuple[int, ...], str]:
     """The shape of one image and its axes, `YX`, `YXS` or `SYX` with S the bands: axes of length 1 are left out."""
     shape, axes = page.shape, page.axes
+    if not all(isinstance(size, int) for size in (*shape, *page.chunks)):
+        raise ImageError("unreadable", "not a whole TIFF: its sizes are no numbers")
     kept = [(size, axis) for size, axis in zip(shape, axes, strict=True) if size > 1 or axis in "YX"]
     letters = "".join(axis for _, axis in kept)
     if letters not in ("YX", "YXS", "SYX"):

@@ -109,6 +109,23 @@ def test_a_directory_of_millions_is_refused_unread(order: str, big: bool) -> Non
         assert caught.value.code == "too_large"
 
 
+@pytest.mark.parametrize("tag", [256, 257, 277, 278, 322, 323])
+def test_a_size_of_many_numbers_is_unreadable(tag: int) -> None:
+    """Python multiplies a tuple by repeating it, and tifffile makes one of such an entry."""
+    for count in (0, 2, 40_000):
+        file = b"II" + struct.pack("<HLHHHLL", 42, 8, 1, tag, 4, count, 0)
+        with pytest.raises(ImageError, match=f"entry {tag} of the TIFF must be one number and is {count}") as caught:
+            check_directory(file)
+        assert caught.value.code == "unreadable"
+
+
+def test_nor_is_it_multiplied_where_the_directory_was_not_checked() -> None:
+    whole = tiff(tile=(16, 16))
+    at = whole.index(struct.pack("<HHI", 323, 4, 1))
+    several = whole[:at] + struct.pack("<HHII", 323, 4, 9, 8) + whole[at + 12 :]
+    assert code_of(several) == "unreadable"
+
+
 def test_text_may_be_long_and_a_directory_short() -> None:
     check_directory(b"II" + struct.pack("<HLHHHLL", 42, 8, 1, 270, 2, 10**6, 0))
     for file in (b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM\0+" + b"\xff" * 200, b"II*\0\x08\0\0\0\xff\xff"):
