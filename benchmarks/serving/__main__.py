@@ -1,6 +1,6 @@
 """Figures of feature serving: our server against the bare runtime in a loop, LitServe and BentoML; and its hard days.
 
-    python -m benchmarks.serving [--only cost memory] [--quick] [--mixed 1000] [--no-peers]
+    python -m benchmarks.serving [--only cost memory] [--quick] [--mixed 1000] [--no-peers] [--device cuda]
 
 A ResNet-50 with random weights is exported once, and the peers' environments are made once, below `build/serving`.
 Figures are kept in `results/serving.json` and `.md`, each with where it was measured; those of `--quick` are printed
@@ -44,13 +44,16 @@ def main(words: Sequence[str] | None = None) -> int:
     """Measure, print, keep; 1 when a promise is missed or a figure could not be had."""
     options = arguments(words)
     profile = replace(PROFILES[options.profile], **({"mixed": options.mixed} if options.mixed else {}))
-    peers = () if options.no_peers else PEERS
+    # The peers compute on the CPU.
+    peers = () if options.no_peers or options.device != "cpu" else PEERS
+    settings = {} if options.device == "cpu" else {"serve_device": options.device, "serve_gpus": "0"}
+    kept = "serving" if options.device == "cpu" else f"serving-{options.device}"
     found: dict[str, Any] = {}
     failed: dict[str, str] = {}
-    about = {"profile": options.profile, "peers": versions(peers)}
+    about = {"profile": options.profile, "device": options.device, "peers": versions(peers)}
     with (
         tempfile.TemporaryDirectory(dir=options.folder, prefix="serving-") as folder,
-        scene(profile, Path(folder), peers) as set_up,
+        scene(profile, Path(folder), peers, **settings) as set_up,
     ):
         for name in options.only:
             print(f"{name} ...", file=sys.stderr, flush=True)
@@ -60,7 +63,7 @@ def main(words: Sequence[str] | None = None) -> int:
             except RuntimeError as error:
                 failed[name] = str(error)
             if options.results is not None:
-                keep(found, options.results / "serving")
+                keep(found, options.results / kept)
     print(told(found), flush=True)
     for name, why in failed.items():
         print(f"{name} could not be measured: {why}", file=sys.stderr)
@@ -84,6 +87,9 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tiny", dest="profile", action="store_const", const="tiny", help="as the tests do")
     parser.add_argument("--mixed", type=int, help="requests of mixed sizes (10,000)")
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="with cuda, the floor computes there too"
+    )
     parser.add_argument("--folder", type=Path, help="where data folder and logs lie meanwhile")
     parser.add_argument("--results", type=Path)
     options = parser.parse_args(words)

@@ -15,20 +15,24 @@ from PIL import Image
 
 LEVEL, STRIDE = "res5", 32
 LENGTH_HEADER = "Inference-Header-Content-Length"
+_PROVIDERS = {"cpu": ["CPUExecutionProvider"], "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"]}
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Bare:
     """A bundle's ONNX file, opened with what the runtime does by itself, but for threads that spin while they wait."""
 
-    def __init__(self, model: Path, side: int) -> None:
+    def __init__(self, model: Path, side: int, device: str = "cpu") -> None:
+        """`device`: `cpu`, or `cuda` without a single option."""
         self._side = side
+        if device != "cpu":
+            onnxruntime.preload_dlls()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = len(os.sched_getaffinity(0))
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(str(model), options, providers=_PROVIDERS[device])
 
     def answer(self, image: bytes) -> tuple[bytes, int]:
         """The body for one JPEG, and how many bytes of it are the JSON that comes first.

@@ -15,7 +15,7 @@ def measure_cost(scene: Scene) -> dict[str, Any]:
     """By callers: medians over the rounds, and the medians of each round's ratios."""
     targets = [scene.server, *scene.others]
     rounds: dict[int, list[dict[str, Spent]]] = {callers: [] for callers in scene.profile.callers}
-    with floor(scene.model, scene.profile.side, Path(scene.picture)) as bare:
+    with floor(scene.model, scene.profile.side, Path(scene.picture), scene.device) as bare:
         for number in range(scene.profile.rounds):
             for callers, kept in rounds.items():
                 spent = {"floor": bare.run(scene.profile.images)}

@@ -1,6 +1,6 @@
 """The bare runtime in a process of its own: runs a picture so many times as it is told, and says what that took.
 
-    python -m benchmarks.serving.floor MODEL SIDE PICTURE
+    python -m benchmarks.serving.floor MODEL SIDE PICTURE DEVICE
 
 A line of its input is a number of images; the line it answers is JSON, seconds of wall and processor time.
 """
@@ -36,9 +36,9 @@ class Floor:
 
 
 @contextmanager
-def floor(model: Path, side: int, picture: Path) -> Iterator[Floor]:
+def floor(model: Path, side: int, picture: Path, device: str = "cpu") -> Iterator[Floor]:
     """A warm one; ends with the block."""
-    command = [sys.executable, "-m", "benchmarks.serving.floor", str(model), str(side), str(picture)]
+    command = [sys.executable, "-m", "benchmarks.serving.floor", str(model), str(side), str(picture), device]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         asked = Floor(process)
         try:
@@ -48,8 +48,8 @@ def floor(model: Path, side: int, picture: Path) -> Iterator[Floor]:
             process.kill()
 
 
-def main(model: str, side: str, picture: str) -> None:
-    bare, image = Bare(Path(model), int(side)), Path(picture).read_bytes()
+def main(model: str, side: str, picture: str, device: str = "cpu") -> None:
+    bare, image = Bare(Path(model), int(side), device), Path(picture).read_bytes()
     for line in sys.stdin:
         began, cpu = time.perf_counter(), time.process_time()
         for _ in range(int(line)):

@@ -1,7 +1,7 @@
 """What every figure starts from: bundles, pictures on disk, a driver, and servers when they are asked for."""
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,6 +26,8 @@ class Scene:
     driver: Driver
     peers: Sequence[str]
     stack: ExitStack
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Of every server, beside those a figure asks for: what it computes on."""
     failed: dict[str, str] = field(default_factory=dict)
     """Peers that could not be had, and why."""
 
@@ -49,6 +51,11 @@ class Scene:
     def pictures(self, name: str, pictures: Sequence[bytes]) -> list[str]:
         """Their paths."""
         return [str(path) for path in keep(self.folder / "pictures", name, pictures)]
+
+    @property
+    def device(self) -> str:
+        """What servers and the floor compute on."""
+        return self.settings.get("serve_device", "cpu")
 
     @property
     def query(self) -> dict[str, Any]:
@@ -79,7 +86,7 @@ class Scene:
     @contextmanager
     def service(self, name: str, *words: str, bundles: int = 1, **settings: str) -> Iterator[Service]:
         """Ours, of its own."""
-        with service(self.folder / name, self.bundles[:bundles], *words, **settings) as started:
+        with service(self.folder / name, self.bundles[:bundles], *words, **self.settings, **settings) as started:
             yield started
 
     def warm(self, target: Target, callers: int = 4) -> None:
@@ -95,7 +102,7 @@ class Scene:
 
 
 @contextmanager
-def scene(profile: Profile, folder: Path, peers: Sequence[str] = PEERS) -> Iterator[Scene]:
+def scene(profile: Profile, folder: Path, peers: Sequence[str] = PEERS, **settings: str) -> Iterator[Scene]:
     """Everything that is started ends with the block."""
     with driver() as started, ExitStack() as stack:
-        yield Scene(profile, folder, started, peers, stack)
+        yield Scene(profile, folder, started, peers, stack, settings)

@@ -105,7 +105,7 @@ def available_providers() -> tuple[str, ...]:
     onnxruntime's own answer names CUDA on every machine its GPU wheel is installed on.
     """
     built = CUDA in ort.get_available_providers()
-    return (CUDA, CPU) if built and _cuda_devices() > 0 else (CPU,)
+    return (CUDA, CPU) if built and cuda_devices() > 0 else (CPU,)
 
 
 def gpu_name() -> str:
@@ -117,7 +117,7 @@ def gpu_name() -> str:
     return name.value.decode("utf-8", "replace") if driver.cuDeviceGetName(name, 256, device) == 0 else "unknown"
 
 
-def _cuda_devices() -> int:
+def cuda_devices() -> int:
     """Devices the CUDA driver shows to this process; `CUDA_VISIBLE_DEVICES` counts. Opens no context."""
     driver, count = _driver(), ctypes.c_int()
     return count.value if driver is not None and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 else 0

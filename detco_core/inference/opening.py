@@ -13,6 +13,7 @@ from typing import Any
 import onnxruntime as ort
 
 from detco_core.contract.errors import BundleError
+from detco_core.contract.shortage import is_out_of_memory
 from detco_core.inference.binding import Bound, Placement
 from detco_core.inference.execution import CPU, CUDA, DEVICE, TENSORRT, Execution, provider_options, session_options
 from detco_core.inference.half import halved
@@ -69,7 +70,8 @@ def _opened(model: bytes, execution: Execution, tensorrt: Mapping[str, str] | No
         )
     # What it raises when a provider cannot be made; a model that cannot be opened is another matter, below.
     except (ValueError, RuntimeError) as error:
-        if order[0] == CPU:
+        # Memory that others hold comes back; a model that went to the CPU meanwhile would stay there.
+        if order[0] == CPU or is_out_of_memory(error):
             raise _cannot(error) from error
         message = f"onnxruntime cannot make {order[0]}: {why_not(order[0])} ({error})"
         if execution.strict:

@@ -5,14 +5,20 @@ from numpy.typing import NDArray
 
 from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import Manifest
+from detco_core.contract.shortage import is_out_of_memory
 from detco_core.inference.execution import CPU
 from detco_core.inference.session import POOLED, Session, outputs_of
 from detco_core.inference.sizes import USUAL, Sides, default_sizes, padded
+
+_LESS = "raise DETCO_SERVE_GPU_MEMORY, or lower DETCO_BATCH_IMAGES or DETCO_SERVE_WARM_SIZES"
 
 
 def warm(session: Session, images: int) -> None:
     """Compute every level of one image and of a whole batch, at 224x224, the sizes asked for and, on a GPU, which looks
     for its kernels at every size it has not seen, the manifest's own.
+
+    Raises:
+        BundleError: there is no memory for one of them.
     """
     outputs = outputs_of(session.manifest)
     defaults = () if session.provider == CPU else default_sizes(session.manifest.input)
@@ -21,8 +27,15 @@ def warm(session: Session, images: int) -> None:
     for size in dict.fromkeys((USUAL, *defaults, *session.execution.sizes)):
         for count in dict.fromkeys((1, images)):
             batch = grey(session.manifest, size, count)
-            for _ in range(times):
-                session.run(batch, outputs)
+            try:
+                for _ in range(times):
+                    session.run(batch, outputs)
+            # onnxruntime's exceptions share no base class but Exception.
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                at_once = f"{count} of {batch.shape[2]}x{batch.shape[3]} at once"
+                raise BundleError(f"no memory for {at_once}: {_LESS}: {error}") from error
 
 
 def check_outputs(session: Session) -> None:

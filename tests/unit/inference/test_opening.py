@@ -45,6 +45,7 @@ def test_nodes_the_gpu_leaves_to_the_cpu_are_told_or_refused(
         return Labelled(real(model, options, providers=[CPU]))
 
     monkeypatch.setattr(ort, "InferenceSession", opened)
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
     monkeypatch.setattr(opening, "bring", lambda *, tensorrt: None)
     model, asked = (bundle / "model.onnx").read_bytes(), Execution(providers=(CUDA, CPU), threads=1)
     start(model, asked)
@@ -90,3 +91,15 @@ def test_tensorrt_rounds_to_tf32_only_where_that_was_asked_for(
     monkeypatch.setattr(ort, "InferenceSession", lambda model, options, **given: real(model, options, providers=[CPU]))
     start((bundle / "model.onnx").read_bytes(), Execution(providers=(TENSORRT, CPU), threads=1, precision=precision))
     assert os.environ.get(opening.TF32) == expected
+
+
+def test_a_gpu_that_is_full_is_no_reason_to_leave_it(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(model: bytes, options: ort.SessionOptions, **given: Any) -> None:
+        raise RuntimeError("CUDA failure 2: out of memory ; GPU=0")
+
+    monkeypatch.setattr(ort, "InferenceSession", full)
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(opening, "bring", lambda *, tensorrt: None)
+    with pytest.raises(BundleError, match="cannot open the model: CUDA failure 2") as caught:
+        start((bundle / "model.onnx").read_bytes(), Execution(providers=(CUDA, CPU)))
+    assert isinstance(caught.value.__cause__, RuntimeError)

@@ -42,6 +42,19 @@ def test_a_cpu_sees_one_size_and_those_asked_for(bundles: list[Path]) -> None:
     assert session.shapes == [(1, 3, 224, 224), (1, 3, 96, 128)]
 
 
+class Small(Recorded):
+    """Has no room for several pictures of 800 pixels."""
+
+    def run(self, array: np.ndarray, outputs: Sequence[str]) -> None:
+        if array.size > 3 * 800 * 1216:
+            raise RuntimeError("Available memory of 5 is smaller than requested bytes of 7")
+
+
+def test_a_batch_without_room_says_what_would_help(bundles: list[Path]) -> None:
+    with pytest.raises(BundleError, match="no memory for 8 of 800x1088 at once: raise DETCO_SERVE_GPU_MEMORY"):
+        warm(Small(bundles[0], CUDA, ()), 8)  # type: ignore[arg-type]
+
+
 def test_grey_is_padded_as_the_manifest_says(bundles: list[Path]) -> None:
     assert grey(read_manifest(bundles[0]), (5, 7)).shape == (1, 3, 5, 7)
 
