@@ -213,7 +213,7 @@ class TestSeveralImages:
 
     def test_as_many_boxes_as_are_taken_fit_to_the_last_digit(self, client: httpx.Client, direct: Backbone) -> None:
         corners = np.random.default_rng(0).random((1000, 2)) * 40
-        boxes = [[float(x), float(y), float(x) + 1 / 3, float(y) + 2 / 3] for x, y in corners]
+        boxes = [(float(x), float(y), float(x) + 1 / 3, float(y) + 2 / 3) for x, y in corners]
         _, tensors = read(send(client, picture(), request={"boxes": boxes, "roi_size": 1}))
         expected = direct.features(picture(), boxes=boxes, roi_size=1).tensors["res5"]
         np.testing.assert_allclose(tensors["res5"], expected, rtol=1e-5, atol=1e-5)
