@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 REMEMBER_SECONDS = 30.0
 _PATIENCE = 2.0
 """Seconds the feature path waits for the tables, for a token that it knows."""
+_STRANGERS_PATIENCE = 30.0
+"""Seconds for a token that it does not know, and for every other route; as long as they wait for a free connection."""
 _LEFT_ALONE = 10.0
 """Seconds for which it does not ask tables that have not answered."""
 _THREADS = 4
@@ -83,14 +85,16 @@ class Doorman:
         if known is not None and time.monotonic() < self._asks_again_at:
             return _unexpired(known)
         try:
-            principal = await self._asked(secret, digest, None if known is None else _PATIENCE)
+            principal = await self._asked(secret, digest, _STRANGERS_PATIENCE if known is None else _PATIENCE)
         except Unauthorized:
             self._remembered.pop(digest, None)
             self._note_mistake(address)
             raise
-        except (SQLAlchemyError, TimeoutError):
+        except (SQLAlchemyError, TimeoutError) as error:
             if known is None:
-                raise
+                if isinstance(error, SQLAlchemyError):
+                    raise
+                raise _unanswered() from error
             self._asks_again_at = time.monotonic() + _LEFT_ALONE
             log.warning("the database is away: token %r is taken as it was known last", known.name)
             return _unexpired(known)
@@ -100,13 +104,14 @@ class Doorman:
         touch.add_done_callback(self._touches.discard)
         return principal
 
-    async def _asked(self, secret: str, digest: str, patience: float | None) -> Principal:
-        """What the tables say; raises `TimeoutError` when they say nothing in time. They go on being asked."""
+    async def _asked(self, secret: str, digest: str, patience: float) -> Principal:
+        """What the tables say; raises `TimeoutError` when they say nothing in time. What has begun goes on."""
         asked = asyncio.get_running_loop().run_in_executor(self._threads, self._ask_tables, secret, digest)
         # Looked at here, should nobody wait for it any more by the time it has failed.
         asked.add_done_callback(lambda future: future.cancelled() or future.exception())
         done, _ = await asyncio.wait((asked,), timeout=patience)
         if not done:
+            asked.cancel()
             raise TimeoutError("the database does not answer")
         return asked.result()
 
@@ -160,6 +165,11 @@ def _bearer(authorization: str | None) -> str:
     if kind.lower() != "bearer" or not secret.strip():
         raise Unauthorized("send a token in the header: Authorization: Bearer TOKEN")
     return secret.strip()
+
+
+def _unanswered() -> Problem:
+    detail = f"the database has not answered for {_STRANGERS_PATIENCE:g} s, and this token is not known here"
+    return Problem("unavailable", detail, code="database_unavailable", headers={"Retry-After": "2"})
 
 
 def _unexpired(principal: Principal) -> Principal:

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,12 @@ async def test_it_answers_what_the_backbone_answers(
         assert min(reply.timings.decode, reply.timings.compute, reply.timings.encode, reply.timings.queue) >= 0
         assert reply.timings.decode > 0
         assert reply.timings.compute > 0
+        stages = [reply.timings.decode, reply.timings.queue, reply.timings.compute, reply.timings.encode]
+        assert sum(stages) <= reply.total + 1e-9
+        moments = reply.images[0].timings.moments
+        assert [stage for stage, *_ in moments][-4:] == ["decode", "queue", "compute", "encode"]
+        assert all(begin <= end for _, begin, end in moments)
+        assert all(end <= begin for (_, _, end), (_, begin, _) in pairwise(moments))
         assert (engine.memory.held, engine.admission.images) == (0, 0)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -170,6 +171,24 @@ class TestAway:
             assert admit(later, token.secret, last_good=True).name == "someone"
             later._threads.shutdown()
             cut_off.dispose()
+
+    def test_strangers_are_told_in_time_and_wait_in_no_queue_that_grows(
+        self, doorman: Doorman, token: NewToken, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(auth, "_STRANGERS_PATIENCE", 0.05)
+        go_on = threading.Event()
+        for _ in range(auth._THREADS):
+            doorman._threads.submit(go_on.wait)  # as questions to a database that hangs
+        try:
+            for n in range(20):
+                with pytest.raises(Problem) as caught:
+                    admit(doorman, f"detco_stranger_{n}")
+                assert (caught.value.status, caught.value.code) == (503, "database_unavailable")
+        finally:
+            go_on.set()
+        monkeypatch.setattr(auth, "_STRANGERS_PATIENCE", 60.0)
+        assert admit(doorman, token.secret).name == "someone"
+        assert doorman._mistakes == {}  # none was called unknown, or asked about when it was too late
 
     def test_an_unknown_token_does_not(self, token: NewToken, tmp_path: Path) -> None:
         later = Doorman(away(tmp_path), KnownTokens(tmp_path / "known.json"), Telemetry())
