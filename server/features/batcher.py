@@ -144,19 +144,27 @@ class ComputeOwner:
         # The same.
         except Exception as error:
             log.exception("the model failed on %d of shape %s", len(batch.entries), batch.entries[0].array.shape)
-            self._fail(batch, wanted, error)
+            why = str(error)
+            # It would hold this frame, and so the batch that holds it.
+            error.__traceback__ = None
+        else:
+            self._give(batch, wanted, maps, time.monotonic() - began)
             return
+        self._fail(batch, wanted, why)
+
+    def _give(self, batch: _Batch, wanted: list[Entry], maps: Maps, seconds: float) -> None:
+        assert not isinstance(batch.staged, Exception)  # noqa: S101 - it was computed
         self.computed += len(wanted)
-        share = (time.monotonic() - began) / len(wanted)
+        share = seconds / len(wanted)
         for place, entry in enumerate(batch.entries):
             if entry in wanted:
                 own = {name: values[place : place + 1] for name, values in maps.items()}
                 entry.future.set_result(Computed(own, share, batch.staged.provider))
 
-    def _fail(self, batch: _Batch, wanted: list[Entry], error: Exception) -> None:
+    def _fail(self, batch: _Batch, wanted: list[Entry], why: str) -> None:
         if len(batch.entries) > 1:
             for entry in wanted:
                 self._compute(_Batch([entry], self._stage([entry])), [entry])
             return
         self.computed += 1
-        wanted[0].future.set_exception(ComputeFailed(f"the model failed on this image: {error}"[:300]))
+        wanted[0].future.set_exception(ComputeFailed(f"the model failed on this image: {why}"[:300]))

@@ -6,7 +6,7 @@ the owner's line itself. An image whose caller has left or whose deadline has pa
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -109,13 +109,14 @@ class Job:
         ways = [self._image(index, part) for index, part in enumerate(self._request.images)]
         # One image needs no task of its own.
         images = [await ways[0]] if len(ways) == 1 else await asyncio.gather(*ways)
-        errors = [image.error for image in images if image.error is not None]
-        for error in errors:
-            if isinstance(error, FeatureError) and not isinstance(error, ComputeFailed):
-                raise error
-        if len(images) == len(errors):
-            raise errors[0] if len(errors) == 1 else NoneReadable(errors)
-        return tuple(images)
+        why = _refusal(images)
+        if why is None:
+            return tuple(images)
+        try:
+            raise why
+        finally:
+            # The error's own traceback would hold the names that hold the error, and the model and pictures with them.
+            del why, images
 
     async def _image(self, index: int, part: ImagePart) -> ImageReply:
         timings = Timings()
@@ -124,7 +125,8 @@ class Job:
                 return await self._remembered(self._results, index, part, timings)
             facts, tensors = await self._features(index, part, timings)
         except (ImageError, FeatureError) as error:
-            return ImageReply(index, part.name, timings, error=error)
+            # Without its traceback, which holds the picture, its future and so the error itself.
+            return ImageReply(index, part.name, timings, error=error.with_traceback(None))
         return ImageReply(index, part.name, timings, facts, tensors)
 
     async def _remembered(self, results: Results, index: int, part: ImagePart, timings: Timings) -> ImageReply:
@@ -230,3 +232,14 @@ class Job:
 
     async def _in_thread(self, work: Callable[[*Ts], T], *arguments: *Ts) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+
+def _refusal(images: Sequence[ImageReply]) -> Exception | None:
+    """What is wrong with the whole request: an error that concerns all of it, or that no image could be used."""
+    errors = [image.error for image in images if image.error is not None]
+    for error in errors:
+        if isinstance(error, FeatureError) and not isinstance(error, ComputeFailed):
+            return error
+    if len(images) > len(errors):
+        return None
+    return errors[0] if len(errors) == 1 else NoneReadable(errors)

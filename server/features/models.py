@@ -74,7 +74,7 @@ class Models:
         self._stop = threading.Event()
         # Threads of their own: a catalogue that does not answer must hold up nobody who asks for what is loaded.
         self._asking = ThreadPoolExecutor(_ASKERS, "ask-catalogue")
-        self._down: Exception | None = None
+        self._down: str | None = None
         """Why the catalogue could not be asked last."""
         self._follower = threading.Thread(target=self._follow, name="follow-aliases", daemon=True)
 
@@ -228,9 +228,10 @@ class Models:
         try:
             return self._from_shelf(version)
         except BundleError as error:
-            # A file damaged on this machine's disk is fetched once more; one damaged at its source fails again.
             log.warning("%s on disk cannot be used and is fetched again: %s", version, error)
-            return self._from_shelf(version, anew=True)
+        # A file damaged on this machine's disk is fetched once more; one damaged at its source fails again. By now the
+        # error is gone, and with it what had been opened.
+        return self._from_shelf(version, anew=True)
 
     def _from_shelf(self, version: VersionRef, *, anew: bool = False) -> Loaded:
         bundle = self._shelf.bring(version, self.catalog.fetch, anew=anew)
@@ -274,7 +275,8 @@ class Models:
             log.warning("the records cannot be asked; serving goes on with what is here: %s", error)
         if self._down and not error:
             log.info("the records can be asked again")
-        self._down = error
+        # Its words alone: the error itself holds the frames it came through.
+        self._down = None if error is None else str(error) or type(error).__name__
 
     def _follow_up(self) -> None:
         wanted = self._holdings.wanted
@@ -330,5 +332,5 @@ class Models:
             log.info("bundles that nobody needs stay for now: %s", error)
 
 
-def _unasked(selector: Selector, why: Exception) -> ModelUnavailable:
+def _unasked(selector: Selector, why: object) -> ModelUnavailable:
     return ModelUnavailable(f"{selector} is not loaded here, and the records cannot be asked: {why}"[:500])

@@ -314,6 +314,17 @@ async def test_no_request_has_more_images_than_are_taken(
         assert (engine.memory.held, engine.admission.images) == (0, 0)
 
 
+async def test_memory_that_comes_back_late_is_given_to_the_system_too(
+    open_engine: OpenEngine, jpeg: Jpeg, request_of: RequestOf
+) -> None:
+    async with open_engine() as engine:
+        reply = await engine.infer(request_of(jpeg()))
+        looked = engine._heap._computed()
+        assert engine._heap._computed() == looked
+        reply.release()
+        assert engine._heap._computed() != looked
+
+
 async def test_limits_of_one_image_are_that_images_error(
     open_engine: OpenEngine, jpeg: Jpeg, request_of: RequestOf
 ) -> None:
