@@ -10,10 +10,10 @@ from typing import Literal
 WEIGHTS_FILE = "weights.pth"
 
 WeightsFormat = Literal[
-    "detco", "moco", "openselfsup", "detectron2", "torchvision", "timm", "mmdetection", "checkpoint"
+    "detco", "moco", "openselfsup", "dino", "detectron2", "torchvision", "timm", "mmdetection", "checkpoint"
 ]
 """Layouts of keys that are recognised: the official DetCo files, MoCo's `module.encoder_q.`, OpenSelfSup and MMSelfSup,
-detectron2's pickle, torchvision, timm, an mmdetection detector, and a checkpoint of this program."""
+DINO's teacher, detectron2's pickle, torchvision, timm, an mmdetection detector, and a checkpoint of this program."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,6 +3,7 @@
 To add a layout: a line in `layouts.LAYOUTS`, and its format in `contract/weights.py`.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -51,7 +52,7 @@ def read_foreign(
     found = recognise(opened, expected, format)
     if found is None:
         wanted = architecture if format is None else f"{architecture} laid out as {format}"
-        raise WeightsError(f"{path} holds no {wanted}: {_first_keys(opened.tensors)}")
+        raise WeightsError(f"{path} holds no {wanted}: {_first_keys(opened.tensors, expected)}")
     tensors, report = fitted(str(path), architecture, expected, found, opened.tensors)
     return tensors, found.format, report
 
@@ -78,8 +79,13 @@ def backbone_from_weights(
     return backbone.eval()
 
 
-def _first_keys(tensors: dict[str, Tensor]) -> str:
+def _first_keys(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
     if not tensors:
         return "there are no tensors in it"
+    # Of all names the least likely to be anything else's.
+    probe = "." + max(expected, key=len)
+    places = [key.removesuffix(probe) + "." for key in tensors if key.endswith(probe)]
+    if places:
+        return f"its tensors lie under {' and '.join(places)}: save those of one alone, by their names without it"
     shown = ", ".join(list(tensors)[:3])
     return f"none of its {len(tensors)} keys is known ({shown}, ...); name the architecture and format it really has"

@@ -22,7 +22,9 @@ MAX_PICKLE_BYTES = 4 << 30
 _ZIP = b"PK\x03\x04"
 # How torch.save before 1.6 begins: a pickle of its magic number.
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-_WRAPPERS = ("state_dict", "model")
+TEACHER = "teacher"
+"""Where DINO and what grew out of it keep the network that they are judged by, beside the student."""
+_WRAPPERS = ("state_dict", "model", TEACHER)
 _REMEDY = "open it where you trust it, and save its state dict alone"
 
 
@@ -44,6 +46,8 @@ def open_file(path: Path, sha256: str | None = None) -> Opened:
     """
     if not path.is_file():
         raise WeightsError(f"no weights file at {path}")
+    if not path.stat().st_size:
+        raise WeightsError(f"weights file {path} is empty")
     if sha256 is not None and (found := file_digest(path)) != sha256:
         raise WeightsError(f"weights file {path} is damaged or another: digest {found}, expected {sha256}")
     with path.open("rb") as file:
@@ -103,10 +107,12 @@ def _check_stored(path: Path) -> None:
     """Refuse compressed parts, which torch never writes: a small file of them could fill the memory."""
     try:
         with zipfile.ZipFile(path) as archive:
-            compressed = [part.filename for part in archive.infolist() if part.compress_type != zipfile.ZIP_STORED]
+            parts = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
         raise WeightsError(f"weights file {path} is damaged, or no torch file: {_line(error)}") from error
-    if compressed:
+    if any("/code/" in part.filename for part in parts):
+        raise WeightsError(f"{path} is a TorchScript program, which is code; {_REMEDY}")
+    if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
         raise WeightsError(f"{path} is a compressed archive and no torch file: unpack it first")
 
 

@@ -43,8 +43,7 @@ def fitted(
         faults = [f"{name} is missing" for name in report.missing]
     if faults:
         shown = "; ".join(faults[:SHOWN]) + (f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else "")
-        hint = f"it looks like {looks}" if looks else "it looks like no network known here"
-        raise WeightsError(f"{file} does not hold {architecture}: {shown}; {hint}")
+        raise WeightsError(f"{file} does not hold {architecture}: {shown}; {_hint(expected, named, looks)}")
     return {name: _taken(file, name, named, expected[name]) for name in expected if _has(name, named)}, report
 
 
@@ -79,6 +78,18 @@ def _faults(expected: Mapping[str, Tensor], named: Mapping[str, Tensor]) -> list
         if name in named and named[name].shape != tensor.shape
     ]
     return shapes + [f"{name} is too much" for name in named if name not in expected]
+
+
+def _hint(expected: Mapping[str, Tensor], named: Mapping[str, Tensor], looks: str | None) -> str:
+    if looks:
+        return f"it looks like {looks}"
+    pairs = [(ours.shape, named[name].shape) for name, ours in expected.items() if name in named]
+    unlike = [(ours, theirs) for ours, theirs in pairs if ours != theirs]
+    if len(unlike) == 1 and all(name in expected for name in named):
+        (ours, theirs) = unlike[0]
+        if len(ours) == len(theirs) == 4 and (*ours[:1], *ours[2:]) == (*theirs[:1], *theirs[2:]):
+            return f"it takes images of other channels, and all else fits: give channels as {theirs[1]}"
+    return "it looks like no network known here"
 
 
 def _looks_like(named: Mapping[str, Tensor]) -> str | None:

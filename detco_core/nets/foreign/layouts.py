@@ -7,7 +7,7 @@ from torch import Tensor
 
 from detco_core.contract.weights import WeightsFormat
 from detco_core.nets.foreign.detectron2 import from_detectron2
-from detco_core.nets.foreign.files import Opened
+from detco_core.nets.foreign.files import TEACHER, Opened
 
 Rename = Callable[[str], str | None]
 """A key of the file -> our backbone's name, or None when it is no part of the backbone."""
@@ -37,15 +37,18 @@ LAYOUTS = (
     Layout(("checkpoint",), _prefix("query.backbone.")),
     # Also the PyTorch re-implementation of DetCo that grew out of MoCo.
     Layout(("moco",), _prefix("encoder_q.")),
+    Layout(("moco",), _prefix("base_encoder.")),  # version 3
     # A Sequential of backbone and neck; the second, an older query backbone; the third, extracted or MMSelfSup's.
     Layout(("openselfsup",), _prefix("encoder_q.0.")),
     Layout(("openselfsup",), _prefix("backbone_q.")),
-    Layout(("openselfsup", "mmdetection"), _prefix("backbone.")),
+    Layout(("openselfsup", "mmdetection", "dino"), _prefix("backbone.")),
+    Layout(("torchvision",), _prefix("backbone.body.")),  # its detectors
     Layout(("detectron2", "detco"), from_detectron2),
     # The official DetCo files, torchvision's and timm's have the same bare names for a ResNet.
-    Layout(("torchvision", "timm", "detco", "openselfsup", "mmdetection"), lambda key: key),
+    Layout(("torchvision", "timm", "detco", "openselfsup", "mmdetection", "dino"), lambda key: key),
 )
-_PARALLEL = "module."
+_WRAPPINGS = ("module.", "_orig_mod.")
+"""Of DistributedDataParallel, and of torch.compile."""
 _DETECTOR_PARTS = ("neck.lateral_convs.", "neck.fpn_convs.", "rpn_head.", "roi_head.", "bbox_head.", "mask_head.")
 
 
@@ -71,8 +74,15 @@ def recognise(opened: Opened, expected: Mapping[str, Tensor], format: WeightsFor
 def _renamed(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], rename: Rename) -> dict[str, str]:
     """File key -> our name for every key that lies under one of the backbone's own modules."""
     roots = {name.split(".")[0] for name in expected}
-    renamed = {key: rename(key.removeprefix(_PARALLEL)) for key in tensors}
+    renamed = {key: rename(_bare(key)) for key in tensors}
     return {key: name for key, name in renamed.items() if name is not None and name.split(".")[0] in roots}
+
+
+def _bare(key: str) -> str:
+    """Without what was laid around the network, and around that."""
+    while key.startswith(_WRAPPINGS):
+        key = key.partition(".")[2]
+    return key
 
 
 def _known(names: Mapping[str, str], expected: Mapping[str, Tensor]) -> int:
@@ -81,10 +91,12 @@ def _known(names: Mapping[str, str], expected: Mapping[str, Tensor]) -> int:
 
 def _told_apart(layout: Layout, opened: Opened) -> WeightsFormat:
     """Which of the formats of one layout a file most likely is."""
-    keys = tuple(key.removeprefix(_PARALLEL) for key in opened.tensors)
+    keys = tuple(map(_bare, opened.tensors))
+    if opened.wrapper == TEACHER:
+        return "dino"
     if layout.formats[0] == "openselfsup" and any(key.startswith(_DETECTOR_PARTS) for key in keys):
         return "mmdetection"
-    if layout.formats[0] == "torchvision":
+    if layout.formats[0] == "torchvision" and len(layout.formats) > 1:
         if opened.kind == "safetensors" or not any(key.startswith(("conv1.", "layer1.")) for key in keys):
             return "timm"
         if opened.wrapper == "state_dict" and not any(key.startswith("fc.") for key in keys):

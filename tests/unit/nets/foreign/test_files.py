@@ -105,7 +105,7 @@ def test_values_that_are_no_tensors_are_passed_over(saved: Save) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ({"a": 1, "b": 2}, "no tensors under state_dict, model or by themselves, but: a, b"),
+        ({"a": 1, "b": 2}, "no tensors under state_dict, model, teacher or by themselves, but: a, b"),
         ({"state_dict": {}}, "but: state_dict"),
         ({}, "but: nothing"),
         ([torch.ones(1)], "holds a list, not a dict of tensors"),
@@ -134,6 +134,28 @@ def test_compressed_parts_are_refused_before_they_are_unpacked(saved: Save, tmp_
             packed.writestr(part.filename, archive.read(part), compress_type=zipfile.ZIP_DEFLATED)
     with pytest.raises(WeightsError, match="compressed archive and no torch file"):
         open_file(tmp_path / "small.pth")
+
+
+def test_a_torchscript_program_is_not_run(saved: Save, tmp_path: Path) -> None:
+    with zipfile.ZipFile(saved(STATE)) as archive, zipfile.ZipFile(tmp_path / "net.pt", "w") as program:
+        for part in archive.infolist():
+            program.writestr(part.filename, archive.read(part))
+        program.writestr("net/code/__torch__.py", "class Net(Module): ...")
+    with pytest.raises(WeightsError, match="is a TorchScript program, which is code; open it where you trust it"):
+        open_file(tmp_path / "net.pt")
+
+
+def test_an_empty_file_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "a.pth").touch()
+    with pytest.raises(WeightsError, match="is empty"):
+        open_file(tmp_path / "a.pth")
+
+
+def test_dinos_teacher_is_taken_not_its_student(saved: Save) -> None:
+    student = {name: value + 1 for name, value in STATE.items()}
+    opened = open_file(saved({"student": student, "teacher": STATE, "epoch": 3}))
+    assert opened.wrapper == "teacher"
+    assert all(torch.equal(opened.tensors[name], value) for name, value in STATE.items())
 
 
 def test_a_pickle_too_large_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,12 @@ def test_halves_and_doubles_become_floats(network: State) -> None:
         assert torch.equal(tensors["conv1.weight"], network["conv1.weight"].to(dtype).float())
 
 
+def test_a_network_for_other_channels_is_told_so(network: State) -> None:
+    grey = network | {"conv1.weight": network["conv1.weight"][:, :1]}
+    with pytest.raises(WeightsError, match=r"it takes images of other channels, .*: give channels as 1$"):
+        fit(grey)
+
+
 def test_counters_may_be_absent_and_are_zero_then(backbone_state: State) -> None:
     without = {name: value for name, value in backbone_state.items() if not name.endswith("num_batches_tracked")}
     tensors, report = fit(without)

@@ -90,6 +90,11 @@ def test_a_file_that_is_not_laid_out_as_named_is_refused(network: State, saved: 
         read_foreign(saved({"x": torch.ones(1)}), "resnet18")
 
 
+def test_a_prefix_that_is_not_known_is_named(network: State, saved: Save) -> None:
+    with pytest.raises(WeightsError, match=r"its tensors lie under model\.a\. and model\.b\.: save those of one alone"):
+        read_foreign(saved(prefixed(network, "model.a.") | prefixed(network, "model.b.")), "resnet18")
+
+
 def test_an_unknown_architecture_is_refused_before_the_file_is_looked_at(tmp_path: Path) -> None:
     with pytest.raises(InvalidDocument, match="vgg16"):
         read_foreign(tmp_path / "nowhere", "vgg16")

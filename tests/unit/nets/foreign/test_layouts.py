@@ -32,6 +32,7 @@ def found(
         (put("query.backbone.", "key.backbone.conv1.weight", "queues.globals"), "checkpoint"),
         (put("module.encoder_q.", "module.encoder_k.conv1.weight", "module.queue"), "moco"),
         (put("encoder_q.", "encoder_q.layers.0.0.conv1.weight", "encoder_q.global_mlps.0.0.weight"), "moco"),
+        (put("module.base_encoder.", "module.momentum_encoder.conv1.weight", "module.predictor.0.weight"), "moco"),
         (put("encoder_q.0.", "encoder_q.1.mlp.0.weight", "encoder_k.0.conv1.weight"), "openselfsup"),
         (put("module.encoder_q.0.", "module.encoder_k.0.conv1.weight"), "openselfsup"),
         (put("backbone_q.", "encoder_q_necks.0.mlp.0.weight", "backbone_k.conv1.weight"), "openselfsup"),
@@ -40,6 +41,8 @@ def found(
         (put(""), "detco"),
         (put("", "fc.weight"), "torchvision"),
         (put("module.", "module.fc.weight"), "torchvision"),
+        (put("_orig_mod.module.", "_orig_mod.module.fc.weight"), "torchvision"),
+        (put("backbone.body.", "backbone.fpn.inner_blocks.0.0.weight", "rpn.head.cls_logits.weight"), "torchvision"),
     ],
 )
 def test_the_keys_tell_the_layout(tensors: dict[str, Tensor], format: WeightsFormat) -> None:
@@ -61,8 +64,15 @@ def test_bare_names_are_told_apart_by_their_file() -> None:
         assert recognised.format == format
 
 
+def test_the_teacher_is_dinos() -> None:
+    for prefix in ("backbone.", "module.backbone."):
+        recognised = found(put(prefix, "head.mlp.0.weight"), wrapper="teacher")
+        assert recognised is not None
+        assert recognised.format == "dino"
+
+
 def test_a_named_format_is_taken_at_its_word_when_the_keys_fit() -> None:
-    for format in ("detco", "torchvision", "timm", "openselfsup", "mmdetection"):
+    for format in ("detco", "torchvision", "timm", "openselfsup", "mmdetection", "dino"):
         recognised = found(put(""), format=format)
         assert recognised is not None
         assert recognised.format == format
