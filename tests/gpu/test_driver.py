@@ -32,7 +32,7 @@ def shown(visible: str) -> int:
 def test_a_server_sees_the_gpu_it_names_by_uuid_and_no_other() -> None:
     found = discover()
     if not found:
-        pytest.skip("needs nvidia-ml-py: pip install 'detco[server]'")
+        pytest.skip("needs nvidia-ml-py, and NVML of the driver: pip install 'detco[server]'")
     assert shown(found[0].uuid) == 1
     assert shown("") == 0
 

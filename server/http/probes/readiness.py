@@ -88,5 +88,5 @@ async def feature_checks(services: Services) -> Mapping[str, Check]:
     states = engine.models.states()
     failed = [f"{s.alias} -> {s.served or 'nothing'}, not {s.wanted}: {s.failure}" for s in states if s.failure]
     failed += [f"{version}, pinned: {why}" for version, why in sorted(engine.models.pins_failed().items(), key=str)]
-    served = ", ".join(f"{state.alias} -> {state.served}" for state in states if state.served) or "none promoted"
+    served = ", ".join(f"{s.alias} -> {s.served} on {s.provider}" for s in states if s.served) or "none promoted"
     return {"models": Check(ok=not wrong, detail="; ".join([*wrong, *failed]) or served)}

@@ -370,6 +370,8 @@ def test_known_tokens_get_the_last_good_models_while_everything_else_is_down_als
     alone.headers["Authorization"] = client.headers["Authorization"]
     while alone.get("/readyz/features").status_code != 200:
         pass
+    (served,) = alone.get("/readyz/features").json()["checks"].values()
+    assert served["detail"] == "tiny@production -> tiny:1 on CPUExecutionProvider"
     document, tensors = read(ask(alone, picture()))
     assert (document["model"], document["version"]) == ("tiny", 1)
     np.testing.assert_array_equal(tensors["res5"], expected)
