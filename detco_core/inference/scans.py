@@ -10,8 +10,10 @@ import re
 MAX_SCANS = 100
 """As libtiff bounds those of the JPEGs inside it."""
 
-_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
-"""Any that ends a scan's data: not a stuffed byte (`ff 00`), not a restart (`ff d0` to `ff d7`)."""
+_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
+"""Any that ends a scan's data: not a stuffed byte (`ff 00`), not a restart (`ff d0` to `ff d7`), not the filling before
+one (`ff ff`), of which there may be millions: one is enough to know it by.
+"""
 _ALONE = (0x01, 0xD8)
 """Markers without a length."""
 _END, _SCAN = 0xD9, 0xDA
