@@ -8,7 +8,13 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.machine import RESULTS, describe
 
-BENCHMARKS: Mapping[str, tuple[str, ...]] = {"views": (), "data": (), "extraction": (), "train": ("--device", "cpu")}
+BENCHMARKS: Mapping[str, tuple[str, ...]] = {
+    "views": (),
+    "pictures": (),
+    "data": (),
+    "extraction": (),
+    "train": ("--device", "cpu"),
+}
 """Arguments by name."""
 KEEPS_ITS_OWN = ("train",)
 """Those that write their results themselves; of the others what they print is kept."""
