@@ -58,12 +58,12 @@ class RequestContext:
             note(scope, cause="caller_left")
         except asyncio.CancelledError:
             # By the end of the service alone: nobody else cancels a request from outside.
-            note(scope, cause="ending")
             if exchange.status or (task := asyncio.current_task()) is None:
                 raise
             task.uncancel()
             headers = {"Retry-After": "1", "Connection": "close"}
-            ending = Problem("unavailable", "this server is ending: send the request again, elsewhere", headers=headers)
+            detail = "this server is ending: send the request again, elsewhere"
+            ending = Problem("unavailable", detail, code="ending", headers=headers)
             await render(ending, scope)(scope, exchange.receive, exchange.send)
         except Exception:
             log.exception("request %s failed: %s %s", identity, scope["method"], scope["path"])

@@ -1,4 +1,6 @@
 import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from uuid import uuid4
 
@@ -6,7 +8,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from control.errors import SettingsError, StoreError
+from control.errors import ArtifactMissing, DigestMismatch, SettingsError, StoreError
 from control.storage.base import file_digest, key_of
 from control.storage.s3 import S3Store, open_s3
 
@@ -41,6 +43,40 @@ def test_a_bucket_that_is_missing_or_away_is_a_store_error(s3_endpoint: str, tmp
         open_s3(f"s3://no-such-bucket?endpoint_url={s3_endpoint}").put(file, SHA)
     with pytest.raises(StoreError, match="cannot be reached"):
         open_s3("s3://b?endpoint_url=http://127.0.0.1:9").put(file, SHA)
+
+
+class Cut(BaseHTTPRequestHandler):
+    """A store that promises two thousand bytes and is cut off after a thousand."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "2000")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+        self.wfile.write(b"x" * 1000)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_transfer_that_is_cut_off_is_no_damage_and_leaves_nothing(tmp_path: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Cut)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        store = open_s3(f"s3://b?endpoint_url=http://127.0.0.1:{server.server_port}")
+        with pytest.raises(StoreError) as caught:
+            store.fetch(key_of(SHA), tmp_path / "dest", SHA)
+        store.client.close()
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    # Those are what an artifact is called damaged for.
+    assert not isinstance(caught.value, ArtifactMissing | DigestMismatch)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 
 from server.features.catalog import FolderCatalog, VersionRef
 from server.features.shelf import Index, Shelf
+from tests.full_disk import small_disk
 
 
 @pytest.fixture
@@ -48,9 +49,22 @@ def test_a_fetch_that_fails_leaves_nothing(shelf: Shelf, version: VersionRef) ->
     assert list((shelf.root / "bundles").iterdir()) == []
 
 
-def test_a_disk_that_runs_full_in_a_fetch_is_named_and_left_tidy(
-    shelf: Shelf, version: VersionRef, catalog: FolderCatalog
+@pytest.mark.mounts
+def test_a_disk_that_is_full_is_named_and_left_tidy(
+    tmp_path: Path, version: VersionRef, catalog: FolderCatalog
 ) -> None:
+    with small_disk(tmp_path / "disk", kilobytes=64) as disk:
+        shelf = Shelf(disk.folder / "serving")
+        (shelf.root / "bundles").mkdir(parents=True)
+        disk.fill()
+        with pytest.raises(OSError, match=r"No space left on device: '.*/serving/bundles"):
+            shelf.bring(version, catalog.fetch)
+        assert list((shelf.root / "bundles").iterdir()) == []
+        disk.make_room()
+        assert (shelf.bring(version, catalog.fetch) / "model.onnx").is_file()
+
+
+def test_a_disk_that_runs_full_in_a_write_is_named_too(shelf: Shelf, version: VersionRef) -> None:
     def fill(_: VersionRef, folder: Path) -> None:
         (folder / "manifest.json").write_text("half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as `write` does, which knows no path
@@ -58,7 +72,6 @@ def test_a_disk_that_runs_full_in_a_fetch_is_named_and_left_tidy(
     with pytest.raises(OSError, match=r"No space left on device: '.*/serving/bundles'"):
         shelf.bring(version, fill)
     assert list((shelf.root / "bundles").iterdir()) == []
-    shelf.bring(version, catalog.fetch)
 
 
 def test_a_folder_that_cannot_be_made_is_named(shelf: Shelf, version: VersionRef, catalog: FolderCatalog) -> None:

@@ -149,5 +149,5 @@ def test_a_request_that_the_end_of_the_service_cuts_off_is_told_so() -> None:
     start, body = sent
     headers = dict(start["headers"])
     assert (start["status"], headers[b"retry-after"], headers[b"connection"]) == (503, b"1", b"close")
-    assert json.loads(body["body"])["code"] == "unavailable"
+    assert json.loads(body["body"])["code"] == "ending"
     assert b"x-request-id" in headers
