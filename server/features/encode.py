@@ -8,7 +8,7 @@ header `Inference-Header-Content-Length` says, then every tensor's little-endian
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -72,6 +72,26 @@ class Encoded:
                 yield from (memoryview(piece)[start : start + most] for start in range(0, len(piece), most))
         if small:
             yield b"".join(small)
+
+    def rest(self, start: int) -> "Encoded":
+        """What follows the first `start` bytes, copied where a piece keeps alive more than twice what it is: one image
+        of a batch would keep the whole batch.
+        """
+        pieces = []
+        for piece in self.pieces:
+            skipped, start = min(start, len(piece)), max(0, start - len(piece))
+            pieces.append(bytes(piece[skipped:]) if _kept_by(piece) > 2 * len(piece) else memoryview(piece)[skipped:])
+        return replace(self, pieces=pieces)
+
+
+def _kept_by(piece: bytes | memoryview) -> int:
+    """Bytes of the memory that a piece is a part of."""
+    whole: Any = piece
+    size = len(piece)
+    while whole is not None:
+        size = max(size, getattr(whole, "nbytes", 0))
+        whole = getattr(whole, "base", None) if isinstance(whole, np.ndarray) else getattr(whole, "obj", None)
+    return size
 
 
 def encode(reply: FeatureReply, media_type: MediaType, describe_error: DescribeError) -> Encoded:

@@ -7,6 +7,7 @@ routes' that touch tables: they all hang when a database does.
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 
 from fastapi import Request
@@ -26,6 +27,8 @@ _SLICE = 2**20
 """Bytes handed to the connection at once: more would be copied into its buffer while the reader is slow."""
 _FREE_SECONDS = 60.0
 """That any reader has, however slow."""
+_OWN_SECONDS = 5.0
+"""After which what is left of an answer is copied out of the batch that it was computed in and would keep."""
 _SLOWEST = 2**18
 """Bytes a second that a reader takes on average beyond them, or its connection is cut: 2 Mbit/s."""
 
@@ -68,13 +71,20 @@ async def answer(
 class TensorResponse(Response):
     """A body of known length whose pieces are never joined."""
 
-    def __init__(self, encoded: Encoded, release: Callable[[], None], seconds: float | None = None) -> None:
-        """`seconds`: that its reader has; None: by its length."""
+    def __init__(
+        self,
+        encoded: Encoded,
+        release: Callable[[], None],
+        seconds: float | None = None,
+        own_seconds: float = _OWN_SECONDS,
+    ) -> None:
+        """`seconds`: that its reader has; None: by its length. `own_seconds`: before it has memory of its own."""
         headers = {**encoded.headers, "Content-Length": str(encoded.length), "Vary": _VARY}
         super().__init__(None, headers=headers, media_type=encoded.media_type)
         self._encoded = encoded
         self._release = release
         self._seconds = _FREE_SECONDS + encoded.length / _SLOWEST if seconds is None else seconds
+        self._own_seconds = own_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises `ClientDisconnect` when the reader has left. To one that is too slow half an answer is left."""
@@ -95,14 +105,25 @@ class TensorResponse(Response):
         # What is sent at once needs nobody to watch whether its reader stays.
         left = asyncio.ensure_future(_gone(receive)) if self._encoded.length > _SLICE else None
         try:
-            for body in self._encoded.slices(_SLICE):
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-                if left is not None and left.done():
-                    raise ClientDisconnect
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await self._send_body(send, left)
         finally:
             if left is not None:
                 left.cancel()
+
+    async def _send_body(self, send: Send, left: "asyncio.Task[None] | None") -> None:
+        now = asyncio.get_running_loop().time
+        sent, slices, own_at = 0, self._encoded.slices(_SLICE), now() + self._own_seconds
+        while (body := next(slices, None)) is not None:
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            sent += len(body)
+            del body
+            if left is not None and left.done():
+                raise ClientDisconnect
+            if now() >= own_at:
+                own_at = math.inf
+                self._encoded = await asyncio.to_thread(self._encoded.rest, sent)
+                slices = self._encoded.slices(_SLICE)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _gone(receive: Receive) -> None:

@@ -25,6 +25,7 @@ from server.features.oip import replies
 from server.features.oip.replies import Inferred
 from server.features.oip.requests import InferRequest, OutputWish
 from server.features.schemas import FeatureReply, ImageFacts, ImageReply, ModelIdentity, Tensor, Timings
+from server.features.tensor_files import raw
 from server.http.access import notes
 from server.http.answers.tensors import TensorResponse, answer
 
@@ -285,6 +286,36 @@ def test_who_has_left_is_sent_nothing_more() -> None:
         asyncio.run(response({"type": "http"}, receive, send))
     assert bodies == [2**20]
     assert memory.held == 0
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_a_slow_reader_does_not_keep_the_batch_of_his_picture(slow: bool) -> None:
+    """Who takes an eighth of it would hold eight times what is counted for him."""
+    wanted = noise(8, 2**20)[3:4].copy()
+
+    async def scene() -> bytes:
+        batch = noise(8, 2**20)
+        kept = weakref.ref(batch)
+        response = TensorResponse(
+            Encoded("x/y", [b"head", raw(batch[3:4]), b"tail"]), lambda: None, own_seconds=0 if slow else 3600
+        )
+        del batch
+        sent, gone = [], []
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                gone.append(kept() is None)
+                sent.append(bytes(message["body"]))
+            if slow and len(sent) == 2:
+                # The thread that copied lets go of it a moment after it has said that it is done.
+                while kept() is not None:
+                    await asyncio.sleep(0.001)
+
+        await asyncio.wait_for(response({"type": "http"}, unread, send), 120)
+        assert gone[-2:] == [slow, slow]
+        return b"".join(sent)
+
+    assert asyncio.run(scene()) == b"head" + wanted.tobytes() + b"tail"
 
 
 def test_small_pieces_are_sent_together() -> None:
