@@ -20,8 +20,9 @@ from detco_core.contract.manifest import InputSpec
 from detco_core.inference.arrays import NPY, Planes, check_array, npy_size, planes_of, read_npy, unreadable
 from detco_core.inference.scans import MAX_SCANS, scans
 from detco_core.inference.upright import UPRIGHT, oriented, turned
-from detco_core.pixels.bands import check_directory, read_bands, size_of
+from detco_core.pixels.bands import read_bands, size_of
 from detco_core.pixels.deep import bits_of, deep_colors, loses_bits
+from detco_core.pixels.directory import check_directory
 
 FORMATS = ("JPEG", "PNG", "WebP", "TIFF")
 
@@ -108,7 +109,7 @@ def decode(
     reader = BmpImagePlugin.BmpImageFile if bitmaps and data.startswith(b"BM") else _reader(data)
     is_tiff = reader is TiffImagePlugin.TiffImageFile
     if is_tiff:
-        check_directory(data)
+        check_directory(data, limits.pixels)
     try:
         image = reader(io.BytesIO(data))
     # Pillow's plugins raise nearly anything (struct.error, KeyError, SyntaxError, ...) for hostile headers.
@@ -149,7 +150,7 @@ def _stored_size(data: bytes) -> tuple[int, int]:
     reader = _reader(data)
     is_tiff = reader is TiffImagePlugin.TiffImageFile
     if is_tiff:
-        check_directory(data)
+        check_directory(data, Limits().pixels)
     try:
         with reader(io.BytesIO(data)) as image:
             return image.size

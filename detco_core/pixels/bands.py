@@ -1,7 +1,6 @@
 """TIFFs whose bands or bits Pillow would drop, read by tifffile, bounded before anything in them is unpacked."""
 
 import lzma
-import struct
 import zlib
 from io import BytesIO
 from math import prod
@@ -13,18 +12,12 @@ from numpy.typing import NDArray
 from detco_core.contract.config.views import MAX_CHANNELS
 from detco_core.contract.errors import ImageError
 from detco_core.pixels.deep import File
+from detco_core.pixels.directory import MAX_VALUES
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
-MAX_VALUES = 2**18
-"""Numbers that one entry of a TIFF's directory may hold; strips and tiles are listed there, and each costs time."""
-
 _ORIENTATION = 274
-_NUMBERS = (3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 16, 17, 18)
-"""Types of entries that become Python's numbers; others are bytes or text, and bounded by the file."""
-_SINGLE = (256, 257, 259, 262, 266, 277, 278, 284, 317, 322, 323, 32997, 32998)
-"""Entries of one number: sizes of the image, of its strips and tiles, and how they are stored."""
 _DEFLATE = (8, 32946, 50013)
 _LZMA = 34925
 _LZMA_MEMORY = 2**28
@@ -40,21 +33,6 @@ class Bands(NamedTuple):
     orientation: int
     """EXIF 1..8."""
     more_pages: bool
-
-
-def check_directory(data: bytes | memoryview) -> None:
-    """Refuse a TIFF whose first directory lists more than any picture needs; other damage is for its reader to find.
-
-    Raises:
-        ImageError: `too_large`; `unreadable` where a size is several numbers, which readers would multiply.
-    """
-    for tag, kind, count in _entries(data):
-        if tag in _SINGLE and count != 1:
-            raise ImageError("unreadable", f"entry {tag} of the TIFF must be one number and is {count}")
-        if kind in _NUMBERS and count > MAX_VALUES:
-            raise ImageError(
-                "too_large", f"entry {tag} of the TIFF lists {count} values; at most {MAX_VALUES} are taken"
-            )
 
 
 def size_of(where: File) -> tuple[int, int]:
@@ -167,21 +145,3 @@ def _unpacks_to_more(data: bytes, packed: int, size: int) -> bool:
         return len(zlib.decompressobj().decompress(data, size + 1)) > size
     except (zlib.error, lzma.LZMAError):
         return False
-
-
-def _entries(data: bytes | memoryview) -> list[tuple[int, int, int]]:
-    """Tag, type and count of every entry of the first directory; none where the file is too short for it."""
-    order = "<" if bytes(data[:2]) == b"II" else ">"
-    try:
-        if struct.unpack_from(f"{order}H", data, 2)[0] == 43:
-            (at,) = struct.unpack_from(f"{order}Q", data, 8)
-            (count,) = struct.unpack_from(f"{order}Q", data, at)
-            at, size, entry = at + 8, 20, struct.Struct(f"{order}HHQ")
-        else:
-            (at,) = struct.unpack_from(f"{order}L", data, 4)
-            (count,) = struct.unpack_from(f"{order}H", data, at)
-            at, size, entry = at + 2, 12, struct.Struct(f"{order}HHL")
-        fits = min(count, (len(data) - at) // size, MAX_VALUES)
-        return [entry.unpack_from(data, at + size * number) for number in range(fits)]
-    except (struct.error, OverflowError):
-        return []

@@ -2,6 +2,8 @@
 
 import base64
 import io
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from detco_core.inference import Backbone
 from detco_core.inference.tiny import write_tiny_bundle
 from tests.integration.serving.conftest import BANDS, DEEP, Door, png, saved
 from tests.integration.serving.conftest import noise as bytes_of
+from tests.integration.serving.test_images import headed
 from tests.pngs import noise, write_png
 
 RGB = noise(3, 48, 40)
@@ -117,3 +120,33 @@ def test_what_would_be_made_up_or_lost_is_refused(door: Door, file: bytes, versi
 def test_a_damaged_one_is_unreadable(door: Door) -> None:
     for file in (write_png(noise(3, 200, 200)), tiff(noise(3, 200, 200), "rgb", compression="zlib")):
         door.refused(door.features(file[: len(file) // 2], model=f"{MODEL}:2"), 422, "image_unreadable")
+
+
+def listed(*entries: tuple[int, int, int], data: bytes = b"") -> bytes:
+    """A TIFF of 16 x 16 pixels, one strip or tile behind its directory; entries are tag, count and value."""
+    said = {256: (1, 16), 257: (1, 16), 258: (1, 8), 259: (1, 8), 262: (1, 1), 277: (1, 1)}
+    said |= {tag: (count, value) for tag, count, value in entries}
+    at = 8 + 2 + 12 * len(said) + 4
+    rows = [struct.pack("<HHII", tag, 4, count, value or at) for tag, (count, value) in sorted(said.items())]
+    return b"II*\0" + struct.pack("<IH", 8, len(rows)) + b"".join(rows) + bytes(4) + data
+
+
+BOMB = zlib.compress(bytes(2**24), 9)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        listed((273, 2_000_000, 0), (278, 1, 1), (279, 2_000_000, 0)),
+        listed((322, 1, 45_000), (323, 1, 45_000), (324, 1, 0), (325, 1, len(BOMB)), data=BOMB),
+        listed((277, 1, 5), (273, 1, 0), (278, 1, 16), (279, 1, len(BOMB)), data=BOMB),
+        headed(60_000, 60_000, 16, 2),
+        headed(60_000, 60_000, 16, 6),
+    ],
+    ids=["millions of strips", "a tile far larger than its picture", "a strip that unpacks to more", "RGB", "RGBA"],
+)
+def test_a_bomb_is_a_413_before_it_is_unpacked(door: Door, file: bytes) -> None:
+    for version in (1, 2, 3):
+        answer = door.features(file, model=f"{MODEL}:{version}")
+        if answer.json()["code"] != "image_channels":
+            door.refused(answer, 413, "image_too_large")
