@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 import grpc
 
@@ -20,6 +21,10 @@ log = logging.getLogger(__name__)
 
 _DRAIN_SECONDS = 8.0
 """Calls under way may take this long to end once those over HTTP have; both, and the rest, within 30 s."""
+_REFUSAL_SECONDS = 1.0
+"""Calls that were on their way are taken for this long, to be refused: gRPC itself would cancel them, and no client
+sends again what was cancelled."""
+_PAUSE_SECONDS = 0.05
 _ENVELOPE_BYTES = 2**20
 """Of a message beside its tensors."""
 _CALLS_AN_IMAGE = 4
@@ -53,7 +58,7 @@ class GrpcDoor:
         streams = InferStreams(features.limits.under_way, self._closing)
         most = _CALLS_AN_IMAGE * features.limits.under_way + streams.most + self._health.most
         server = grpc.aio.server(options=options, maximum_concurrent_rpcs=most)
-        doorway = Doorway(self._services.doorman, self._recorder)
+        doorway = Doorway(self._services.doorman, self._recorder, self._closing)
         server.add_generic_rpc_handlers((self._calls.handlers(doorway, streams), self._health.handlers(doorway)))
         address = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
@@ -68,4 +73,7 @@ class GrpcDoor:
         """Take no more calls, tell who watches, let what is under way end, then cut it off."""
         self._closing.set()
         if self._server is not None:
+            until = time.monotonic() + _REFUSAL_SECONDS
+            while self._recorder.under_way and time.monotonic() < until:
+                await asyncio.sleep(_PAUSE_SECONDS)
             await self._server.stop(_DRAIN_SECONDS)

@@ -69,9 +69,11 @@ Handler = Callable[[bytes, Any], Awaitable[bytes]]
 class Doorway:
     """Wraps what answers a call."""
 
-    def __init__(self, doorman: Doorman, recorder: Recorder) -> None:
+    def __init__(self, doorman: Doorman, recorder: Recorder, closing: asyncio.Event) -> None:
+        """Once `closing` is set, calls that need a token are refused."""
         self._doorman = doorman
         self.recorder = recorder
+        self._closing = closing
 
     def open(self, method: Method, work: Callable[[Any], Awaitable[Message]]) -> Handler:
         """For anyone."""
@@ -90,6 +92,8 @@ class Doorway:
 
         async def handle(payload: bytes, context: Any) -> bytes:
             async def whole(record: Record) -> bytes:
+                if self._closing.is_set():
+                    raise Problem("unavailable", "this server is ending: call another", code="ending")
                 call = await self.admit(scope, context, record, lambda act: context.add_done_callback(lambda _: act()))
                 message = await work(await asyncio.to_thread(method.read, payload), call)
                 return await asyncio.to_thread(message.SerializeToString)

@@ -58,6 +58,8 @@ class Recorder:
         self._telemetry = telemetry
         self._access = access
         self._tracing = tracing
+        self.under_way = 0
+        """Calls that have not ended."""
 
     @contextmanager
     def call(self, route: str, metadata: Any, size: int, identity: str | None = None) -> Iterator[Record]:
@@ -71,10 +73,12 @@ class Recorder:
         scope["state"]["request_id"] = identity
         record = Record(scope, identity, size)
         began = time.perf_counter()
+        self.under_way += 1
         with self._tracing.request(scope) as span:
             try:
                 yield record
             finally:
+                self.under_way -= 1
                 self._end(record, time.perf_counter() - began, span)
 
     def _end(self, record: Record, seconds: float, span: Any) -> None:

@@ -1,5 +1,6 @@
 """A gRPC server on a port of its own, whose tokens are made up."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -43,14 +44,20 @@ def lines() -> Lines:
 
 
 @pytest.fixture
-def serve(porter: Porter, lines: Lines) -> Serve:
+def closing() -> asyncio.Event:
+    """Set when the service ends."""
+    return asyncio.Event()
+
+
+@pytest.fixture
+def serve(porter: Porter, lines: Lines, closing: asyncio.Event) -> Serve:
     """A channel to a server of what is made with its doorway."""
     recorder = Recorder(Telemetry(), AccessLog(lines), Tracing())
 
     @asynccontextmanager
     async def serving(make: Callable[[Doorway], grpc.GenericRpcHandler]) -> AsyncIterator[grpc.aio.Channel]:
         server = grpc.aio.server()
-        doorway = Doorway(porter, recorder)  # type: ignore[arg-type]  # of the doorman it needs `admit` alone
+        doorway = Doorway(porter, recorder, closing)  # type: ignore[arg-type]  # of the doorman it needs `admit` alone
         server.add_generic_rpc_handlers((make(doorway),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
