@@ -1,7 +1,7 @@
 """Turns the bytes of one image file, or an array, into pixels, bounded before anything is decoded.
 
 The header is read first; bytes and pixels over the limits are refused without decoding. What only the model can judge
-(channels, bits per channel) is reported here and decided in `preprocess`.
+(colours, bits per channel) is reported here and decided in `colors`.
 """
 
 import io
