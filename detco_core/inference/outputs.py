@@ -33,6 +33,8 @@ from detco_core.inference.session import POOLED
 ASSIGNED = "assigned"
 """Name of the tensor of regions that come from several levels."""
 
+_BLOCK_VALUES = 2**21
+"""Of grids that are pooled together."""
 _EPSILON = 1e-12
 """As torch.nn.functional.normalize: a zero vector stays zero."""
 
@@ -81,6 +83,12 @@ class Selection:
             shapes = shapes[:1]
         shapes += [(1, manifest.pooled)] if self.pooled else []
         return np.dtype(self.dtype).itemsize * sum(math.prod(shape) for shape in shapes)
+
+    def grid_values(self, manifest: Manifest, regions: int) -> int:
+        """Values of all grids of one image's regions, also where they are pooled: what it takes to make them."""
+        levels = self.levels_of(manifest)
+        channels = levels[0].channels if self.roi_levels == "assign" else sum(level.channels for level in levels)
+        return regions * channels * self.roi_size**2
 
     def _shape(self, level: Level, geometry: Geometry, regions: int | None) -> tuple[int, ...]:
         count = 1 if regions is None else regions
@@ -186,8 +194,13 @@ def _whole(
 def _aligned(
     selection: Selection, level: Level, maps: Mapping[str, NDArray[np.float32]], regions: Regions
 ) -> NDArray[np.float32]:
-    grids = roi_align(maps[level.name], regions, level.stride, selection.roi_size)
-    return grids if selection.pool == "none" else _pooled(selection, grids)
+    feature, size = maps[level.name], selection.roi_size
+    if selection.pool == "none":
+        return roi_align(feature, regions, level.stride, size)
+    # A thousand grids are a gigabyte, their vectors a few megabytes.
+    count = max(1, _BLOCK_VALUES // (level.channels * size**2))
+    blocks = [Regions(regions.boxes[start : start + count]) for start in range(0, max(1, len(regions)), count)]
+    return np.concatenate([_pooled(selection, roi_align(feature, block, level.stride, size)) for block in blocks])
 
 
 def _pooled(selection: Selection, feature: NDArray[np.float32]) -> NDArray[np.float32]:

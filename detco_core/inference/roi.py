@@ -2,7 +2,8 @@
 
 The values are those of `torchvision.ops.roi_align` with `aligned=True` and `sampling_ratio=SAMPLES`. Bilinear sampling
 on a grid is separable, and so is the mean over the samples of a cell: a box is two small matrices, and its features are
-one product with each. That needs no loop over samples, and reads only the rows and columns the box covers.
+one product with each. That needs no loop over samples, and reads only the rows and columns that samples lie between,
+however large the box.
 
 Shapes: K boxes, C channels, h x w cells of a level's map, S the side of the grid.
 """
@@ -22,6 +23,9 @@ Box = tuple[float, float, float, float]
 
 SAMPLES = 2
 """Bilinear samples a grid cell takes along each side, as detectors are trained with."""
+
+_SPARSE = 8
+"""From so many cells a sample on, picking out the two it lies between costs less than reading all."""
 
 _CANONICAL_SIDE, _CANONICAL_LEVEL = 224, 4
 """FPN (Lin et al. 2017, equation 1): a box of this side, in network pixels, belongs to the level of stride 2^4."""
@@ -79,7 +83,7 @@ def roi_align(feature: NDArray[np.float32], regions: Regions, stride: int, size:
     for box, target in zip(regions.boxes / stride, out, strict=True):
         columns, across = _weights(box[0], box[2], width, size)
         rows, down = _weights(box[1], box[3], height, size)
-        np.matmul(down, feature[0, :, rows, columns] @ across.T, out=target)
+        np.matmul(down, feature[0][:, rows][:, :, columns] @ across.T, out=target)
     return out
 
 
@@ -93,9 +97,9 @@ def assign(regions: Regions, levels: Sequence[Level]) -> NDArray[np.intp]:
     return places
 
 
-def _weights(low: float, high: float, cells: int, size: int) -> tuple[slice, NDArray[np.float32]]:
-    """How much each cell of a row of `cells` counts in each of `size` bins of `low..high`, in cells: the slice of cells
-    that count at all, and `[S, cells in it]`.
+def _weights(low: float, high: float, cells: int, size: int) -> tuple[slice | NDArray[np.intp], NDArray[np.float32]]:
+    """How much each cell of a row of `cells` counts in each of `size` bins of `low..high`, in cells: the cells to be
+    read, and `[S, cells]`.
     """
     at = (low - 0.5) + (np.arange(size * SAMPLES) + 0.5) * ((high - low) / (size * SAMPLES))
     # Samples up to one cell outside count as the border; boxes lie inside the image, so none is farther.
@@ -103,8 +107,10 @@ def _weights(low: float, high: float, cells: int, size: int) -> tuple[slice, NDA
     lower = np.minimum(at.astype(np.intp), cells - 1)
     upper = np.minimum(lower + 1, cells - 1)
     first, last = int(lower[0]), int(upper[-1])
-    weights = np.zeros((size, last - first + 1), np.float32)
+    used = np.arange(first, last + 1) if last - first < _SPARSE * len(at) else np.union1d(lower, upper)
+    weights = np.zeros((size, len(used)), np.float32)
     bins, share = np.repeat(np.arange(size), SAMPLES), (at - lower) / SAMPLES
-    np.add.at(weights, (bins, lower - first), 1 / SAMPLES - share)
-    np.add.at(weights, (bins, upper - first), share)
-    return slice(first, last + 1), weights
+    np.add.at(weights, (bins, np.searchsorted(used, lower)), 1 / SAMPLES - share)
+    np.add.at(weights, (bins, np.searchsorted(used, upper)), share)
+    # A slice is read where it lies.
+    return slice(first, last + 1) if len(used) == last - first + 1 else used, weights

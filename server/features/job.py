@@ -50,6 +50,8 @@ class EngineLimits:
     """Under way at once of one token that has no bound of its own; None: any number."""
     pixels_per_token: int | None = None
     """A second, the same."""
+    grid_values: int = 2**28
+    """Of one image's regions, also where they are pooled; 1,000 of 7 x 7 on all levels of a ResNet-50 have 2**27.5."""
     reply_bytes: int = 512 * 2**20
     """Of one answer."""
     held_bytes: int = 2**30
@@ -182,10 +184,21 @@ class Job:
         """Account for the image's tensors before they cost compute."""
         regions = None if facts.regions is None else len(facts.regions)
         request = self._request
+        if regions is not None:
+            self._check_grids(request.selection.grid_values(self._loaded.manifest, regions))
         size = request.selection.size_of(self._loaded.manifest, facts.geometry, regions)
         # What laying out copies is counted before it costs compute too.
         copied = size // np.dtype(request.selection.dtype).itemsize * request.format.bytes_per_value
         self._memory.take(size + copied, partial(self._check_size, size))
+
+    def _check_grids(self, values: int) -> None:
+        """Raise `ReplyTooLarge` for regions that take too long to make, however small what is answered of them."""
+        if values > self._limits.grid_values:
+            raise ReplyTooLarge(
+                f"the grids of the boxes would have {values} values; at most {self._limits.grid_values} are computed "
+                "for one image: ask for fewer boxes or levels, or a smaller roi_size",
+                format_only=False,
+            )
 
     def _check_size(self, size: int, held: int) -> None:
         """Raise `ReplyTooLarge` unless tensors of so many bytes may be in one answer with those `held` for."""

@@ -1,6 +1,7 @@
 """Pooling, normalising and casting against loops; sizes told before anything is computed."""
 
 import dataclasses
+import tracemalloc
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,7 @@ from detco_core.contract.reader import FieldError
 from detco_core.inference.images import Size
 from detco_core.inference.numbers import Cast
 from detco_core.inference.outputs import Selection, finish, gives_as_they_are, l2, needed
+from detco_core.inference.pooling import generalised_mean, mean
 from detco_core.inference.preprocess import Geometry
 from detco_core.inference.roi import place
 from detco_core.inference.session import Session, outputs_of
@@ -188,6 +190,27 @@ def pyramid(manifest: Manifest) -> tuple[Manifest, dict[str, np.ndarray]]:
     shapes = {level.name: (1, 2, 256 // level.stride, 512 // level.stride) for level in levels}
     maps = {name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
     return dataclasses.replace(manifest, levels=levels, pooled=2), maps
+
+
+@pytest.mark.parametrize("pool", ["avg", "gem"])
+@pytest.mark.parametrize("count", [0, 1, 400])
+def test_pooled_regions_take_the_memory_of_their_vectors_and_a_few_grids(
+    manifest: Manifest, maps: dict[str, np.ndarray], pool: Literal["avg", "gem"], count: int
+) -> None:
+    regions = place([(n % 30, 0, 40 + n % 10, 50) for n in range(count)], EXACT)
+    few = place([(n % 30, 0, 40 + n % 10, 50) for n in range(min(count, 9))], EXACT)
+    selection = Selection(levels=("res5",), pool=pool, roi_size=64)
+    (grids,) = finish(dataclasses.replace(selection, pool="none"), manifest, EXACT, maps, few)
+    tracemalloc.start()
+    try:
+        (found,) = finish(selection, manifest, EXACT, maps, regions)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.array.shape == (count, 10)
+    vectors = mean(grids.array) if pool == "avg" else generalised_mean(grids.array, selection.gem_p)
+    np.testing.assert_allclose(found.array[: len(few)], vectors, rtol=1e-5)
+    assert most < 40 * 2**20  # all grids: 62
 
 
 @pytest.mark.parametrize("pool", ["none", "avg", "gem"])

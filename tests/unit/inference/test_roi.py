@@ -62,6 +62,17 @@ def test_equals_torchvision_and_the_definition(
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_of_a_large_box_only_what_samples_lie_between_is_read(size: int) -> None:
+    feature = np.random.default_rng(0).standard_normal((1, 3, 130, 400)).astype(np.float32)
+    boxes = np.array([(0, 0, 1600, 520), (3.3, 4.4, 1590, 100), (0, 1, 50, 519), (7, 7, 9, 9)], np.float64)
+    expected = theirs(torch.from_numpy(feature), [torch.from_numpy(boxes).float()], size, 1 / 4, SAMPLES, aligned=True)
+    np.testing.assert_allclose(roi_align(feature, Regions(boxes), 4, size), expected.numpy(), atol=1e-4)
+    # What no sample touches may be anything.
+    feature[:, :, 65, 200] = np.nan
+    assert np.isfinite(roi_align(feature, Regions(boxes[:1]), 4, size)).all()
+
+
 def test_boxes_are_scaled_with_the_image_and_cut_to_it() -> None:
     geometry = Geometry(Size(100, 50), Size(100, 50), Size(200, 150), Size(224, 160))
     regions = place([(10, 5, 20, 25), (-5, 0, 100, 60), (0, 0, 100, 50)], geometry)

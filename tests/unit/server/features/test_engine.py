@@ -275,6 +275,20 @@ async def test_an_answer_is_bounded_over_all_its_images(
         (await engine.infer(request_of(*[jpeg()] * 10, pool="avg"))).release()
 
 
+async def test_regions_are_bounded_by_what_it_takes_to_make_them(
+    open_engine: OpenEngine, jpeg: Jpeg, request_of: RequestOf
+) -> None:
+    """However small their vectors are."""
+    async with open_engine(EngineLimits(grid_values=10 * 49)) as engine:
+        box = (1.0, 1.0, 20.0, 20.0)
+        reply = await engine.infer(request_of(jpeg(), boxes=((box,),), pool="avg"))
+        assert reply.tensors[0].array.shape == (1, 10)
+        for more in ({"boxes": ((box, box),)}, {"boxes": ((box,),), "roi_size": 8}):
+            with pytest.raises(ReplyTooLarge, match="fewer boxes") as caught:
+                await engine.infer(request_of(jpeg(), pool="avg", **more))
+            assert not caught.value.format_only
+
+
 async def test_answers_that_nobody_reads_hold_back_others(
     open_engine: OpenEngine, jpeg: Jpeg, request_of: RequestOf
 ) -> None:
