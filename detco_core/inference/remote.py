@@ -60,6 +60,8 @@ def fetch_bundle(
 def _full(model: str) -> str:
     """`name:version` or `name@alias`, in full: equal words for equal models."""
     name, colon, number = model.partition(":")
+    if not name.partition("@")[0]:
+        raise BundleError(f"{model!r} names no model: it is name@alias, name:3, or name for its alias {DEFAULT_ALIAS}")
     if colon:
         if not (number.isascii() and number.isdigit()):
             raise BundleError(f"{model!r} names no version: a version is a number, as in name:3; an alias name@alias")

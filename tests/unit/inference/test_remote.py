@@ -141,7 +141,10 @@ def test_what_a_service_says_instead_is_told(
     assert not list(tmp_path.iterdir())
 
 
-def test_addresses_and_tokens_that_are_none(tmp_path: Path) -> None:
+def test_addresses_models_and_tokens_that_are_none(tmp_path: Path) -> None:
+    for model in ("", "@production", ":3"):
+        with pytest.raises(BundleError, match="names no model: it is name@alias"):
+            fetch_bundle("http://127.0.0.1:1", model, folder=tmp_path)
     with pytest.raises(BundleError) as found:
         fetch_bundle("http://127.0.0.1:1", "tiny", "half\na secret", folder=tmp_path)
     assert "secret" not in str(found.value)
