@@ -41,9 +41,9 @@ def make_detector(bundle: Path, classes: int = 91, side: int = 800) -> FasterRCN
     return FasterRCNN(backbone, num_classes=classes, min_size=side, **pixels)
 
 
-def main(words: Sequence[str]) -> None:
+def main(words: Sequence[str], side: int = 800) -> None:
     bundle, photo = map(Path, words)
-    detector = make_detector(bundle).eval()
+    detector = make_detector(bundle, side=side).eval()
     picture = pil_to_tensor(Image.open(photo).convert("RGB")) / 255
     with torch.inference_mode():
         (found,) = detector([picture])

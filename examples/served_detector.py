@@ -69,11 +69,11 @@ def make_detector(client: DetcoClient, model: str, classes: int = 91, side: int 
     return FasterRCNN(backbone, num_classes=classes, min_size=side, image_mean=backbone.mean, image_std=[1.0, 1.0, 1.0])
 
 
-def main(words: Sequence[str]) -> None:
+def main(words: Sequence[str], side: int = 800) -> None:
     model, photo = words
     picture = pil_to_tensor(Image.open(photo).convert("RGB")) / 255
     with DetcoClient() as client, torch.inference_mode():
-        detector = make_detector(client, model).eval()
+        detector = make_detector(client, model, side=side).eval()
         (found,) = detector([picture])
     print(f"{len(found['boxes'])} boxes from heads that were never trained")
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from detco_core.nets.backbone import StageBackbone
-from examples.exported_detector import make_detector
+from examples.exported_detector import main, make_detector
 
 
 def test_a_detector_stands_on_the_weights(bundle: Path, backbone: StageBackbone) -> None:
@@ -21,9 +22,16 @@ def test_a_detector_stands_on_the_weights(bundle: Path, backbone: StageBackbone)
         assert torch.equal(body[name], tensor)
 
     target = {"boxes": torch.tensor([[10.0, 10.0, 50.0, 60.0]]), "labels": torch.tensor([1])}
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in detector.backbone.fpn.modules())
     losses = detector.train()([torch.rand(3, 64, 96)] * 2, [target] * 2)
     torch.autograd.backward(list(losses.values()))
     assert all(weight.grad is not None for weight in detector.backbone.parameters())
+
+
+def test_it_runs_as_its_first_lines_say(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("L", (96, 64), 90).save(tmp_path / "photo.png")
+    main([str(bundle), str(tmp_path / "photo.png")], side=64)
+    assert "boxes from heads that were never trained" in capsys.readouterr().out
 
 
 def test_weights_of_another_network_are_refused(bundle: Path, tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
+from PIL import Image
 
 from detco_client import DetcoClient
 from detco_core.inference.tiny import write_tiny_bundle
-from examples.served_detector import LEVELS, make_detector
+from examples.served_detector import LEVELS, main, make_detector
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,17 @@ def test_a_detector_stands_on_the_service(client: DetcoClient) -> None:
     assert all(weight.grad is not None for weight in detector.backbone.pyramid.parameters())
     (found,) = detector.eval()([picture(64, 96)])
     assert set(found) == {"boxes", "labels", "scores"}
+
+
+@pytest.mark.slow
+def test_it_runs_as_its_first_lines_say(
+    client: DetcoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DETCO_URL", client.url)
+    monkeypatch.setenv("DETCO_TOKEN", str(client._transport.http.headers["authorization"]).removeprefix("Bearer "))
+    Image.new("L", (96, 64), 90).save(tmp_path / "photo.png")
+    main(["tiny", str(tmp_path / "photo.png")], side=64)
+    assert "boxes from heads that were never trained" in capsys.readouterr().out
 
 
 @pytest.mark.slow
