@@ -113,7 +113,7 @@ def format_of(media_type: MediaType) -> Format:
 
 def is_brief(reply: FeatureReply, media_type: MediaType) -> bool:
     """Whether laying it out takes a fraction of a millisecond, less than another thread would: nothing is copied."""
-    return media_type == "application/octet-stream" and len(reply.images) == 1
+    return media_type in ("application/octet-stream", "application/x-safetensors") and len(reply.images) == 1
 
 
 def describe(reply: FeatureReply, describe_error: DescribeError) -> dict[str, Any]:

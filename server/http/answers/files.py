@@ -9,6 +9,7 @@ from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 
 from control.reading import ReadingRoom
+from server.http.answers.conditional import is_known
 from server.http.problems import Problem
 
 _BINARY = "application/octet-stream"
@@ -50,7 +51,7 @@ def send_file(request: Request, file: StoredFile) -> Response:
     """
     etag = f'"{file.digest}"' if file.digest else ""
     headers = {"Accept-Ranges": "bytes"} | (_lasting(file.name, etag) if etag else {"Cache-Control": "no-store"})
-    if etag and etag in [tag.strip() for tag in request.headers.get("if-none-match", "").split(",")]:
+    if etag and is_known(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
     span = wanted_range(request.headers.get("range"), file.size)
     if span is None or request.headers.get("if-range", etag) != etag:

@@ -76,7 +76,11 @@ def test_a_range_behind_the_end_is_416(client: httpx.Client, header: str) -> Non
 def test_conditions(client: httpx.Client) -> None:
     etag = f'"{DIGEST}"'
     assert client.get("/file", headers={"If-None-Match": f'"x", {etag}'}).status_code == 304
+    assert client.get("/file", headers={"If-None-Match": f"W/{etag}"}).status_code == 304
+    assert client.get("/file", headers={"If-None-Match": "*"}).status_code == 304
+    assert client.get("/file", headers={"If-None-Match": '"x"'}).status_code == 200
     assert client.get("/file", headers={"Range": "bytes=0-1", "If-Range": etag}).status_code == 206
+    assert client.get("/file", headers={"Range": "bytes=0-1", "If-Range": f"W/{etag}"}).status_code == 200
     assert client.get("/file", headers={"Range": "bytes=0-1", "If-Range": '"other"'}).status_code == 200
 
 
