@@ -17,8 +17,8 @@ from control.records.access.principals import Principal
 
 log = logging.getLogger(__name__)
 
-_MOST = 1000
-"""Tokens kept; those seen longest ago go first."""
+_MOST = 10_000
+"""Tokens kept, as many as `auth` remembers; those seen longest ago go first."""
 
 
 class KnownTokens:
@@ -33,8 +33,8 @@ class KnownTokens:
         self._lock = threading.Lock()
         self._known = OrderedDict[str, Principal]() if path is None else _read(path)
         self._writing = threading.Lock()
-        self._written = dict(self._known)
-        """What the file holds."""
+        self._unwritten = False
+        """The file holds something else."""
 
     def get(self, digest: str) -> Principal | None:
         """Whom a secret of this hash stood for when the tables were last asked."""
@@ -46,13 +46,16 @@ class KnownTokens:
         if self._path is None:
             return self._now()
         with self._writing:
-            self._written = dict(_read(self._path))
-            return self._written | self._now()
+            kept = dict(_read(self._path))
+        now = self._now()
+        if kept != now:
+            self._unwritten = True
+        return kept | now
 
     def remember(self, digest: str, principal: Principal) -> None:
         """Keep what the tables said."""
         with self._lock:
-            self._known[digest] = principal
+            self._put(digest, principal)
             self._known.move_to_end(digest)
             self._trim()
         self._save()
@@ -60,7 +63,7 @@ class KnownTokens:
     def forget(self, digest: str) -> None:
         """Drop a secret the tables no longer take."""
         with self._lock:
-            self._known.pop(digest, None)
+            self._drop(digest)
         self._save()
 
     def correct(self, seen: Iterable[str], now: Mapping[str, Principal]) -> None:
@@ -68,9 +71,9 @@ class KnownTokens:
         with self._lock:
             for digest in seen:
                 if digest in now:
-                    self._known[digest] = now[digest]
+                    self._put(digest, now[digest])
                 else:
-                    self._known.pop(digest, None)
+                    self._drop(digest)
             self._trim()
         self._save()
 
@@ -78,18 +81,29 @@ class KnownTokens:
         with self._lock:
             return dict(self._known)
 
+    def _put(self, digest: str, principal: Principal) -> None:
+        if self._known.get(digest) != principal:
+            self._unwritten = True
+        self._known[digest] = principal
+
+    def _drop(self, digest: str) -> None:
+        if self._known.pop(digest, None) is not None:
+            self._unwritten = True
+
     def _trim(self) -> None:
         while len(self._known) > _MOST:
             self._known.popitem(last=False)
 
     def _save(self) -> None:
         """Bring the file up to date, if it is not; one that cannot be written now is tried again at the next look."""
-        if self._path is None:
+        if self._path is None or not self._unwritten:
             return
         with self._writing:
-            known = self._now()
-            if known != self._written and _write(self._path, known):
-                self._written = known
+            # Who has waited here may find that another has written what it came for.
+            if self._unwritten:
+                self._unwritten = False
+                if not _write(self._path, self._now()):
+                    self._unwritten = True
 
 
 def _write(path: Path, known: Mapping[str, Principal]) -> bool:
@@ -99,7 +113,7 @@ def _write(path: Path, known: Mapping[str, Principal]) -> bool:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(document, file)
+            file.write(json.dumps(document))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -2,6 +2,7 @@
 
 import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -101,3 +102,23 @@ def test_nobody_who_asks_waits_for_the_disk(tmp_path: Path) -> None:
     known.remember("d1", principal())
     with known._writing:  # as by a disk that hangs
         assert known.get("d1") == principal()
+
+
+def test_what_is_as_it_was_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    known = KnownTokens(path)
+    known.remember("d1", principal())
+    path.unlink()
+    known.remember("d1", principal())
+    known.forget("d2")
+    assert not path.exists()
+    known.correct(known.seen(), {"d1": principal()})  # the look of every half minute sees that it is gone
+    assert KnownTokens(path).get("d1") == principal()
+
+
+def test_many_tokens_that_come_together_are_all_kept(tmp_path: Path) -> None:
+    known = KnownTokens(tmp_path / "tokens.json")
+    with ThreadPoolExecutor(4) as threads:
+        for n in range(40):
+            threads.submit(known.remember, f"d{n}", principal(str(n)))
+    assert len(KnownTokens(tmp_path / "tokens.json").seen()) == 40
