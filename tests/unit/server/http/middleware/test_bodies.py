@@ -105,11 +105,13 @@ def test_one_body_always_finds_room_and_what_was_held_is_given_back() -> None:
 def test_a_body_that_stalls_is_given_up_and_its_connection_closed(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(bodies, "_STALL_SECONDS", 0.05)
     url = client.base_url
-    with socket.create_connection((url.host, url.port or 80), timeout=60) as connection:
-        connection.sendall(f"POST {path} HTTP/1.1\r\nHost: here\r\nContent-Length: 700\r\n\r\nonly this".encode())
-        answer = b"".join(iter(lambda: connection.recv(2**16), b""))
+    with monkeypatch.context() as short:
+        short.setattr(bodies, "_STALL_SECONDS", 0.05)
+        with socket.create_connection((url.host, url.port or 80), timeout=60) as connection:
+            head = f"POST {path} HTTP/1.1\r\nHost: here\r\nContent-Length: 700\r\n\r\n"
+            connection.sendall(f"{head}only this".encode())
+            answer = b"".join(iter(lambda: connection.recv(2**16), b""))
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b'"request_timeout"' in answer
     # What was held of it is given back.
