@@ -6,25 +6,22 @@ The header is read first; bytes and pixels over the limits are refused without d
 
 import io
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
-from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import BmpImagePlugin, Image, ImageFile, TiffImagePlugin
 
 from detco_core.contract.datasets import fits_channels
 from detco_core.contract.errors import ImageError
 from detco_core.contract.features import Orientation
 from detco_core.contract.manifest import InputSpec
 from detco_core.inference.arrays import NPY, Planes, check_array, npy_size, planes_of, read_npy, unreadable
-from detco_core.inference.scans import MAX_SCANS, scans
+from detco_core.inference.readers import reader_of
 from detco_core.inference.upright import UPRIGHT, oriented, turned
 from detco_core.pixels.bands import read_bands, size_of
 from detco_core.pixels.deep import bits_of, deep_colors, loses_bits
 from detco_core.pixels.directory import check_directory
-
-FORMATS = ("JPEG", "PNG", "WebP", "TIFF")
 
 _MOST_BYTES = 8
 """A pixel of a TIFF whose bands are read, on average over those that are taken: as 16-bit RGB with alpha."""
@@ -106,7 +103,7 @@ def decode(
         raise ImageError("too_large", f"the file has {len(data)} bytes; at most {limits.bytes} are taken")
     if data.startswith(NPY):
         return from_array(read_npy(data, limits.pixels), "NPY")
-    reader = BmpImagePlugin.BmpImageFile if bitmaps and data.startswith(b"BM") else _reader(data)
+    reader = BmpImagePlugin.BmpImageFile if bitmaps and data.startswith(b"BM") else reader_of(data)
     is_tiff = reader is TiffImagePlugin.TiffImageFile
     if is_tiff:
         check_directory(data, limits.pixels)
@@ -147,7 +144,7 @@ def from_array(pixels: NDArray[Any], format: str = "array") -> DecodedImage:
 def _stored_size(data: bytes) -> tuple[int, int]:
     if data.startswith(NPY):
         return npy_size(data)
-    reader = _reader(data)
+    reader = reader_of(data)
     is_tiff = reader is TiffImagePlugin.TiffImageFile
     if is_tiff:
         check_directory(data, Limits().pixels)
@@ -211,27 +208,6 @@ def _of_bands(
     planes = turned(planes_of(pixels), UPRIGHT.get(found) if orientation == "exif" else None)
     stored, bits = Size(pixels.shape[1], pixels.shape[0]), 8 * pixels.dtype.itemsize
     return DecodedImage(planes, "TIFF", stored, found, bits, more_pages)
-
-
-def _reader(data: bytes) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
-    """Pillow's plugin by the first bytes.
-
-    Not `Image.open`: it knows forty formats and judges size by a global of the process.
-    """
-    if data.startswith(b"\xff\xd8\xff"):
-        if scans(data) > MAX_SCANS:
-            raise ImageError("unreadable", f"the JPEG has more than {MAX_SCANS} scans, which no encoder writes")
-        return JpegImagePlugin.JpegImageFile
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return PngImagePlugin.PngImageFile
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return WebPImagePlugin.WebPImageFile
-    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return TiffImagePlugin.TiffImageFile
-    if not data:
-        raise ImageError("unreadable", "the file is empty")
-    listed = f"{', '.join(FORMATS)} or a NumPy array (.npy)"
-    raise ImageError("unsupported", f"the bytes are no image that is read here: send {listed}")
 
 
 def _as_stored(picture: Image.Image | Planes, found: int, orientation: Orientation) -> Size:

@@ -1,6 +1,7 @@
 """A bundle's network, opened: only what was asked for is computed, and it says on what it really runs."""
 
 import hashlib
+import logging
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from detco_core.inference.execution import CPU, TENSORRT, Execution, Precision, 
 from detco_core.inference.graph import Needs, cut, needs
 from detco_core.inference.opening import bound
 from detco_core.inference.tensorrt import Profile, engine_folder, profile_of, tensorrt_options
+
+log = logging.getLogger(__name__)
 
 POOLED = "pooled"
 
@@ -84,7 +87,7 @@ class Session:
     @property
     def opened(self) -> int:
         """Times that the weights are held: for the whole graph, and for each part of it that runs by itself."""
-        return 1 + len(self._parts)
+        return len({id(part) for part in (self._whole, *self._parts.values())})
 
     def run(self, array: NDArray[np.float32], outputs: Sequence[str]) -> Maps:
         """Compute the named outputs, and as little else as can be, of `array` `[N, C, H, W]`; float16 in `fp16`."""
@@ -106,12 +109,25 @@ class Session:
             free = frozenset(self._needs.by_output)
         with self._lock:
             if free not in self._parts:
-                # Read again: keeping the model's bytes for this would double what an idle server holds.
-                model = _verified(self.bundle, self.manifest.files["onnx"])
-                self._parts[free] = bound(cut(model, free), self.execution.beside_tensorrt)
-                del model
-                give_back()
+                self._parts[free] = self._part(free)
             return self._parts[free]
+
+    def _part(self, free: frozenset[str]) -> Bound:
+        """A session of its own for these outputs; the whole one where the file has gone, which computes more."""
+        try:
+            # Read again: keeping the model's bytes for this would double what an idle server holds.
+            model = _verified(self.bundle, self.manifest.files["onnx"])
+        except BundleError as error:
+            # TensorRT has no engine for this size: there is no whole one to fall back on.
+            if self._profile is not None:
+                raise
+            log.warning("%s is computed with all of the network from now on: %s", ", ".join(sorted(free)), error)
+            return self._whole
+        try:
+            return bound(cut(model, free), self.execution.beside_tensorrt)
+        finally:
+            del model
+            give_back()
 
 
 def outputs_of(manifest: Manifest) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ class Statistics:
             "version": str(version),
             "last_inference": last,
             "inference_count": pictures,
-            # A model runs one picture at a time on the CPU.
+            # As if each had run alone. On a GPU some ran together, with those of `/features` too: metrics count these.
             "execution_count": pictures,
             "inference_stats": {key: {"count": count, "ns": nanoseconds[key]} for key, count in ended.items()},
             "batch_stats": [],

@@ -68,6 +68,19 @@ def test_equal_seeds_give_equal_bundles_and_others_do_not(tmp_path: Path) -> Non
     assert first.files["onnx"].sha256 == same.files["onnx"].sha256
 
 
+def test_a_file_that_has_gone_costs_compute_not_answers(
+    tmp_path: Path, image: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_tiny_bundle(bundle := tmp_path / "bundle", 0)
+    session = Session.open(bundle)
+    expected = session.run(image, outputs_of(session.manifest))
+    (bundle / "model.onnx").unlink()
+    for _ in range(2):
+        np.testing.assert_array_equal(session.run(image, ["res2"])["res2"], expected["res2"])
+    assert session.opened == 1
+    assert len([record for record in caplog.records if "all of the network" in record.message]) == 1
+
+
 def test_a_damaged_file_is_refused_by_its_digest(tmp_path: Path) -> None:
     write_tiny_bundle(tmp_path)
     data = bytearray((tmp_path / "model.onnx").read_bytes())
