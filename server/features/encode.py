@@ -7,14 +7,14 @@ header `Inference-Header-Content-Length` says, then every tensor's little-endian
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from server.features import tensor_files
+from server.features.encoded import Encoded
 from server.features.errors import ReplyTooLarge
 from server.features.schemas import FeatureReply, Format, ImageFacts, ImageReply, Tensor, Timings
 from server.features.tensor_files import raw
@@ -29,10 +29,6 @@ MEDIA_TYPES: tuple[MediaType, ...] = (
 """The first is the default."""
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
-_SMALL = 2**12
-"""Bytes up to which a piece is not worth being sent by itself."""
-_TOGETHER = 64
-"""Small pieces that are sent as one."""
 JSON_VALUES = 2**17
 """The most values JSON gives: at most 4 MB of text."""
 _JSON = Format(max_values=JSON_VALUES, bytes_per_value=320)
@@ -42,56 +38,6 @@ _DATATYPES = {"float32": "FP32", "float16": "FP16", "int8": "INT8"}
 
 DescribeError = Callable[[Exception], Mapping[str, Any]]
 """Turns the error of one image into the object that stands for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """A body in pieces, to be sent one after the other."""
-
-    media_type: str
-    pieces: Sequence[bytes | memoryview]
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def length(self) -> int:
-        """Bytes of the whole body."""
-        return sum(len(piece) for piece in self.pieces)
-
-    def slices(self, most: int) -> Iterator[bytes | memoryview]:
-        """The whole body in slices of at most `most` bytes: views, and small pieces joined."""
-        small: list[bytes | memoryview] = []
-        for piece in self.pieces:
-            if len(piece) < _SMALL:
-                small.append(piece)
-                if len(small) < _TOGETHER:
-                    continue
-            if small:
-                yield b"".join(small)
-                small = []
-            if len(piece) >= _SMALL:
-                yield from (memoryview(piece)[start : start + most] for start in range(0, len(piece), most))
-        if small:
-            yield b"".join(small)
-
-    def rest(self, start: int) -> "Encoded":
-        """What follows the first `start` bytes, copied where a piece keeps alive more than twice what it is: one image
-        of a batch would keep the whole batch.
-        """
-        pieces = []
-        for piece in self.pieces:
-            skipped, start = min(start, len(piece)), max(0, start - len(piece))
-            pieces.append(bytes(piece[skipped:]) if _kept_by(piece) > 2 * len(piece) else memoryview(piece)[skipped:])
-        return replace(self, pieces=pieces)
-
-
-def _kept_by(piece: bytes | memoryview) -> int:
-    """Bytes of the memory that a piece is a part of."""
-    whole: Any = piece
-    size = len(piece)
-    while whole is not None:
-        size = max(size, getattr(whole, "nbytes", 0))
-        whole = getattr(whole, "base", None) if isinstance(whole, np.ndarray) else getattr(whole, "obj", None)
-    return size
 
 
 def encode(reply: FeatureReply, media_type: MediaType, describe_error: DescribeError) -> Encoded:

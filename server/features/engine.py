@@ -11,17 +11,18 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol
 
-from detco_core.contract.errors import BundleError, Fault, InvalidDocument
 from detco_core.inference.images import stored_pixels
-from server.features.admission import Admission, ReplyBytes, Reservation, Ticket
+from server.features.admission import Admission, Ticket
 from server.features.allowances import Allowances, Caller
-from server.features.errors import DeadlineExceeded, OtherWeights, Shed, UnknownLevel
+from server.features.errors import DeadlineExceeded, Shed
 from server.features.heap import Heap
-from server.features.job import EngineLimits, Job
-from server.features.loaded import Loaded
+from server.features.job import Job
+from server.features.limits import EngineLimits
 from server.features.models import Models
 from server.features.options import Priority
 from server.features.probe import Probe
+from server.features.refusals import check_boxes, check_count, check_model
+from server.features.reply_memory import ReplyBytes, Reservation
 from server.features.results import Results
 from server.features.schemas import FeatureReply, FeatureRequest, ImageReply
 
@@ -127,7 +128,7 @@ class FeatureEngine:
         arrived = time.monotonic()
         await self._charge(request)
         async with self.models.lease(request.options.model, request.only_models) as loaded:
-            _check(loaded, request)
+            check_model(request, loaded)
             memory = Reservation(self.memory)
             deadline = arrived + request.options.timeout_ms / 1000
             job = Job(loaded, request, self.limits, memory, self._threads, deadline, ticket, self.results)
@@ -145,41 +146,6 @@ class FeatureEngine:
             pixels = await asyncio.get_running_loop().run_in_executor(self._threads, _pixels, request)
             self.allowances.check(request.caller, 0)
             self.allowances.charge(request.caller, pixels)
-
-
-def check_count(images: int, most: int, of_token: int | None) -> None:
-    """Raise `InvalidDocument` for more images than a request may have, or than its token's bound would ever let in."""
-    if images > most:
-        why = f"the request has {images} images; at most {most} are taken: send several"
-        raise InvalidDocument("request", (Fault("images", why),))
-    if of_token is not None and images > of_token:
-        why = f"the request has {images} images, and its token may have {of_token} under way at once: send several"
-        raise InvalidDocument("request", (Fault("images", why),))
-
-
-def check_boxes(request: FeatureRequest, most: int) -> None:
-    """Raise `InvalidDocument` unless there is one list of boxes an image, and not more boxes than `most` in all."""
-    boxes, images = request.options.boxes, len(request.images)
-    if boxes is None:
-        return
-    if len(boxes) != images:
-        why = f"holds the boxes of {len(boxes)} images, the request has {images}: give one list an image"
-        raise InvalidDocument("request", (Fault("boxes", why),))
-    if (count := sum(map(len, boxes))) > most:
-        raise InvalidDocument(
-            "request", (Fault("boxes", f"holds {count} boxes; at most {most} are taken: send several"),)
-        )
-
-
-def _check(loaded: Loaded, request: FeatureRequest) -> None:
-    """What can be refused before any image is looked at."""
-    expected, digest = request.options.expect_digest, loaded.version.digest
-    if expected is not None and expected != digest:
-        raise OtherWeights(f"{loaded.version} has the weights {digest}, the request expects {expected[:100]}")
-    try:
-        request.selection.levels_of(loaded.manifest)
-    except BundleError as error:
-        raise UnknownLevel(str(error)) from error
 
 
 def _expire(limit: asyncio.Timeout) -> bool:

@@ -8,58 +8,28 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
 from typing import TypeVar, TypeVarTuple
 
 import numpy as np
 
 from detco_core.contract.errors import ImageError
-from detco_core.inference.images import Limits, decode
+from detco_core.inference.images import decode
 from detco_core.inference.outputs import finish, gives_as_they_are, needed
-from detco_core.inference.preprocess import MAX_NETWORK_PIXELS, Prepared, prepare, prepare_pixels
+from detco_core.inference.preprocess import Prepared, prepare, prepare_pixels
 from detco_core.inference.roi import place
-from server.features.admission import Reservation, Ticket
-from server.features.errors import ComputeFailed, FeatureError, NoneReadable, ReplyTooLarge
+from server.features.admission import Ticket
+from server.features.budget import Budget
+from server.features.errors import ComputeFailed, FeatureError, NoneReadable
+from server.features.limits import EngineLimits
 from server.features.loaded import Loaded
+from server.features.reply_memory import Reservation
 from server.features.results import Results
 from server.features.schemas import FeatureRequest, ImageFacts, ImagePart, ImageReply, Tensor, Timings
 from server.features.waiting import Computed
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EngineLimits:
-    """What the engine takes on."""
-
-    image: Limits = field(default_factory=Limits)
-    """Of one file."""
-    network_pixels: int = MAX_NETWORK_PIXELS
-    """Of one image after resizing."""
-    images: int = 64
-    """In one request."""
-    boxes: int = 1000
-    """In one request."""
-    under_way: int = 64
-    """Images in the house, over all requests; more are refused."""
-    bulk: int | None = None
-    """Images in the house up to which bulk requests are let in; None: half of `under_way`."""
-    images_per_token: int | None = None
-    """Under way at once of one token that has no bound of its own; None: any number."""
-    pixels_per_token: int | None = None
-    """A second, the same."""
-    grid_values: int = 2**28
-    """Of one image's regions, also where they are pooled; 1,000 of 7 x 7 on all levels of a ResNet-50 have 2**27.5."""
-    reply_bytes: int = 512 * 2**20
-    """Of one answer."""
-    held_bytes: int = 2**30
-    """Of all answers not sent yet."""
-    result_bytes: int = 0
-    """Of results remembered; 0: none are."""
-    decoders: int = 2
-    """Threads that decode and finish."""
 
 
 class _Passage:
@@ -93,13 +63,11 @@ class Job:
         self._loaded = loaded
         self._request = request
         self._limits = limits
-        self._memory = memory
+        self._budget = Budget(request, loaded.manifest, limits, memory)
         self._threads = threads
         self._deadline = deadline
         self._ticket = ticket
         self._results = results
-        self._bytes = 0
-        """Of the answer's tensors so far."""
 
     async def run(self) -> tuple[ImageReply, ...]:
         """Every image's answer.
@@ -136,7 +104,7 @@ class Job:
         key = await self._in_thread(results.key_of, self._loaded, self._request, index)
         known = results.get(key)
         if known is not None:
-            self._reserve(known.facts)
+            self._budget.reserve(known.facts)
             return ImageReply(index, part.name, timings, known.facts, known.at(index), cached=True)
         facts, tensors = await self._features(index, part, timings)
         await self._in_thread(results.put, key, facts, tensors)
@@ -169,7 +137,7 @@ class Job:
             passage.facts, passage.decoded = facts, time.monotonic()
             if passage.future.cancelled():
                 return
-            self._reserve(facts)
+            self._budget.reserve(facts)
             outputs = needed(self._request.selection, self._loaded.manifest, facts.geometry, facts.regions)
             self._loaded.owner.submit(prepared.array, outputs, self._deadline, passage.future)
         # Whatever it is, it is told to whoever waits for the image.
@@ -179,43 +147,6 @@ class Job:
         finally:
             # The error's own traceback would hold the future that holds the error.
             del passage
-
-    def _reserve(self, facts: ImageFacts) -> None:
-        """Account for the image's tensors before they cost compute."""
-        regions = None if facts.regions is None else len(facts.regions)
-        request = self._request
-        if regions is not None:
-            self._check_grids(request.selection.grid_values(self._loaded.manifest, regions))
-        size = request.selection.size_of(self._loaded.manifest, facts.geometry, regions)
-        # What laying out copies is counted before it costs compute too.
-        copied = size // np.dtype(request.selection.dtype).itemsize * request.format.bytes_per_value
-        self._memory.take(size + copied, partial(self._check_size, size))
-
-    def _check_grids(self, values: int) -> None:
-        """Raise `ReplyTooLarge` for regions that take too long to make, however small what is answered of them."""
-        if values > self._limits.grid_values:
-            raise ReplyTooLarge(
-                f"the grids of the boxes would have {values} values; at most {self._limits.grid_values} are computed "
-                "for one image: ask for fewer boxes or levels, or a smaller roi_size",
-                format_only=False,
-            )
-
-    def _check_size(self, size: int, held: int) -> None:
-        """Raise `ReplyTooLarge` unless tensors of so many bytes may be in one answer with those `held` for."""
-        width, form = np.dtype(self._request.selection.dtype).itemsize, self._request.format
-        values, most = held // (width + form.bytes_per_value) + size // width, form.max_values
-        if most is not None and values > most:
-            raise ReplyTooLarge(
-                f"the answer has at least {values} values and this format gives at most {most}; ask for "
-                "application/octet-stream, application/x-npz or application/x-safetensors, or for pool=avg",
-                format_only=True,
-            )
-        if values * width > self._limits.reply_bytes:
-            raise ReplyTooLarge(
-                f"the answer would have more than {self._limits.reply_bytes} bytes; ask for fewer images or levels, "
-                "fewer boxes, dtype=float16 or int8, pool=avg or a smaller size",
-                format_only=False,
-            )
 
     def _prepare(self, index: int, part: ImagePart, timings: Timings) -> tuple[ImageFacts, Prepared]:
         began = time.monotonic()

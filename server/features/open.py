@@ -11,7 +11,7 @@ from detco_core.inference.allocator import share_one_heap
 from detco_core.inference.execution import CPU, CUDA, TENSORRT, Execution, available_providers
 from detco_core.inference.images import Limits
 from server.features.engine import FeatureEngine, Listener
-from server.features.job import EngineLimits
+from server.features.limits import EngineLimits
 from server.features.models import Models, ServingOptions
 from server.features.records import RecordsCatalog
 from server.features.waiting import Batching

@@ -11,9 +11,9 @@ from detco_core.inference.numbers import Cast
 from detco_core.inference.outputs import Selection
 from detco_core.inference.preprocess import Geometry
 from detco_core.inference.roi import Regions
-from server.features.admission import ReplyBytes, Reservation
 from server.features.allowances import Caller
 from server.features.options import FeatureOptions
+from server.features.reply_memory import ReplyBytes, Reservation
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from server.features.errors import BadTensor
-from server.features.oip.replies import Inferred, WriteRegion, outputs_for
+from server.features.oip.inferred import Inferred
+from server.features.oip.replies import WriteRegion, outputs_for
 from server.features.oip.requests import InferRequest, ReadRegion, read_document
 from server.features.oip.tensors import BYTES, to_bytes
 from server.features.options import FeatureOptions

@@ -1,7 +1,6 @@
 """Lays out the answer to an inference: JSON, then the raw data of the outputs that come as binary data."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detco_core.inference.numbers import Cast, cast
-from server.features.encode import Encoded
+from server.features.encoded import Encoded
 from server.features.errors import BadTensor
+from server.features.oip.inferred import Inferred
 from server.features.oip.requests import LENGTH_HEADER, InferRequest, OutputWish, Region
 from server.features.oip.tensors import BYTES, NAMES, WireTensor, to_bytes, to_json
-from server.features.schemas import FeatureReply
 
 JSON_VALUES = 2**19
 """The most values an output gives as JSON, or classes: at most 16 MB of text, and half a second."""
@@ -26,48 +25,6 @@ _CLASS_BYTES = 256
 """The same of a class, a word of up to 60 letters."""
 
 WriteRegion = Callable[[Region, memoryview], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Inferred:
-    """What came out of a model, by output."""
-
-    model: str
-    """As the request named it."""
-    version: int
-    arrays: dict[str, NDArray[Any]]
-    facts: dict[str, Any]
-    """Parameters of the answer."""
-    overflow: Mapping[str, int] = field(default_factory=dict)
-    """By output, values that float16 could not hold."""
-    int8: bool = False
-    """Tensors leave as bytes, each with one scale for all its pictures."""
-
-
-def overflow(reply: FeatureReply) -> dict[str, int]:
-    """Values that became infinite in float16, by output; those of which none did are not named."""
-    found: Counter[str] = Counter()
-    for tensor in reply.tensors:
-        found[tensor.level] += tensor.cast.overflow
-    return dict(+found)
-
-
-def stack(reply: FeatureReply) -> dict[str, NDArray[Any]]:
-    """Each output of all pictures as one array; raises `BadTensor` for pictures that cannot be in one."""
-    for image in reply.images:
-        if image.error is not None:
-            raise BadTensor(f"picture {image.index}: {image.error}")
-    stacked = {}
-    for name in dict.fromkeys(tensor.level for tensor in reply.tensors):
-        arrays = [tensor.array for tensor in reply.tensors if tensor.level == name]
-        if len({array.shape for array in arrays}) > 1:
-            sizes = ", ".join(str(list(array.shape[2:])) for array in arrays[:5])
-            raise BadTensor(
-                f"the pictures give {name} of different sizes ({sizes}, ...): send them one by one, bring them to one "
-                'size with the parameter resize, such as {"height": 480, "width": 640}, or ask for pooled alone'
-            )
-        stacked[name] = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-    return stacked
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from server.features.engine import FeatureEngine
 from server.features.errors import FeatureError
 from server.features.oip import description
 from server.features.oip.asking import asked_of
+from server.features.oip.inferred import Inferred, overflow, stack
 from server.features.oip.neighbours import Neighbour
-from server.features.oip.replies import Inferred, overflow, stack
 from server.features.oip.repository import Repository
 from server.features.oip.requests import InferRequest
 from server.features.oip.shared_memory import SharedMemory

@@ -16,7 +16,7 @@ from detco_core.inference.execution import Execution
 from detco_core.inference.tiny import write_tiny_bundle
 from server.features.catalog import FolderCatalog
 from server.features.engine import FeatureEngine
-from server.features.job import EngineLimits
+from server.features.limits import EngineLimits
 from server.features.loaded import Loaded
 from server.features.models import Models, ServingOptions
 from server.features.options import FeatureOptions

@@ -10,14 +10,13 @@ import pytest
 from safetensors.numpy import load as load_safetensors
 
 from detco_core.contract.errors import ImageError
-from detco_core.inference.host_memory import Buffers, Pageable
 from detco_core.inference.images import Size
 from detco_core.inference.numbers import Cast
 from detco_core.inference.preprocess import Geometry
-from server.features.encode import LENGTH_HEADER, MEDIA_TYPES, Encoded, MediaType, describe, encode, format_of, is_brief
+from server.features.encode import LENGTH_HEADER, MEDIA_TYPES, MediaType, describe, encode, format_of, is_brief
+from server.features.encoded import Encoded
 from server.features.errors import ReplyTooLarge
 from server.features.schemas import FeatureReply, Format, ImageFacts, ImageReply, ModelIdentity, Tensor, Timings
-from server.features.tensor_files import raw
 
 GEOMETRY = Geometry(Size(50, 70), Size(70, 50), Size(35, 25), Size(64, 32))
 FACTS = ImageFacts("JPEG", 6, GEOMETRY, "CMYK", True)
@@ -85,39 +84,10 @@ def test_tensors_are_not_copied_on_their_way_out(media: MediaType) -> None:
     assert is_brief(reply({"res5": array}), media) == (media != "application/x-npz")
 
 
-@pytest.mark.parametrize("most", [5000, 9999, 2**20])
-def test_a_body_is_cut_into_slices_whatever_its_pieces(most: int) -> None:
-    large = bytes(range(256)) * 40
-    pieces: list[bytes | memoryview] = [b"", b"ab", memoryview(b"cd"), large, memoryview(large), b"e", b"f", b""]
-    pieces += [b"small"] * 200
-    slices = list(Encoded("x/y", pieces).slices(most))
-    assert b"".join(slices) == b"".join(pieces)
-    assert all(0 < len(one) <= most for one in slices)
-    assert len(slices) == 1 + 2 * -(-len(large) // most) + 4
-
-
 def test_big_endian_and_strided_arrays_come_out_little_endian_and_dense() -> None:
     array = level(1, 4, 3, 2).astype(">f4")[:, ::2]
     pieces = encode(reply({"res5": array}), "application/octet-stream", said).pieces
     np.testing.assert_array_equal(np.frombuffer(pieces[1], "<f4").reshape(array.shape), array)
-
-
-@pytest.mark.parametrize("start", [0, 1, 4, 5, 100, 404, 405, 408])
-def test_the_rest_of_a_body_keeps_nothing_larger_alive(start: int) -> None:
-    batch, alone = level(4, 10, 10), level(10, 10, seed=1)
-    encoded = Encoded("x/y", [b"head", raw(batch[2]), raw(alone)])
-    rest = encoded.rest(start)
-    assert b"".join(rest.pieces) == b"".join(encoded.pieces)[start:]
-    assert not any(np.shares_memory(np.frombuffer(piece, np.uint8), batch) for piece in rest.pieces)
-    assert np.shares_memory(np.frombuffer(rest.pieces[2], np.uint8), alone)
-
-
-def test_memory_lent_by_a_pool_is_known_for_what_it_is() -> None:
-    pool = Buffers(Pageable(), 0)
-    lent = pool.take((4, 2**20), np.float32)
-    one, whole = Encoded("x/y", [raw(lent[1])]), Encoded("x/y", [raw(lent)])
-    assert isinstance(one.rest(0).pieces[0], bytes)
-    assert np.shares_memory(np.frombuffer(whole.rest(0).pieces[0], np.uint8), lent)
 
 
 def test_an_empty_tensor_takes_no_bytes() -> None:

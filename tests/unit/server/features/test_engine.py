@@ -29,7 +29,7 @@ from server.features.errors import (
     Shed,
     UnknownLevel,
 )
-from server.features.job import EngineLimits
+from server.features.limits import EngineLimits
 from server.features.loaded import Loaded
 from server.features.schemas import FeatureReply, FeatureRequest, Format
 

@@ -18,7 +18,7 @@ from server.features import loaded as opening
 from server.features.catalog import FolderCatalog
 from server.features.engine import FeatureEngine
 from server.features.errors import FeatureError, ModelUnavailable
-from server.features.job import EngineLimits
+from server.features.limits import EngineLimits
 from server.features.loaded import Loaded
 from server.features.models import Models
 from server.features.schemas import FeatureRequest

@@ -16,7 +16,7 @@ from detco_core.inference.numbers import Cast
 from detco_core.inference.preprocess import Geometry
 from server.features.engine import FeatureEngine
 from server.features.errors import OtherWeights, ReplyTooLarge
-from server.features.job import EngineLimits
+from server.features.limits import EngineLimits
 from server.features.results import Results
 from server.features.schemas import FeatureReply, FeatureRequest, ImageFacts, ImagePart, Tensor
 

@@ -8,7 +8,7 @@ import pytest
 from tritonclient.grpc import service_pb2 as wire
 
 from server.features.errors import BadTensor
-from server.features.oip.replies import Inferred
+from server.features.oip.inferred import Inferred
 from server.features.oip.requests import InferRequest, OutputWish, Region
 from server.features.oip.tensors import NUMBERS
 from server.rpc import messages

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from server.features.encode import Encoded
+from server.features.encoded import Encoded
 from server.features.errors import BadTensor
-from server.features.oip.replies import JSON_VALUES, Inferred, copied, lay_out, sent
+from server.features.oip.inferred import Inferred
+from server.features.oip.replies import JSON_VALUES, copied, lay_out, sent
 from server.features.oip.requests import InferRequest, OutputWish, Region
 
 ARRAYS: dict[str, np.ndarray] = {
