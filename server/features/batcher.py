@@ -43,11 +43,11 @@ class Runner(Protocol):
     def stage(self, arrays: Sequence[NDArray[np.float32]], outputs: Sequence[str]) -> Computation: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Batch:
     entries: list[Entry]
     staged: Computation | Exception
-    """Or why it could not be brought."""
+    """Or why there is nothing to compute: it could not be brought, or has failed."""
 
 
 class ComputeOwner:
@@ -145,8 +145,9 @@ class ComputeOwner:
         except Exception as error:
             log.exception("the model failed on %d of shape %s", len(batch.entries), batch.entries[0].array.shape)
             why = str(error)
-            # It would hold this frame, and so the batch that holds it.
-            error.__traceback__ = None
+            # In place of the input, which would take its room on the device while the entries are tried one by one.
+            # Without its traceback: that holds this frame, and so the batch that holds the error.
+            batch.staged = error.with_traceback(None)
         else:
             self._give(batch, wanted, maps, time.monotonic() - began)
             return

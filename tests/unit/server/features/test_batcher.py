@@ -1,7 +1,9 @@
 """The compute owner: in order, one at a time, nothing for those who left or came too late, and never dead."""
 
+import logging
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 
@@ -268,3 +270,38 @@ def test_what_cannot_be_brought_fails_alone(batching: ComputeOwner, runner: Gate
     assert [futures[n].result(30).maps["a"].flat[0] for n in (0, 2)] == [2, 4]
     with pytest.raises(ComputeFailed, match="no room on the device"):
         futures[1].result(30)
+
+
+def test_the_input_of_a_batch_that_failed_is_let_go_before_its_images_are_tried_one_by_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """On a GPU it is memory that they may need."""
+    # Records of the log hold what was raised, and pytest holds the records.
+    caplog.set_level(logging.CRITICAL + 1, "server.features.batcher")
+
+    class Watching(Gated):
+        """Says at each bringing of a single image whether the batch before is still there."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.whole: weakref.ref[Batch] | None = None
+            self.kept: list[bool] = []
+
+        def stage(self, arrays: Sequence[np.ndarray], outputs: Sequence[str]) -> Batch:
+            if self.whole is not None:
+                self.kept.append(self.whole() is not None)
+            batch = super().stage(arrays, outputs)
+            if len(arrays) == 2:
+                self.whole = weakref.ref(batch)
+            return batch
+
+    runner = Watching()
+    owner = ComputeOwner(runner, "test", Batching(images=2, seconds=0.0), brings_ahead=False)
+    futures = [owner.submit(IMAGE + value, ("a",), later()) for value in (1, np.nan)]
+    owner.start()
+    runner.gate.release(100)
+    assert futures[0].result(30).maps["a"].flat[0] == 2
+    with pytest.raises(ComputeFailed, match="no such luck"):
+        futures[1].result(30)
+    assert runner.kept == [False, False]
+    owner.close()
