@@ -1,56 +1,32 @@
-"""The models of this server: follows the catalogue, loads beside the old, swaps, and lets the old one finish.
+"""The models of this server: loaded beside the old ones, swapped, and let go once those who use them are done.
 
-Threads: one follows the catalogue, a few load, requests come from the event loop; `Holdings` and `Loader` guard what
-they share.
+Threads: one follows the catalogue (`follower`), a few load (`loader`), requests come from the event loop. What they
+share is guarded by `Holdings`, `Loader` and `Settler`; which version a request means is said by `choosing`.
 """
 
 import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Collection
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from control.errors import Forbidden
 from detco_core.contract.errors import BundleError
-from detco_core.inference.execution import Execution
 from server.features.bounds import Bounds
-from server.features.catalog import Catalog, VersionRef, Wanted
-from server.features.errors import ModelUnavailable, UnknownModel
+from server.features.catalog import Catalog, VersionRef
+from server.features.choosing import Chooser
+from server.features.errors import ModelUnavailable
+from server.features.follower import Follower
 from server.features.holdings import AliasState, Holdings
 from server.features.loaded import Loaded
 from server.features.loader import Loader
-from server.features.selector import Selector, default_selector, read_selector
-from server.features.shelf import Index, Shelf
-from server.features.waiting import Batching
+from server.features.selector import Selector
+from server.features.serving_options import ServingOptions
+from server.features.settling import Settler
+from server.features.shelf import Shelf
 
 log = logging.getLogger(__name__)
-
-_PATIENCE = 5.0
-"""Seconds."""
-_ASKERS = 2
-"""Questions about versions that are not loaded, at once."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ServingOptions:
-    """How models are held."""
-
-    folder: Path
-    """`DATA_DIR/serving`"""
-    default_model: str | None = None
-    max_loaded: int = 4
-    """Versions held at once; those an alias names or a consumer pinned are always held, and count."""
-    max_bytes: int | None = None
-    """Of their weights, in the same way; None: any number."""
-    ahead: int = 2
-    """Decoded images that may wait for one model."""
-    poll_seconds: float = 1.0
-    """Between two looks at the catalogue."""
-    execution: Execution = field(default_factory=Execution)
-    batching: Batching = field(default_factory=Batching)
 
 
 class Models:
@@ -62,21 +38,10 @@ class Models:
         self._shelf = Shelf(options.folder)
         self._holdings = Holdings(Bounds(models=options.max_loaded, bytes=options.max_bytes))
         self._loader = Loader(self._open, self._arrived)
-        self._written = Index()
-        """What the disk holds."""
-        self._unwritten = False
-        """The last try to write it failed."""
-        self._leaving: list[Loaded] = []
-        """Let go, and perhaps still in use."""
+        self._settler = Settler(self._holdings, self._shelf, lambda: self._loader.under_way)
+        self._follower = Follower(self._restore, self.refresh, options.poll_seconds)
+        self._chooser = Chooser(self._holdings, self._follower, self._ask, options.default_model)
         self._looking = threading.Lock()
-        self._settling = threading.Lock()
-        self._looked = threading.Event()
-        self._stop = threading.Event()
-        # Threads of their own: a catalogue that does not answer must hold up nobody who asks for what is loaded.
-        self._asking = ThreadPoolExecutor(_ASKERS, "ask-catalogue")
-        self._down: str | None = None
-        """Why the catalogue could not be asked last."""
-        self._follower = threading.Thread(target=self._follow, name="follow-aliases", daemon=True)
 
     def start(self) -> None:
         """Take up what was served last, then follow the catalogue; returns at once."""
@@ -84,11 +49,8 @@ class Models:
 
     def close(self) -> None:
         """Stop following and loading, and let every model finish what it was given."""
-        self._stop.set()
-        if self._follower.ident is not None:
-            # It may hang in a question to a database that does not answer; nothing waits for its answer any more.
-            self._follower.join(_PATIENCE)
-        self._asking.shutdown(wait=False, cancel_futures=True)
+        self._follower.close()
+        self._chooser.close()
         self._loader.close()
         for loaded in self._holdings.clear():
             loaded.retire()
@@ -102,12 +64,12 @@ class Models:
             Forbidden: it is not among `only`.
             ModelUnavailable: it cannot be loaded, or the service is starting.
         """
-        selector = self._selected(named)
+        selector = self._chooser.selected(named)
         if only is not None and selector.model not in only:
             raise Forbidden(f"this token is limited to the models {', '.join(sorted(only))}")
         loaded = self._holdings.hold(selector)
         while loaded is None:
-            version = await self._found(selector)
+            version = await self._chooser.found(selector)
             with self._holdings.expecting(version):
                 await asyncio.wrap_future(self._load(version))
                 loaded = self._holdings.hold(selector, version)
@@ -124,7 +86,7 @@ class Models:
             ModelUnavailable: it cannot be loaded, or not within `timeout` seconds.
         """
         self._holdings.withhold(model, withheld=False)
-        version = self._find(Selector(model, number=number))
+        version = self._chooser.find(Selector(model, number=number))
         try:
             self._load(version, again=True).result(timeout)
         except TimeoutError as error:
@@ -171,50 +133,7 @@ class Models:
     @property
     def settled(self) -> bool:
         """Whether the first look is over and no alias waits for its first load."""
-        return self._looked.is_set() and all(self._failure(version) for version in self._holdings.unserved())
-
-    # Choosing
-
-    def _selected(self, named: str | None) -> Selector:
-        if named is not None:
-            return read_selector(named)
-        # A model that was let go of is named no less: another does not become the default by it.
-        aliases = {*self._holdings.wanted.aliases, *self._holdings.left_out}
-        return default_selector(self.options.default_model, aliases)
-
-    async def _found(self, selector: Selector) -> VersionRef:
-        """As `_find`; when the catalogue has to be asked, off the event loop, and not while it is known to be away."""
-        known = self._holdings.is_withheld(selector.model) or self._holdings.find(selector) is not None
-        if selector.number is None or known:
-            return self._find(selector)
-        if self._down is not None:
-            raise _unasked(selector, self._down)
-        return await asyncio.get_running_loop().run_in_executor(self._asking, self._find, selector)
-
-    def _find(self, selector: Selector) -> VersionRef:
-        """What a selector names, from what is known here, else from the catalogue."""
-        if self._holdings.is_withheld(selector.model):
-            remedy = "load it there, or promote a version of it"
-            raise ModelUnavailable(f"the model {selector.model} was unloaded from this server: {remedy}")
-        version = self._holdings.find(selector) or self._ask(selector)
-        if version is not None:
-            return version
-        if not self._looked.is_set():
-            raise ModelUnavailable("this server is starting and does not know its models yet")
-        kind = "alias" if selector.alias else "version that is ready"
-        aliases = ", ".join(sorted(self._holdings.wanted.aliases)) or "none"
-        raise UnknownModel(f"there is no {kind} {selector}; aliases served here: {aliases}")
-
-    def _ask(self, selector: Selector) -> VersionRef | None:
-        if selector.number is None:
-            return None
-        try:
-            return self.catalog.find(selector.model, selector.number)
-        # A catalogue may raise anything while its source is down.
-        except Exception as error:
-            raise _unasked(selector, error) from error
-
-    # Loading
+        return self._follower.has_looked and all(self._failure(version) for version in self._holdings.unserved())
 
     def _load(self, version: VersionRef, *, again: bool = False) -> "Future[Loaded]":
         loaded = self._holdings.loaded(version)
@@ -242,95 +161,24 @@ class Models:
         kept = self._holdings.take_in(loaded)
         if kept is not loaded:
             loaded.retire()
-        self._settle()
+        self._settler.settle()
         return kept
 
     def _failure(self, version: VersionRef) -> str | None:
         failure = self._loader.failure(version)
         return failure.reason if failure else None
 
-    # Following
-
-    def _follow(self) -> None:
-        self._restore()
-        while not self._stop.is_set():
-            try:
-                self.refresh()
-                self._note(None)
-            # A catalogue may raise anything while its source is down; what is loaded goes on serving.
-            except Exception as error:  # noqa: BLE001 - the reason is above
-                self._note(error)
-            self._looked.set()
-            self._stop.wait(self.options.poll_seconds)
-
     def _restore(self) -> None:
         """Take up the last good state; the catalogue corrects it a moment later, if it can be asked."""
-        self._written = self._shelf.read_index()
-        self._tidy()
-        self._holdings.want(Wanted(dict(self._written.aliases), frozenset(self._written.pinned)))
+        self._holdings.want(self._settler.restore())
         self._follow_up()
-
-    def _note(self, error: Exception | None) -> None:
-        if error and not self._down:
-            log.warning("the records cannot be asked; serving goes on with what is here: %s", error)
-        if self._down and not error:
-            log.info("the records can be asked again")
-        # Its words alone: the error itself holds the frames it came through.
-        self._down = None if error is None else str(error) or type(error).__name__
 
     def _follow_up(self) -> None:
         wanted = self._holdings.wanted
         for version in {*wanted.aliases.values(), *wanted.pinned}:
             if not self._loader.backing_off(version):
                 self._load(version)
-        self._settle()
+        self._settler.settle()
 
-    def _settle(self) -> None:
-        with self._settling:
-            retired, index = self._holdings.settle(self._written)
-            if index != self._written and self._write(index):
-                self._tidy()
-            for loaded in retired:
-                log.info("%s is let go", loaded.version)
-                loaded.retire()
-            self._let_go(retired)
-        self._shelf.discard(self._holdings.gone())
-
-    def _let_go(self, retired: list[Loaded]) -> None:
-        """Remove the bundles of what was let go, once nobody uses it, who might open another part of it."""
-        leaving = [*self._leaving, *retired]
-        self._leaving = [loaded for loaded in leaving if not loaded.is_closed]
-        needed = self._needed()
-        self._shelf.discard({one.version.id for one in leaving if one.is_closed and one.version not in needed})
-
-    def _needed(self) -> set[VersionRef]:
-        """Versions whose bundles are used here, or would be after a restart."""
-        # In this order: what is not under way any more is loaded by now.
-        under_way, loaded = self._loader.under_way, (model.version for model in self._holdings.all())
-        return {*under_way, *loaded, *self._written.aliases.values(), *self._written.pinned}
-
-    def _write(self, index: Index) -> bool:
-        """Whether it could be done; if not, it is tried again."""
-        try:
-            self._shelf.write_index(index)
-        except OSError as error:
-            if not self._unwritten:
-                log.warning(
-                    "the index of served models cannot be written; a restart would take up older ones: %s", error
-                )
-            self._unwritten = True
-            return False
-        if self._unwritten:
-            log.info("the index of served models can be written again")
-        self._written, self._unwritten = index, False
-        return True
-
-    def _tidy(self) -> None:
-        try:
-            self._shelf.prune(self._needed())
-        except OSError as error:  # another process of this machine tidies too
-            log.info("bundles that nobody needs stay for now: %s", error)
-
-
-def _unasked(selector: Selector, why: object) -> ModelUnavailable:
-    return ModelUnavailable(f"{selector} is not loaded here, and the records cannot be asked: {why}"[:500])
+    def _ask(self, model: str, number: int) -> VersionRef | None:
+        return self.catalog.find(model, number)

@@ -18,9 +18,10 @@ from server.features.catalog import FolderCatalog
 from server.features.engine import FeatureEngine
 from server.features.limits import EngineLimits
 from server.features.loaded import Loaded
-from server.features.models import Models, ServingOptions
+from server.features.models import Models
 from server.features.options import FeatureOptions
 from server.features.schemas import FeatureRequest, Format, ImagePart
+from server.features.serving_options import ServingOptions
 
 EXECUTION = Execution(providers=("CPUExecutionProvider",), threads=1)
 

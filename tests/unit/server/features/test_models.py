@@ -15,6 +15,7 @@ from detco_core.inference.tiny import write_tiny_bundle
 from server.features.catalog import FolderCatalog, VersionRef
 from server.features.errors import ModelUnavailable, NoDefaultModel, UnknownModel
 from server.features.models import Models
+from server.features.serving_options import ServingOptions
 
 OpenModels = Callable[..., Models]
 Until = Callable[[Callable[[], bool]], None]
@@ -270,7 +271,7 @@ def test_an_index_that_cannot_be_written_is_written_later_and_keeps_what_a_resta
     index.unlink()
     (index / "in the way").mkdir(parents=True)
     catalog.aliases["tiny@production"] = versions[1]
-    until(lambda: leased(models) == versions[1] and models._unwritten)
+    until(lambda: leased(models) == versions[1] and models._settler.is_behind)
     until(lambda: "a restart would take up older ones" in caplog.text)
     for _ in range(3):
         models.refresh()
@@ -399,7 +400,7 @@ def test_a_catalogue_that_is_known_to_be_away_is_not_asked(
     models = open_models()
     until(lambda: models.settled)
     catalog.down = True
-    until(lambda: models._down is not None)
+    until(lambda: models._follower.down is not None)
     models.catalog = Hanging(catalog, threading.Event())
     with pytest.raises(ModelUnavailable, match="cannot be asked: the catalogue is down"):
         leased(models, "tiny:3")
@@ -471,8 +472,6 @@ def test_a_bundle_damaged_on_this_machine_is_fetched_again(
 
 
 def test_before_the_first_look_nothing_is_called_unknown(catalog: FolderCatalog, tmp_path: Path) -> None:
-    from server.features.models import ServingOptions
-
     models = Models(catalog, ServingOptions(folder=tmp_path))
     assert not models.settled
     with pytest.raises(ModelUnavailable, match="starting"):
