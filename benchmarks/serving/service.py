@@ -31,7 +31,7 @@ from detco_core.contract.reader import plain
 MODEL = "backbone"
 READY_SECONDS = 120.0
 _ACTOR = "benchmark"
-_GRPC = re.compile(r" gRPC on (\S+)$", re.MULTILINE)
+_GRPC = re.compile(r" gRPC on (\S+)\n")
 """A port of 0 is a free one, which only the log tells."""
 
 

@@ -15,5 +15,5 @@ leave(7)
 
 
 def test_a_thread_that_hangs_holds_up_no_end_and_what_was_said_is_out() -> None:
-    done = subprocess.run([sys.executable, "-c", _HANGS], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", _HANGS], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (7, "all is closed\n")

@@ -3,6 +3,8 @@
 import errno
 import gc
 import logging
+import os
+import re
 import resource
 import signal
 import socket
@@ -39,7 +41,14 @@ def test_a_connection_whose_reader_takes_nothing_is_cut_by_the_kernel() -> None:
         accepted.settimeout(120)
         with pytest.raises(TimeoutError) as caught:
             accepted.sendall(bytes(2**28))
+        if caught.value.errno is None and kernel() < (5, 11):
+            pytest.skip("this kernel waits for good for who answers that there is no room; mended in 5.11")
         assert caught.value.errno == errno.ETIMEDOUT
+
+
+def kernel() -> tuple[int, ...]:
+    """Its version's first two numbers."""
+    return tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
 
 
 def test_a_taken_port_is_named() -> None:

@@ -20,7 +20,7 @@ from tests.unit.server.api.test_oip import picture, secret
 
 BYTES = 2**21
 """The largest request this server takes."""
-_LISTENS = re.compile(r" gRPC on (\S+)$", re.MULTILINE)
+_LISTENS = re.compile(r" gRPC on (\S+)\n")
 """A port of 0 is a free one, which only the log tells."""
 
 
