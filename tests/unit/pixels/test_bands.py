@@ -5,6 +5,7 @@ import struct
 import sys
 import tracemalloc
 import zlib
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
@@ -66,13 +67,9 @@ def test_size_is_judged_by_the_header() -> None:
     assert code_of(tiff(np.zeros((3, 3, 5), np.float32))) == "unsupported"
 
 
-@pytest.mark.parametrize(
-    ("compression", "packed"),
-    [(DEFLATE, zlib.compress(bytes(2**26))), (LZMA, lzma.compress(bytes(2**26)))],
-    ids=["deflate", "lzma"],
-)
-def test_a_bomb_in_a_strip_is_not_unpacked(compression: int, packed: bytes) -> None:
-    file = by_hand(packed, compression)
+@pytest.mark.parametrize(("compression", "pack"), [(DEFLATE, zlib.compress), (LZMA, lzma.compress)])
+def test_a_bomb_in_a_strip_is_not_unpacked(compression: int, pack: Callable[[bytes], bytes]) -> None:
+    file = by_hand(pack(bytes(2**26)), compression)
     tracemalloc.start()
     assert code_of(file) == "too_large"
     _, peak = tracemalloc.get_traced_memory()

@@ -94,11 +94,10 @@ def test_what_the_caller_has_is_said(client: httpx.Client, path: str) -> None:
 
 
 def test_a_stream_ends_at_once(client: httpx.Client) -> None:
-    began = time.monotonic()
     for path in ("/events", "/deaf"):
         answer = client.head(path)
         assert (answer.status_code, answer.content) == (200, b"")
-    assert time.monotonic() - began < 5
+    # The same connection: its turn comes once the streams have ended, or never.
     assert client.get("/deaf").text == "onetwo"
 
 

@@ -1,7 +1,7 @@
 """Spans: the caller's trace goes on, stages are children, and without OpenTelemetry's environment nothing happens."""
 
-import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +20,7 @@ from server.http.errors import handlers
 from server.http.middleware.context import RequestContext
 from server.http.middleware.tracing import Tracing, open_tracing
 from server.telemetry import Telemetry
+from tests.collector import Collector
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -126,16 +127,27 @@ def test_without_the_environment_nothing_is_imported(monkeypatch: pytest.MonkeyP
     open_tracing().close()
 
 
-def test_a_collector_that_does_not_answer_holds_up_no_request_and_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_collector_that_does_not_answer_holds_up_no_request_and_no_end(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tracing, "END_SECONDS", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-        opened, began = open_tracing(), time.monotonic()
-        with opened.request({"type": "http", "method": "GET", "headers": []}) as span:
-            assert span is not None
-        opened.close()
-        assert time.monotonic() - began < 20
+    for name, value in {**collector.environment, "OTEL_EXPORTER_OTLP_TIMEOUT": "1000"}.items():
+        monkeypatch.setenv(name, value)
+    sent, answer, answered = threading.Event(), threading.Event(), list[bool]()
+
+    def wait(_: Any) -> None:
+        sent.set()
+        answered.append(answer.wait(25))  # less than OpenTelemetry would wait for its own end
+
+    monkeypatch.setattr(collector, "take", wait)
+    opened = open_tracing()
+    with opened.request({"type": "http", "method": "GET", "headers": []}) as span:
+        assert span is not None
+    opened.close()
+    # Here, though there is no answer yet to what is under way.
+    assert sent.wait(60)
+    assert answered == []
+    answer.set()
 
 
 def test_the_console_is_an_exporter_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
