@@ -39,6 +39,7 @@ def test_it_restores_once_and_looks_again_and_again(until: Until) -> None:
     follower._stop.set()
     catalogue.may_answer.release()
     follower.close()
+    follower._thread.join(120)  # closing waits less than a busy machine may take
     assert not follower._thread.is_alive()
 
 
