@@ -21,6 +21,7 @@ from detco_core.data.file_table import FileTable, tabulate
 from detco_core.data.manifest import read_manifest
 from detco_core.data.sources import Bytes, Source
 from detco_core.pixels.deep import sixteen_bits
+from detco_core.pixels.orientation import TAG, UPRIGHT
 
 log = logging.getLogger(__name__)
 
@@ -29,18 +30,6 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 
 NAMED_FILES = 100
 """Files of a listed root that the log names as left out."""
-
-Transpose = Image.Transpose
-UPRIGHT = {
-    2: Transpose.FLIP_LEFT_RIGHT,
-    3: Transpose.ROTATE_180,
-    4: Transpose.FLIP_TOP_BOTTOM,
-    5: Transpose.TRANSPOSE,
-    6: Transpose.ROTATE_270,
-    7: Transpose.TRANSVERSE,
-    8: Transpose.ROTATE_90,
-}
-"""By EXIF orientation (tag 274); 1 and all else are upright already."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,10 +176,10 @@ def _reason(error: Exception, where: Bytes | Path) -> str:
     return str(error) or type(error).__name__
 
 
-def upright_by(image: Image.Image) -> Transpose | None:
+def upright_by(image: Image.Image) -> Image.Transpose | None:
     """The turn that brings an image upright, by its EXIF orientation; None when it is upright, or says nothing."""
     try:
-        return UPRIGHT.get(image.getexif().get(274, 1))
+        return UPRIGHT.get(image.getexif().get(TAG, 1))
     except Exception:  # noqa: BLE001  # damaged EXIF must not cost the image; its parser raises anything
         return None
 

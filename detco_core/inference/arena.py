@@ -53,6 +53,6 @@ class Arena:
             binding.bind_cpu_input(INPUT, np.zeros((1, channels, _SIDE, _SIDE), np.float32))
             binding.bind_output(self._session.get_outputs()[0].name)
             self._session.run_with_iobinding(binding, self._shrinking)
-        # The same.
+        # As above: onnxruntime may raise anything.
         except Exception as error:  # noqa: BLE001 - what is lost is a better second try
             log.warning("giving the device's memory back failed: %s", error)

@@ -28,11 +28,12 @@ class ServiceAway(BundleError):
 
 
 class _SameHost(urllib.request.HTTPRedirectHandler):
-    """Takes the token nowhere else."""
+    """Takes the token nowhere else, and over no line that others can read where it was to be encrypted."""
 
     def redirect_request(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: str) -> Any:
         there, here = urllib.parse.urlsplit(newurl), urllib.parse.urlsplit(req.full_url)
-        if there.hostname != here.hostname:
+        downgraded = here.scheme == "https" and there.scheme != "https"
+        if there.hostname != here.hostname or downgraded:
             raise BundleError(f"{req.full_url} leads to {newurl}: if that is the service, name it")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 

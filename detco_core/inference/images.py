@@ -18,10 +18,11 @@ from detco_core.contract.features import Orientation
 from detco_core.contract.manifest import InputSpec
 from detco_core.inference.arrays import NPY, Planes, check_array, npy_size, planes_of, read_npy, unreadable
 from detco_core.inference.readers import reader_of
-from detco_core.inference.upright import UPRIGHT, oriented, turned
+from detco_core.inference.upright import oriented, turned
 from detco_core.pixels.bands import read_bands, size_of
 from detco_core.pixels.deep import bits_of, deep_colors, loses_bits
 from detco_core.pixels.directory import check_directory
+from detco_core.pixels.orientation import UPRIGHT
 
 _MOST_BYTES = 8
 """A pixel of a TIFF whose bands are read, on average over those that are taken: as 16-bit RGB with alpha."""

@@ -29,7 +29,7 @@ def fetch_bundle(
     Args:
         url: of the service, e.g. `http://host:8000`.
         model: `name@alias`, `name:version`, or `name` for its alias `production`.
-        token: with the scope `read`; None: the environment's DETCOTOKEN.
+        token: with the scope `read`; None: the environment's DETCO_TOKEN.
         expect_digest: weights digest relied on.
         folder: where bundles are kept by digest; None: DETCO_CACHE, else `~/.cache/detco`.
 
@@ -42,15 +42,10 @@ def fetch_bundle(
     model = _full(model)
     try:
         base, manifest_text = _manifest(service, model)
-        with kept.draft() as draft:
-            (draft / MANIFEST_FILE).write_bytes(manifest_text)
-            manifest = read_manifest(draft)
-            _expect(manifest, expect_digest, model)
-            digest = manifest_digest(manifest_text)
-            bundle = kept.find(digest)
-            if bundle is None:
-                _bring(service, base, manifest, draft)
-                bundle = kept.place(draft, digest)
+        digest = manifest_digest(manifest_text)
+        # What is here needs no place to write to: the folder may be a part of an image, read-only.
+        bundle = kept.find(digest) or _brought(service, base, manifest_text, kept, expect_digest, model)
+        _expect(read_manifest(bundle), expect_digest, model)
     except ServiceAway as error:
         return _without_service(kept, service.url, model, expect_digest, error)
     kept.remember(service.url, model, digest)
@@ -87,6 +82,18 @@ def _version(service: Service, path: str) -> str:
         return str(int(json.loads(content)["version"]))
     except (ValueError, TypeError, KeyError) as error:
         raise BundleError(f"{service.url}{path} is no answer of this service: {content[:100]!r}") from error
+
+
+def _brought(
+    service: Service, base: str, manifest_text: bytes, kept: KeptBundles, expect_digest: str | None, model: str
+) -> Path:
+    """The bundle, fetched now, unless its manifest tells that it has other weights than expected."""
+    with kept.draft() as draft:
+        (draft / MANIFEST_FILE).write_bytes(manifest_text)
+        manifest = read_manifest(draft)
+        _expect(manifest, expect_digest, model)
+        _bring(service, base, manifest, draft)
+        return kept.place(draft, manifest_digest(manifest_text))
 
 
 def _bring(service: Service, base: str, manifest: Manifest, draft: Path) -> None:

@@ -7,20 +7,9 @@ from PIL import Image, ImageFile, TiffImagePlugin
 from detco_core.contract.features import Orientation
 from detco_core.inference.arrays import Planes
 from detco_core.pixels.deep import deep_colors, read_deep
+from detco_core.pixels.orientation import TAG, UPRIGHT, lawful
 
-_ORIENTATION_TAG = 274
-_Flip = Image.Transpose
-UPRIGHT = {
-    2: _Flip.FLIP_LEFT_RIGHT,
-    3: _Flip.ROTATE_180,
-    4: _Flip.FLIP_TOP_BOTTOM,
-    5: _Flip.TRANSPOSE,
-    6: _Flip.ROTATE_270,
-    7: _Flip.TRANSVERSE,
-    8: _Flip.ROTATE_90,
-}
-"""What brings an image with this EXIF orientation upright."""
-_AS_STORED = UPRIGHT | {6: _Flip.ROTATE_90, 8: _Flip.ROTATE_270}
+_AS_STORED = UPRIGHT | {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
 
 
 def oriented(
@@ -32,7 +21,7 @@ def oriented(
     """
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         # Pillow turns TIFF upright while loading, and forgets the tag.
-        found = _lawful(image.tag_v2.get(_ORIENTATION_TAG))
+        found = lawful(image.tag_v2.get(TAG))
         picture = _loaded(image, data, whole=whole)
         return turned(picture, _AS_STORED.get(found) if orientation == "ignore" else None), found
     picture = _loaded(image, data, whole=whole)
@@ -58,11 +47,7 @@ def turned(picture: Image.Image | Planes, turn: Image.Transpose | None) -> Image
 
 def _exif_orientation(image: Image.Image) -> int:
     try:
-        return _lawful(image.getexif().get(_ORIENTATION_TAG))
+        return lawful(image.getexif().get(TAG))
     # A damaged EXIF block says nothing about the pixels, which are fine: show the image as stored, as browsers do.
     except Exception:  # noqa: BLE001 - the reason is above
         return 1
-
-
-def _lawful(value: object) -> int:
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1

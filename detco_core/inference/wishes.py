@@ -12,6 +12,7 @@ from detco_core.contract.reader import plain, read
 from detco_core.inference.outputs import Selection
 
 _WHAT = "what is asked of features"
+_OF_BOXES = {"roi_size", "roi_levels"}
 
 
 class Wishes(TypedDict, total=False):
@@ -59,6 +60,3 @@ def read_selection(levels: Sequence[str] | None, wishes: Mapping[str, Any], *, h
     if faults:
         raise InvalidDocument(_WHAT, tuple(faults))
     return read(Selection, given | {"levels": None if names is None else list(names)}, _WHAT)
-
-
-_OF_BOXES = {"roi_size", "roi_levels"}

@@ -13,11 +13,11 @@ from detco_core.contract.config.views import MAX_CHANNELS
 from detco_core.contract.errors import ImageError
 from detco_core.pixels.deep import File
 from detco_core.pixels.directory import MAX_VALUES
+from detco_core.pixels.orientation import TAG, lawful
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
-_ORIENTATION = 274
 _DEFLATE = (8, 32946, 50013)
 _LZMA = 34925
 _LZMA_MEMORY = 2**28
@@ -64,18 +64,17 @@ def read_bands(where: File, most_pixels: int, most_bytes: int) -> Bands:
             _check(shape, axes, page, most_pixels, most_bytes)
             _check_segments(page, most_bytes)
             array = page.asarray(maxworkers=1).reshape(shape)
-            turn = page.tags.get(_ORIENTATION)
+            turn = page.tags.get(TAG)
             more = bool(tiff.pages.is_multipage)
     except ImageError:
         raise
     except Exception as error:  # its parser raises whatever it trips over
         raise ImageError("unreadable", f"not a whole TIFF: {error}") from error
-    found = turn.value if turn is not None else 1
     last = np.moveaxis(array, 0, -1) if axes == "SYX" else array
     pixels = last if last.ndim == 3 else last[:, :, None]
     native = np.uint8 if pixels.dtype.itemsize == 1 else np.uint16
-    upright = found if isinstance(found, int) and 1 <= found <= 8 else 1
-    return Bands(np.ascontiguousarray(pixels, native), upright, more)
+    orientation = lawful(None if turn is None else turn.value)
+    return Bands(np.ascontiguousarray(pixels, native), orientation, more)
 
 
 def _opened(where: File) -> "TiffFile":

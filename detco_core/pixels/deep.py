@@ -21,7 +21,7 @@ File = str | BytesIO
 Planes = NDArray[np.uint16]
 """One image, a plane a channel: [C, H, W]."""
 
-_COLOURS = ("RGB", "RGBA", "CMYK")
+_COLORS = ("RGB", "RGBA", "CMYK")
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 """Order of the bytes in a pair, by the letter of the raw mode that shows the high one; `N` is the machine's own."""
 _LOW, _HIGH = (0, 1) if sys.byteorder == "little" else (1, 0)
@@ -128,7 +128,7 @@ def _low(image: Image.Image) -> str | None:
     colors, _, order = _raw_mode(image).partition(";16")
     tags = getattr(image, "tag_v2", None)
     planar = tags is not None and tags.get(_PLANAR[0]) == _PLANAR[1]
-    if image.format not in ("PNG", "TIFF") or colors != image.mode or colors not in _COLOURS or planar:
+    if image.format not in ("PNG", "TIFF") or colors != image.mode or colors not in _COLORS or planar:
         return None
     return f"{colors};16{_OTHER_BYTE[order]}" if order in _OTHER_BYTE else None
 

@@ -141,7 +141,7 @@ class ComputeOwner:
             if isinstance(batch.staged, Exception):
                 raise batch.staged
             maps = batch.staged.compute()
-        # The same.
+        # As in `_stage`: whatever it is, it must not end this thread.
         except Exception as error:
             log.exception("the model failed on %d of shape %s", len(batch.entries), batch.entries[0].array.shape)
             why = str(error)

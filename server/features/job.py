@@ -40,7 +40,7 @@ class _Passage:
         self.part = part
         self.timings = timings
         self.future: Future[Computed] = Future()
-        """Cancelled by who leaves; from when it computes on, that is too late."""
+        """Cancelled when the caller leaves, which changes nothing once compute has begun."""
         self.facts: ImageFacts
         self.decoded: float
         """When; like the facts, there once the future has a result."""

@@ -54,7 +54,9 @@ def npz(arrays: Mapping[str, NDArray[Any]]) -> Pieces:
 
 
 class _Kept:
-    """What `zipfile` writes into: keeps every piece as it is, and takes a later one of its place and length for it."""
+    """What `zipfile` writes into. Keeps every piece uncopied; one written over an earlier one takes its place, and has
+    the same length.
+    """
 
     def __init__(self) -> None:
         self.pieces: Pieces = []

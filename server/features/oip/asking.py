@@ -38,7 +38,8 @@ def asked_of(target: Target, request: InferRequest, loaded: Loaded, only: Collec
     options |= {"priority": "bulk"} if _is_bulk(request.parameters.get("priority")) else {}
     options |= _time(request.parameters.get("timeout", 0))
     if options.get("dtype") == "int8":
-        options["dtype"] = "float32"  # one scale for all pictures of an output: `replies` makes it when they are one
+        # One scale is for all pictures of an output: `replies` casts them once they are stacked.
+        options["dtype"] = "float32"
     levels = [name for name in names if name != POOLED]
     # This very version, should the alias move meanwhile.
     options |= {"model": str(loaded.version), "levels": levels or None}

@@ -26,11 +26,12 @@ _VARY = "Accept, Accept-Encoding"
 _SLICE = 2**20
 """Bytes handed to the connection at once: more would be copied into its buffer while the reader is slow."""
 _FREE_SECONDS = 60.0
-"""That any reader has, however slow."""
+"""Every reader has so long, however slow."""
 _OWN_SECONDS = 5.0
-"""After which what is left of an answer is copied out of the batch that it was computed in and would keep."""
+"""After so long, what is left of an answer is copied: it is a view of the batch it was computed in, which can then go.
+"""
 _SLOWEST = 2**18
-"""Bytes a second that a reader takes on average beyond them, or its connection is cut: 2 Mbit/s."""
+"""Bytes a second that a reader must take on average after `_FREE_SECONDS`, or its connection is cut: 2 Mbit/s."""
 
 
 async def answer(

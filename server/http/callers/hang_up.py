@@ -21,7 +21,7 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
     is_over = False
 
     def leave(gone: asyncio.Task[None]) -> None:
-        # It may be told a moment too late, when the answer is being sent already.
+        # Told a moment after the work has ended, it must not cancel the sending of the answer.
         if not (is_over or gone.cancelled()):
             waiting.cancel()
 

@@ -1,4 +1,4 @@
-"""Looks after the tokens that a feature server would take while the database is away: none that was ended before."""
+"""Sorts out tokens that have ended while the database can be asked: in an outage a feature server would take them."""
 
 import logging
 import threading

@@ -57,7 +57,7 @@ class RequestContext:
             exchange.status = exchange.status or 499
             note(scope, cause="caller_left")
         except asyncio.CancelledError:
-            # By the end of the service alone: nobody else cancels a request from outside.
+            # Only the end of the service cancels a request from outside; its caller is told.
             if exchange.status or (task := asyncio.current_task()) is None:
                 raise
             task.uncancel()

@@ -11,8 +11,9 @@ from PIL import Image
 from detco_core.contract.config import ViewsConfig
 from detco_core.contract.errors import DataError
 from detco_core.data.channels import Facts, inspect, open_pixels
-from detco_core.data.images import UPRIGHT, open_image
+from detco_core.data.images import open_image
 from detco_core.data.synthetic import READABLE, photo
+from detco_core.pixels.orientation import UPRIGHT
 
 SCENE = photo(3, (60, 44))
 DEEP = np.asarray(SCENE.convert("L")).astype(np.uint16) * 256 + np.arange(60, dtype=np.uint16)

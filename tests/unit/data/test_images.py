@@ -13,10 +13,11 @@ from PIL import Image
 from detco_core.contract.datasets import DatasetFile, DatasetRef, ScanReport
 from detco_core.contract.errors import DataError
 from detco_core.contract.jobs import CheckJob
-from detco_core.data.images import UPRIGHT, ImageFiles, open_image
+from detco_core.data.images import ImageFiles, open_image
 from detco_core.data.manifest import read_manifest
 from detco_core.data.scan import scan
 from detco_core.data.synthetic import OddFiles, broken_files, photo, write_shards
+from detco_core.pixels.orientation import UPRIGHT
 
 
 @pytest.fixture(scope="module")

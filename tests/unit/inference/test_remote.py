@@ -4,6 +4,7 @@ import http.server
 import json
 import os
 import threading
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import read_manifest
-from detco_core.inference.asking import TOKEN, ServiceAway
+from detco_core.inference.asking import TOKEN, ServiceAway, _SameHost
 from detco_core.inference.remote import fetch_bundle
 from tests.ports import reserved_port
 
@@ -86,7 +87,10 @@ def test_a_whole_bundle_is_fetched_once(stub: Stub, tmp_path: Path) -> None:
     assert read_manifest(first).levels
     assert {token for _, token in stub.asked} == {"Bearer secret"}
     stub.said.pop(f"{FILES}/onnx")
+    # What is here already needs no place to write to.
+    os.utime(tmp_path / "bundles", (0, 0))
     assert fetch_bundle(stub.url, "tiny:03", folder=tmp_path) == first
+    assert (tmp_path / "bundles").stat().st_mtime == 0
     assert held(tmp_path) == [first.name]
 
 
@@ -139,6 +143,12 @@ def test_what_a_service_says_instead_is_told(
     with pytest.raises(BundleError, match=words):
         fetch_bundle(stub.url, "tiny", folder=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_token_is_not_taken_from_a_line_that_is_encrypted_to_one_that_is_not() -> None:
+    asked = urllib.request.Request("https://detco.example/v1/models")
+    with pytest.raises(BundleError, match="leads to http://detco"):
+        _SameHost().redirect_request(asked, None, 302, "", {}, "http://detco.example/elsewhere")
 
 
 def test_addresses_models_and_tokens_that_are_none(tmp_path: Path) -> None:
