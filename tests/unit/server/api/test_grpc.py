@@ -238,10 +238,33 @@ def test_it_ends_with_its_server_and_what_is_under_way_is_answered(
     (tmp_path / "picture.png").write_bytes(picture())
     words = [address, secret(client), str(tmp_path / "picture.png")]
     command = [sys.executable, str(Path(__file__).with_name("grpc_calls.py")), *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as caller:
-        assert caller.stdout is not None
-        assert caller.stdout.readline() == "under way\n"
-        until(lambda: "detco_feature_images 1.0" in httpx.get(f"{url}/metrics", timeout=60).text)
-        process.send_signal(signal.SIGTERM)
-        assert caller.stdout.read() == "OK\n0802 UNAVAILABLE\n"
+    for _ in range(20):
+        before = _answered(_metrics(url))
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as caller:
+            assert caller.stdout is not None
+            said = caller.stdout.readline()
+            seen: list[str] = []
+            until(lambda: _is_told(seen, _metrics(url), before))  # noqa: B023 - called before the next turn
+            # On a busy machine it may be over before anyone has looked; then another one is asked for.
+            if said == "under way\n" and "detco_feature_images 1.0" in seen[-1]:
+                process.send_signal(signal.SIGTERM)
+                assert caller.stdout.read() == "OK\n0802 UNAVAILABLE\n"
+                break
+            caller.kill()
     assert process.wait(60) == 0
+
+
+def _is_told(seen: list[str], text: str, before: int) -> bool:
+    """Whether metrics, which are kept, show a picture under way, or one more call that was answered."""
+    seen.append(text)
+    return "detco_feature_images 1.0" in text or _answered(text) > before
+
+
+def _metrics(url: str) -> str:
+    return httpx.get(f"{url}/metrics", timeout=60).text
+
+
+def _answered(text: str) -> int:
+    """Calls for features that ended well."""
+    found = re.search(r'^detco_grpc_call_seconds_count{code="OK",method="ModelInfer"} (\d+)', text, re.MULTILINE)
+    return int(found[1]) if found else 0
