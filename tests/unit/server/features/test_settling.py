@@ -1,7 +1,7 @@
 """After a load: what is not needed is let go, in memory at once, on disk when nobody can need a part of it any more."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,12 +29,16 @@ def holdings() -> Holdings:
 
 
 @pytest.fixture
-def load(shelf: Shelf, holdings: Holdings, catalog: FolderCatalog) -> Load:
+def load(shelf: Shelf, holdings: Holdings, catalog: FolderCatalog) -> Iterator[Load]:
+    """Has a version loaded; all are let go in the end."""
+
     def take_in(version: VersionRef) -> None:
         bundle = shelf.bring(version, catalog.fetch)
         holdings.take_in(Loaded.open(version, bundle, EXECUTION, 1))
 
-    return take_in
+    yield take_in
+    for loaded in holdings.clear():
+        loaded.retire()
 
 
 def test_a_model_in_use_keeps_its_bundle_and_is_gone_with_its_last_user(
