@@ -28,7 +28,8 @@ def onnxruntime_gpu() -> None:
 @pytest.fixture(scope="session")
 def tensorrt(onnxruntime_gpu: None) -> None:
     bring(tensorrt=True)
-    if "cannot open shared object file" in (reason := why_not(TENSORRT)):
+    # Without TensorRT's own library there is nothing to test; whatever else is missing is a failure.
+    if (reason := why_not(TENSORRT)).startswith(("libnvinfer", "libnvonnxparser")):
         pytest.skip(reason)
 
 

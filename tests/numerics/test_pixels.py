@@ -1,7 +1,6 @@
 """Training's loader and serving's decoder see the same numbers in every kind of file, or both refuse it."""
 
 import struct
-import warnings
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
@@ -37,10 +36,7 @@ def saved(image: Image.Image, format: str, **options: Any) -> bytes:
 
 def tiff(pixels: NDArray[Any], **options: Any) -> bytes:
     file = BytesIO()
-    with warnings.catch_warnings():
-        # tifffile is asked for what it would not do by itself.
-        warnings.simplefilter("ignore")
-        imwrite(file, pixels, **options)
+    imwrite(file, pixels, **options)
     return file.getvalue()
 
 
@@ -168,8 +164,11 @@ def others() -> Iterator[tuple[str, bytes]]:
 KINDS = dict([*pngs(), *tiffs(), *others()])
 
 
+_COLORS: dict[int, Literal["rgb", "gray", "raw"]] = {1: "gray", 3: "rgb"}
+
+
 def spec_of(channels: int, depth: int) -> InputSpec:
-    color: Literal["rgb", "gray", "raw"] = {1: "gray", 3: "rgb"}.get(channels, "raw")  # type: ignore[assignment]
+    color = _COLORS.get(channels, "raw")
     return InputSpec(channels=channels, mean=(0.4,) * channels, std=(0.3,) * channels, color=color, bit_depth=depth)
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from control.db.migrate import upgrade
 from control.db.models import Token
 from control.db.session import open_engine, unit_of_work
 from control.errors import Unauthorized
@@ -22,14 +20,6 @@ from server.http.callers.auth import Doorman
 from server.http.callers.known_tokens import KnownTokens
 from server.http.problems import Problem
 from server.telemetry import Telemetry
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path_factory.mktemp('tables') / 'detco.sqlite3'}")
-    upgrade(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A token that was ended before an outage is not known in it, shown meanwhile or not."""
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,21 +8,12 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from control.db.migrate import upgrade
 from control.db.session import open_engine, unit_of_work
 from control.records.access.principals import authenticate
 from control.records.access.quotas import Quota, set_quota
 from control.records.access.tokens import NewToken, create_token, revoke_token, rotate_token
 from server.http.callers.known_tokens import KnownTokens
 from server.http.callers.rechecks import Rechecks
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path_factory.mktemp('tables') / 'detco.sqlite3'}")
-    upgrade(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
