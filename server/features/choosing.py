@@ -69,9 +69,9 @@ class Chooser:
             return version
         if not self._follower.has_looked:
             raise ModelUnavailable("this server is starting and does not know its models yet")
-        kind = "alias" if selector.alias else "version that is ready"
         aliases = ", ".join(sorted(self._holdings.wanted.aliases)) or "none"
-        raise UnknownModel(f"there is no {kind} {selector}; aliases served here: {aliases}")
+        missing = f"alias {selector}" if selector.alias else f"version {selector} that is ready"
+        raise UnknownModel(f"there is no {missing}; aliases served here: {aliases}")
 
     def _asked(self, selector: Selector) -> VersionRef | None:
         """What the catalogue says of a version; of aliases the follower has heard all there is to know."""

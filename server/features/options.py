@@ -1,8 +1,9 @@
 """The parameters of a request for features, and how they are read from a query or from JSON."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Literal
 from urllib.parse import parse_qsl
@@ -88,9 +89,17 @@ class FeatureOptions:
 def read_options(document: object) -> FeatureOptions:
     """Read parsed JSON; raises `InvalidDocument` with every fault."""
     if isinstance(document, Mapping) and isinstance(boxes := document.get("boxes"), list) and not _is_nested(boxes):
-        # One image's boxes need no list around them.
-        document = {**document, "boxes": [boxes]}
+        return _of_one_image({**document, "boxes": [boxes]})
     return read(FeatureOptions, document, "request")
+
+
+def _of_one_image(document: object) -> FeatureOptions:
+    """One image's boxes need no list around them; what is wrong with them is told as they were given."""
+    try:
+        return read(FeatureOptions, document, "request")
+    except InvalidDocument as error:
+        given = (replace(fault, path=re.sub(r"^boxes\[0\]", "boxes", fault.path)) for fault in error.faults)
+        raise InvalidDocument(error.what, tuple(given)) from None
 
 
 def read_query(query: str) -> FeatureOptions:

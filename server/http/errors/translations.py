@@ -1,5 +1,6 @@
 """What other packages raise, said as a problem: the framework, the contract, the control plane, the feature path."""
 
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -126,8 +127,8 @@ def _wrong(fault: Fault, under: tuple[str, ...] = (), whole_keys: bool = False) 
 
 
 def _split(path: str) -> tuple[str, ...]:
-    """The keys of a dotted path; under those that hold overrides, a dotted key is one key."""
-    first, *rest = path.split(".")
+    """The keys and places in lists of a path; under keys that hold overrides, a dotted key is one key."""
+    first, *rest = re.sub(r"\[(\d+)\]", r".\1", path).split(".")
     outer = _OF_OVERRIDES.get(first, len(rest))
     return (first, *rest[:outer], *([".".join(rest[outer:])] if rest[outer:] else []))
 

@@ -59,7 +59,7 @@ def test_what_is_known_here_is_not_asked_for(holdings: Holdings, follower: Follo
     assert chosen(chooser, None) == chosen(chooser, "tiny") == chosen(chooser, "tiny:1") == FIRST
     assert records.asked == []
     assert chosen(chooser, "tiny:2") == SECOND
-    with pytest.raises(UnknownModel, match="version that is ready tiny:9"):
+    with pytest.raises(UnknownModel, match="version tiny:9 that is ready"):
         chosen(chooser, "tiny:9")
     assert records.asked == ["tiny:2", "tiny:9"]
     with pytest.raises(UnknownModel, match="aliases served here: tiny@production"):

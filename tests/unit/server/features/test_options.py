@@ -100,10 +100,11 @@ def test_one_images_boxes_need_no_list_around_them(boxes: Any, expected: Any) ->
 @pytest.mark.parametrize(
     ("document", "path"),
     [
-        ({"boxes": [[0, 0, 5]]}, "boxes[0][0]"),
-        ({"boxes": [[0, 0, 5, "5"]]}, "boxes[0][0][3]"),
-        ({"boxes": [[0, 0, 5, float("nan")]]}, "boxes[0][0][3]"),
-        ({"boxes": [[0, 0, 5, 10**400]]}, "boxes[0][0][3]"),
+        ({"boxes": [[0, 0, 5]]}, "boxes[0]"),
+        ({"boxes": [[0, 0, 5, "5"]]}, "boxes[0][3]"),
+        ({"boxes": [[0, 0, 5, float("nan")]]}, "boxes[0][3]"),
+        ({"boxes": [[0, 0, 5, 10**400]]}, "boxes[0][3]"),
+        ({"boxes": [[[0, 0, 5]]]}, "boxes[0][0]"),
         ({"boxes": "all"}, "boxes"),
         ({"boxes": [1, 2, 3, 4]}, "boxes[0]"),
         ({"boxes": [[[[1]]]]}, "boxes[0][0]"),

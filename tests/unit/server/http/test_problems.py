@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError, TimeoutError
 from control import errors
 from detco_core.contract.config import RunConfig, override
 from detco_core.contract.errors import Fault, InvalidDocument
+from server.features.options import read_options
 from server.http import problems
 from server.http.errors import handlers, translations
 from server.http.middleware.bodies import BodyLimit
@@ -133,6 +134,14 @@ def test_whole_keys_are_one_step_of_the_pointer() -> None:
     (wrong,) = translations.from_document(caught.value, ("overrides",), whole_keys=True).errors
     assert wrong.as_json()["path"] == "overrides.train.stepz"
     assert wrong.as_json()["pointer"] == "#/overrides/train.stepz"
+
+
+def test_places_in_lists_are_steps_of_the_pointer() -> None:
+    with pytest.raises(InvalidDocument) as caught:
+        read_options({"boxes": [[0, 0, 9, 9], [0, 0, 9, "9"]]})
+    (wrong,) = translations.from_document(caught.value).errors
+    assert wrong.as_json()["path"] == "boxes.1.3"
+    assert wrong.as_json()["pointer"] == "#/boxes/1/3"
 
 
 def test_pointer_escapes() -> None:
