@@ -4,7 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from server.features.bounds import Bounds
 from server.features.catalog import VersionRef, Wanted
@@ -36,8 +36,8 @@ class Holdings:
         self._wanted = Wanted({})
         self._withheld: set[str] = set()
         """Models that are not served here although the records want them to be."""
-        self._left_out: dict[str, VersionRef] = {}
-        """Their aliases, as last heard."""
+        self._left_out = Wanted({})
+        """Their aliases and pins, as last heard."""
         self._served: dict[str, Loaded] = {}
         self._loaded: dict[VersionRef, Loaded] = {}
         self._expected: Counter[VersionRef] = Counter()
@@ -51,10 +51,8 @@ class Holdings:
 
     def want(self, wanted: Wanted) -> None:
         with self._lock:
-            self._left_out = {alias: v for alias, v in wanted.aliases.items() if v.model in self._withheld}
-            kept = {alias: version for alias, version in wanted.aliases.items() if alias not in self._left_out}
-            pinned = frozenset(version for version in wanted.pinned if version.model not in self._withheld)
-            self._wanted = Wanted(kept, pinned, wanted.deleted)
+            self._left_out = self._part(wanted, withheld=True)
+            self._wanted = replace(self._part(wanted, withheld=False), deleted=wanted.deleted)
 
     def withhold(self, model: str, *, withheld: bool) -> None:
         """Leave a model out of what is wanted from the next `want` on, or no longer."""
@@ -65,7 +63,7 @@ class Holdings:
     def left_out(self) -> dict[str, VersionRef]:
         """The aliases of the models that are withheld."""
         with self._lock:
-            return dict(self._left_out)
+            return dict(self._left_out.aliases)
 
     def is_withheld(self, model: str) -> bool:
         with self._lock:
@@ -80,7 +78,7 @@ class Holdings:
         """Serve each alias by the version wanted if it is loaded, else as before.
 
         Returns the models to retire, the least recently used over the bound; and the state to take up after a restart,
-        which keeps from the one `before` what is still wanted and not loaded yet.
+        which keeps from the one `before` what is still wanted and not loaded yet, or withheld: a restart ends that.
         """
         with self._lock:
             aliases = self._wanted.aliases
@@ -92,9 +90,11 @@ class Holdings:
             surplus = self._surplus()
             for loaded in surplus:
                 del self._loaded[loaded.version]
-            kept = {alias: version for alias, version in before.aliases.items() if alias in aliases}
+            known = {*aliases, *self._left_out.aliases}
+            kept = {alias: version for alias, version in before.aliases.items() if alias in known}
             served = {alias: model.version for alias, model in self._served.items()}
-            pinned = {v for v in self._wanted.pinned if v in self._loaded or v in before.pinned}
+            pins = self._wanted.pinned | self._left_out.pinned
+            pinned = {v for v in pins if v in self._loaded or v in before.pinned}
             return surplus, Index(kept | served, tuple(sorted(pinned, key=str)))
 
     @contextmanager
@@ -164,6 +164,11 @@ class Holdings:
             loaded = list(self._loaded.values())
             self._loaded, self._served = {}, {}
             return loaded
+
+    def _part(self, wanted: Wanted, *, withheld: bool) -> Wanted:
+        """Of what is wanted, the models that are withheld, or the others."""
+        aliases = {a: version for a, version in wanted.aliases.items() if (version.model in self._withheld) is withheld}
+        return Wanted(aliases, frozenset(v for v in wanted.pinned if (v.model in self._withheld) is withheld))
 
     def _numbered(self, selector: Selector) -> Loaded | None:
         numbered = (model for version, model in self._loaded.items() if selector.names(version))

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from detco_core.contract.errors import BundleError
@@ -19,13 +20,17 @@ from server.features.warming import check_outputs, warm
 class Loaded:
     """A model ready to answer."""
 
-    def __init__(self, version: VersionRef, session: Session, owner: ComputeOwner, ahead: int) -> None:
+    def __init__(
+        self, version: VersionRef, session: Session, owner: ComputeOwner, ahead: int, done: Callable[[], None]
+    ) -> None:
+        """`done` is called once it is closed."""
         self.version = version
         self.session = session
         self.owner = owner
         self.ahead = Turns(ahead)
         """Held from decode to the end of compute: bounds the decoded images that wait for this model."""
         self.last_used = time.monotonic()
+        self._done = done
         self._users = 0
         self._retired = False
         self._lock = threading.Lock()
@@ -38,8 +43,11 @@ class Loaded:
         execution: Execution,
         ahead: int,
         batching: Batching | None = None,
+        done: Callable[[], None] = lambda: None,
     ) -> "Loaded":
         """Open and warm a bundle; a model that fell back to the CPU runs one image at a time.
+
+        `done` is called once the model is closed, and needs its bundle no more.
 
         Raises:
             BundleError: when the bundle is damaged, holds other weights than the records say, or does not give what
@@ -55,7 +63,7 @@ class Loaded:
         warm(session, batching.images)
         owner = ComputeOwner(session, str(version), batching, brings_ahead=session.provider != CPU)
         owner.start()
-        return cls(version, session, owner, ahead)
+        return cls(version, session, owner, ahead, done)
 
     @property
     def manifest(self) -> Manifest:
@@ -73,12 +81,6 @@ class Loaded:
         return ModelIdentity(
             self.version.model, self.version.number, self.version.digest, self.session.provider, self.session.precision
         )
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether it was retired, and nobody uses it any more."""
-        with self._lock:
-            return self._retired and not self._users
 
     def hold(self) -> bool:
         """Begin to use it; False when it is closed already."""
@@ -104,3 +106,4 @@ class Loaded:
     def _close_if_idle(self) -> None:
         if self._retired and not self._users:
             self.owner.close()
+            self._done()

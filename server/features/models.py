@@ -155,7 +155,11 @@ class Models:
     def _from_shelf(self, version: VersionRef, *, anew: bool = False) -> Loaded:
         bundle = self._shelf.bring(version, self.catalog.fetch, anew=anew)
         options = self.options
-        return Loaded.open(version, bundle, options.execution, options.ahead, options.batching)
+        try:
+            return Loaded.open(version, bundle.folder, options.execution, options.ahead, options.batching, bundle.end)
+        except BaseException:
+            bundle.end()
+            raise
 
     def _arrived(self, loaded: Loaded) -> Loaded:
         kept = self._holdings.take_in(loaded)

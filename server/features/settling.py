@@ -2,12 +2,10 @@
 
 import logging
 import threading
-import weakref
 from collections.abc import Callable, Collection
 
 from server.features.catalog import VersionRef, Wanted
 from server.features.holdings import Holdings
-from server.features.loaded import Loaded
 from server.features.shelf import Index, Shelf
 
 log = logging.getLogger(__name__)
@@ -26,9 +24,8 @@ class Settler:
         """What the index on disk says."""
         self.is_behind = False
         """The last try to write the index failed."""
-        self._leaving: list[tuple[VersionRef, weakref.ref[Loaded]]] = []
-        """Models that were let go, and are perhaps still in use. Weakly, or their memory would stay until things settle
-        the next time, and not only until their last user is done."""
+        self._leaving: set[VersionRef] = set()
+        """Versions that were let go, whose bundles are perhaps still in use: here, or by another server."""
 
     def restore(self) -> Wanted:
         """The last good state of this server; bundles that are no part of it are removed."""
@@ -41,7 +38,7 @@ class Settler:
         """Serve each alias by the version wanted if it is loaded, and let go of what nobody needs any more."""
         with self._lock:
             retired, index = self._holdings.settle(self._written)
-            self._leaving += [(loaded.version, weakref.ref(loaded)) for loaded in retired]
+            self._leaving |= {loaded.version for loaded in retired}
             if index != self._written and self._write(index):
                 self._tidy()
             for loaded in retired:
@@ -51,23 +48,17 @@ class Settler:
         self._shelf.discard(self._holdings.gone())
 
     def _remove_bundles(self) -> None:
-        """Of models that were let go, and that nobody uses any more."""
-        in_use = self._in_use()
-        left = {version for version, _ in self._leaving} - in_use
-        self._leaving = [(version, model) for version, model in self._leaving if version in in_use]
-        self._shelf.discard({version.id for version in left - self._needed()})
-
-    def _in_use(self) -> set[VersionRef]:
-        """Versions that were let go and whose users are not done: they may open another part of the network yet."""
-        models = ((version, model()) for version, model in self._leaving)
-        return {version for version, model in models if model is not None and not model.is_closed}
+        """Of versions that were let go; who is not done with one may open another part of the network from it yet."""
+        unneeded = self._leaving - self._needed()
+        stay = self._shelf.discard({version.id for version in unneeded})
+        self._leaving -= {version for version in unneeded if version.id not in stay}
 
     def _needed(self) -> set[VersionRef]:
         """Versions whose bundles are used here, or would be after a restart."""
         # In this order: a load that is not under way any more has arrived among what is held.
         under_way, loaded = self._under_way(), (model.version for model in self._holdings.all())
         after_a_restart = (*self._written.aliases.values(), *self._written.pinned)
-        return {*under_way, *loaded, *self._in_use(), *after_a_restart}
+        return {*under_way, *loaded, *after_a_restart}
 
     def _write(self, index: Index) -> bool:
         """Whether it could be done; if not, it is tried again when things settle next."""

@@ -6,9 +6,11 @@ Only hashes of secrets are kept (the secrets are long and random), in a file tha
 import json
 import logging
 import os
+import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -109,7 +111,8 @@ class KnownTokens:
 def _write(path: Path, known: Mapping[str, Principal]) -> bool:
     """Whether it could be done."""
     document = {digest: _plain(principal) for digest, principal in known.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # Processes in containers of their own may have one number.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
@@ -118,6 +121,8 @@ def _write(path: Path, known: Mapping[str, Principal]) -> bool:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
         log.warning(
             "known tokens cannot be kept in %s, and a restart in an outage would not know them: %s", path, error
         )

@@ -34,7 +34,7 @@ def load(shelf: Shelf, holdings: Holdings, catalog: FolderCatalog) -> Iterator[L
 
     def take_in(version: VersionRef) -> None:
         bundle = shelf.bring(version, catalog.fetch)
-        holdings.take_in(Loaded.open(version, bundle, EXECUTION, 1))
+        holdings.take_in(Loaded.open(version, bundle.folder, EXECUTION, 1, done=bundle.end))
 
     yield take_in
     for loaded in holdings.clear():
@@ -53,7 +53,7 @@ def test_a_model_in_use_keeps_its_bundle_and_is_gone_with_its_last_user(
     assert model is not None
     assert model.hold()
     holdings.withhold("tiny", withheld=True)
-    holdings.want(Wanted({"tiny@production": first}))
+    holdings.want(Wanted({}))
     settler.settle()
     assert holdings.all() == []
     # Another part of the network may be opened yet, though the index names it no more.
