@@ -22,6 +22,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
+    # Where things are kept
     data_dir: Path = Path("~/.detco")
     """Everything the embedded service keeps, and every host's working files."""
     database_url: str | None = None
@@ -35,6 +36,8 @@ class Settings(BaseSettings):
     folder when embedded."""
     bootstrap_token_file: Path | None = None
     """File with the first admin token; unset: `DATA_DIR/token`, written at start when embedded."""
+
+    # The service and its callers
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     grpc_port: int | None = Field(default=None, ge=0, le=65535)
@@ -42,55 +45,7 @@ class Settings(BaseSettings):
     log_level: str = "INFO"
     access_log: str | None = None
     """File that gets a line of JSON for every request; `-`: stderr; unset: none."""
-    host_name: str = Field(default_factory=socket.gethostname, min_length=1)
-    """Names this machine in the slot table; workers of one machine must agree on it."""
-
-    node_address: str | None = None
-    """Where other hosts reach this one's training processes; unset: its address on the way to the database."""
-
-    default_model: str | None = None
-    """Model that `/features` uses when a request names none."""
-    serve_gpus: Annotated[tuple[str, ...], NoDecode] = ()
-    """UUIDs or indices of the GPUs kept for serving, separated by commas; a server computes on the first. Unset: on the
-    CPU."""
-    serve_gpu_memory: int = Field(default=4 * 2**30, gt=0)
-    """Bytes ONNX Runtime's arena may take on the GPU, for each model and each part of one that runs by itself."""
-
-    lease_seconds: float = Field(default=60.0, gt=0)
-    """A claimed run belongs to its worker this long after the last heartbeat."""
-    heartbeat_seconds: float = Field(default=10.0, gt=0)
-    """Between two renewals of a lease."""
-    control_poll_seconds: float = Field(default=1.0, gt=0)
-    """Between two looks of a runner at what is wanted of its run."""
-    grace_seconds: float = Field(default=120.0, ge=0)
-    """Between SIGTERM and SIGKILL of a job."""
-    idle_seconds: float = Field(default=1800.0, gt=0)
-    """A job that says nothing for this long has hung: it is ended, and tried again."""
-    shutdown_seconds: float = Field(default=25.0, gt=0)
-    """From SIGTERM of a worker until its last process is gone; its jobs have the first part of it to save."""
-    self_poll_seconds: float = Field(default=15.0, gt=0)
-    """Between two looks of an idle worker at the queue without any wake-up."""
-    train_slots: int = Field(default=1, ge=1)
-    """Training runs at once on a worker without a GPU."""
-    gpu_busy_bytes: int = Field(default=2 * 2**30, gt=0)
-    """A GPU no run has is set aside while so much of its memory is used; driver and desktop use less."""
-    stall_seconds: float = Field(default=300.0, gt=0)
-    """A worker that leaves a run it could take untouched this long ends with an error, to be started anew."""
-    light_slots: int = Field(default=2, ge=1)
-    """Scans, exports and evaluations at once on a worker."""
-    log_bytes: int = Field(default=64 * 2**20, ge=4 * 2**20)
-    """Kept of what one attempt prints: of a longer log the beginning and the end."""
-    cache_bytes: int = Field(default=20 * 2**30, gt=0)
-    """Bound of a host's cache of fetched artifacts."""
-
-    keep_best: int = Field(default=1, ge=0)
-    """Checkpoints kept of a run: the best by its monitor; a run may say otherwise."""
-    keep_latest: int = Field(default=2, ge=1)
-    """Checkpoints kept of a run: the newest."""
-    keep_every_epochs: float = Field(default=0.0, ge=0)
-    """Checkpoints kept of a run: the first of every so many epochs; 0: none."""
-    orphan_hours: float = Field(default=24.0, ge=1)
-    """What is in the artifact store and in no table is deleted when it is older than this."""
+    max_request_bytes: int = Field(default=64 * 2**20, gt=0)
     audit_days: int = Field(default=365, ge=1)
     """Entries of the audit are kept this long."""
     webhook_key: SecretStr | None = Field(default=None)
@@ -98,19 +53,35 @@ class Settings(BaseSettings):
     webhook_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = ()
     """Private networks that webhooks may call, separated by commas."""
 
-    data_cache_bytes: int = Field(default=50 * 2**30, gt=0)
-    """Bound of a host's copies of data sets that do not lie on its disks: read from S3, unpacked from uploads."""
+    # Models
+    default_model: str | None = None
+    """Model that `/features` uses when a request names none."""
+    serve_device: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
+    """What models run on; `auto` takes a GPU of `DETCO_SERVE_GPUS`; `cuda` and `tensorrt` refuse to fall back."""
+    serve_gpus: Annotated[tuple[str, ...], NoDecode] = ()
+    """UUIDs or indices of the GPUs kept for serving, separated by commas; a server computes on the first. Unset: on the
+    CPU."""
+    serve_gpu_memory: int = Field(default=4 * 2**30, gt=0)
+    """Bytes ONNX Runtime's arena may take on the GPU, for each model and each part of one that runs by itself."""
+    serve_precision: Literal["fp32", "tf32", "fp16"] = "fp32"
+    """Of models on a GPU: as exported, with products rounded (TF32), or in half precision; a CPU has fp32 alone."""
+    serve_threads: int | None = Field(default=None, gt=0)
+    """CPU threads of one model's computation; unset: as many as the process may use."""
+    batch_images: int | None = Field(default=None, ge=1, le=256)
+    """Images of one size that run together; unset: 8 on a GPU, 1 on the CPU, where batches gain nothing."""
+    batch_wait_ms: float = Field(default=2.0, ge=0, le=1000)
+    """How long the first image of a batch waits for others."""
+    serve_warm_sizes: Annotated[tuple[tuple[PositiveInt, PositiveInt], ...], NoDecode] = ()
+    """Sizes `HEIGHTxWIDTH`, separated by commas, that a model computes before it counts as ready."""
+    max_loaded_models: int = Field(default=4, gt=0)
+    """Model versions held at once; those an alias names or a consumer pinned are always held, and count."""
+    max_model_bytes: int = Field(default=4 * 2**30, gt=0)
+    """Weights of model versions held at once, in bytes of their files; the same are always held, and count."""
 
-    max_upload_bytes: int = Field(default=20 * 2**30, gt=0)
-    """Largest upload, in bytes; a larger one is refused when it is announced."""
-    max_unpacked_bytes: int = Field(default=100 * 2**30, gt=0)
-    """Most bytes that an uploaded archive may hold unpacked."""
-    upload_hours: float = Field(default=48.0, gt=0)
-    """After this long without its last byte an upload is given up."""
-    max_request_bytes: int = Field(default=64 * 2**20, gt=0)
-    max_image_pixels: int = Field(default=50_000_000, gt=0)
+    # Requests for features
     max_images: int = Field(default=64, gt=0)
     """Images in one request to `/features`."""
+    max_image_pixels: int = Field(default=50_000_000, gt=0)
     max_boxes: int = Field(default=1000, gt=0)
     """Boxes in one request to `/features`."""
     max_images_under_way: int = Field(default=64, gt=0)
@@ -121,28 +92,66 @@ class Settings(BaseSettings):
     """Images of one token in the feature server at once, where its quota says nothing; unset: any number."""
     token_pixels_per_second: int | None = Field(default=None, gt=0)
     """Pixels of the images one token sends, where its quota says nothing; unset: any number."""
-    max_extraction_bytes: int = Field(default=100 * 2**30, gt=0)
-    """Most bytes of features that one extraction may write; one that would take more is refused with its estimate."""
-    max_loaded_models: int = Field(default=4, gt=0)
-    """Model versions held at once; those an alias names or a consumer pinned are always held, and count."""
-    max_model_bytes: int = Field(default=4 * 2**30, gt=0)
-    """Weights of model versions held at once, in bytes of their files; the same are always held, and count."""
-    serve_device: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
-    """What models run on; `auto` takes a GPU of `DETCO_SERVE_GPUS`; `cuda` and `tensorrt` refuse to fall back."""
-    serve_precision: Literal["fp32", "tf32", "fp16"] = "fp32"
-    """Of models on a GPU: as exported, with products rounded (TF32), or in half precision; a CPU has fp32 alone."""
-    batch_images: int | None = Field(default=None, ge=1, le=256)
-    """Images of one size that run together; unset: 8 on a GPU, 1 on the CPU, where batches gain nothing."""
-    batch_wait_ms: float = Field(default=2.0, ge=0, le=1000)
-    """How long the first image of a batch waits for others."""
-    serve_warm_sizes: Annotated[tuple[tuple[PositiveInt, PositiveInt], ...], NoDecode] = ()
-    """Sizes `HEIGHTxWIDTH`, separated by commas, that a model computes before it counts as ready."""
     result_cache_bytes: int = Field(default=0, ge=0)
     """Bytes for the features of images asked for before; 0: none are remembered."""
     shared_memory: bool = False
     """Let clients on this machine give and take the tensors of `/v2` in shared memory."""
-    serve_threads: int | None = Field(default=None, gt=0)
-    """CPU threads of one model's computation; unset: as many as the process may use."""
+
+    # Hosts and their slots
+    host_name: str = Field(default_factory=socket.gethostname, min_length=1)
+    """Names this machine in the slot table; workers of one machine must agree on it."""
+    node_address: str | None = None
+    """Where other hosts reach this one's training processes; unset: its address on the way to the database."""
+    train_slots: int = Field(default=1, ge=1)
+    """Training runs at once on a worker without a GPU."""
+    light_slots: int = Field(default=2, ge=1)
+    """Scans, exports and evaluations at once on a worker."""
+    gpu_busy_bytes: int = Field(default=2 * 2**30, gt=0)
+    """A GPU no run has is set aside while so much of its memory is used; driver and desktop use less."""
+    cache_bytes: int = Field(default=20 * 2**30, gt=0)
+    """Bound of a host's cache of fetched artifacts."""
+    data_cache_bytes: int = Field(default=50 * 2**30, gt=0)
+    """Bound of a host's copies of data sets that do not lie on its disks: read from S3, unpacked from uploads."""
+
+    # Jobs
+    lease_seconds: float = Field(default=60.0, gt=0)
+    """A claimed run belongs to its worker this long after the last heartbeat."""
+    heartbeat_seconds: float = Field(default=10.0, gt=0)
+    """Between two renewals of a lease."""
+    control_poll_seconds: float = Field(default=1.0, gt=0)
+    """Between two looks of a runner at what is wanted of its run."""
+    self_poll_seconds: float = Field(default=15.0, gt=0)
+    """Between two looks of an idle worker at the queue without any wake-up."""
+    stall_seconds: float = Field(default=300.0, gt=0)
+    """A worker that leaves a run it could take untouched this long ends with an error, to be started anew."""
+    grace_seconds: float = Field(default=120.0, ge=0)
+    """Between SIGTERM and SIGKILL of a job."""
+    idle_seconds: float = Field(default=1800.0, gt=0)
+    """A job that says nothing for this long has hung: it is ended, and tried again."""
+    shutdown_seconds: float = Field(default=25.0, gt=0)
+    """From SIGTERM of a worker until its last process is gone; its jobs have the first part of it to save."""
+    log_bytes: int = Field(default=64 * 2**20, ge=4 * 2**20)
+    """Kept of what one attempt prints: of a longer log the beginning and the end."""
+    max_extraction_bytes: int = Field(default=100 * 2**30, gt=0)
+    """Most bytes of features that one extraction may write; one that would take more is refused with its estimate."""
+
+    # What is kept, and for how long
+    keep_best: int = Field(default=1, ge=0)
+    """Checkpoints kept of a run: the best by its monitor; a run may say otherwise."""
+    keep_latest: int = Field(default=2, ge=1)
+    """Checkpoints kept of a run: the newest."""
+    keep_every_epochs: float = Field(default=0.0, ge=0)
+    """Checkpoints kept of a run: the first of every so many epochs; 0: none."""
+    orphan_hours: float = Field(default=24.0, ge=1)
+    """What is in the artifact store and in no table is deleted when it is older than this."""
+
+    # Uploads
+    max_upload_bytes: int = Field(default=20 * 2**30, gt=0)
+    """Largest upload, in bytes; a larger one is refused when it is announced."""
+    max_unpacked_bytes: int = Field(default=100 * 2**30, gt=0)
+    """Most bytes that an uploaded archive may hold unpacked."""
+    upload_hours: float = Field(default=48.0, gt=0)
+    """After this long without its last byte an upload is given up."""
 
     @field_validator("dataset_roots", mode="before")
     @classmethod
