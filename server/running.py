@@ -14,6 +14,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from server.connection import Connection
 from server.supervision import Supervisor
 
 _DRAIN_SECONDS = 15
@@ -72,6 +73,7 @@ def serve(app: FastAPI, listener: socket.socket, supervisor: Supervisor | None) 
     """Serve until SIGINT or SIGTERM; then requests end, the worker puts its jobs back, and all of it is gone."""
     config = uvicorn.Config(
         app,
+        http=Connection,
         log_config=None,
         access_log=False,
         ws="none",

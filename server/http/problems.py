@@ -31,6 +31,7 @@ STATUS: Mapping[str, tuple[int, str]] = {
     "invalid_request": (422, "The request is not valid"),
     "invalid_document": (422, "The document is not valid"),
     "too_many_requests": (429, "Too many requests"),
+    "head_too_large": (431, "The address and headers are too large"),
     "internal": (500, "The service failed"),
     "not_implemented": (501, "This is not done here"),
     "unavailable": (503, "A part of the service is not available"),
