@@ -17,7 +17,8 @@ from detco_core.contract.shortage import is_out_of_memory
 from detco_core.extraction.reading import Item, Ready
 from detco_core.inference.binding import Maps
 from detco_core.inference.execution import CPU
-from detco_core.inference.outputs import Finished, Selection, finish
+from detco_core.inference.outputs import Finished, finish
+from detco_core.inference.selection import Selection
 from detco_core.inference.session import Session
 
 _WINDOW = 4

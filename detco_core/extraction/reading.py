@@ -18,9 +18,10 @@ from detco_core.data.images import ImageFiles
 from detco_core.data.sources import Bytes
 from detco_core.extraction.boxes import BoxFile
 from detco_core.inference.images import Limits, decode
-from detco_core.inference.outputs import Selection, needed
+from detco_core.inference.outputs import needed
 from detco_core.inference.preprocess import Prepared, prepare
 from detco_core.inference.roi import Regions, place
+from detco_core.inference.selection import Selection
 
 
 @dataclass(frozen=True, slots=True)

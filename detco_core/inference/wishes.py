@@ -9,7 +9,7 @@ import numpy as np
 from detco_core.contract.errors import Fault, InvalidDocument
 from detco_core.contract.features import DType, Normalize, Orientation, Pool, Resize, RoiLevels
 from detco_core.contract.reader import plain, read
-from detco_core.inference.outputs import Selection
+from detco_core.inference.selection import Selection
 
 _WHAT = "what is asked of features"
 _OF_BOXES = {"roi_size", "roi_levels"}

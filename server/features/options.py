@@ -20,8 +20,8 @@ from detco_core.contract.features import (
     RoiLevels,
 )
 from detco_core.contract.reader import read, require
-from detco_core.inference.outputs import Selection
 from detco_core.inference.roi import Box
+from detco_core.inference.selection import Selection
 
 MAX_TIMEOUT_MS = 600_000
 

@@ -8,9 +8,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from detco_core.inference.numbers import Cast
-from detco_core.inference.outputs import Selection
 from detco_core.inference.preprocess import Geometry
 from detco_core.inference.roi import Regions
+from detco_core.inference.selection import Selection
 from server.features.allowances import Caller
 from server.features.options import FeatureOptions
 from server.features.reply_memory import ReplyBytes, Reservation

@@ -10,15 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detco_core.contract.errors import BundleError
-from detco_core.contract.manifest import InputSpec, Level, Manifest, read_manifest
-from detco_core.contract.reader import FieldError
+from detco_core.contract.manifest import Level, Manifest, read_manifest
 from detco_core.inference.images import Size
 from detco_core.inference.numbers import Cast
-from detco_core.inference.outputs import Selection, finish, gives_as_they_are, l2, needed
+from detco_core.inference.outputs import finish, gives_as_they_are, l2, needed
 from detco_core.inference.pooling import generalised_mean, mean
 from detco_core.inference.preprocess import Geometry
 from detco_core.inference.roi import place
+from detco_core.inference.selection import Selection
 from detco_core.inference.session import Session, outputs_of
 from detco_core.inference.tiny import write_tiny_bundle
 
@@ -43,31 +42,6 @@ def slow_mean(feature: np.ndarray, height: int, width: int) -> np.ndarray:
         cells = [float(feature[0, channel, y, x]) for y in range(height) for x in range(width)]
         out[0, channel] = sum(cells) / len(cells)
     return out
-
-
-def test_the_default_level_is_res5_or_the_last(manifest: Manifest) -> None:
-    assert [level.name for level in Selection().levels_of(manifest)] == ["res5"]
-    pyramid = Manifest(
-        architecture="x",
-        weights_digest="sha256:0",
-        levels=tuple(Level(name=name, channels=1, stride=4) for name in ("p2", "p3")),
-        pooled=1,
-        input=InputSpec(),
-        files=manifest.files,
-        parity={},
-    )
-    assert [level.name for level in Selection().levels_of(pyramid)] == ["p3"]
-
-
-def test_an_unknown_level_names_those_there_are(manifest: Manifest) -> None:
-    with pytest.raises(BundleError, match="res2, res3, res4, res5"):
-        Selection(levels=("res9",)).levels_of(manifest)
-
-
-@pytest.mark.parametrize("levels", [(), ("res2", "res2")])
-def test_bad_selections_are_refused(levels: tuple[str, ...]) -> None:
-    with pytest.raises(FieldError):
-        Selection(levels=levels)
 
 
 def test_levels_come_in_the_order_asked_for(manifest: Manifest, maps: dict[str, np.ndarray]) -> None:
@@ -105,12 +79,6 @@ def test_the_generalised_mean_leaves_padding_out_and_can_be_of_length_one(
     ):
         raised = slow_mean(np.maximum(maps[level], 1e-6).astype(np.float64) ** 4, *cells) ** 0.25
         np.testing.assert_allclose(item.array, raised / np.linalg.norm(raised), rtol=1e-5)
-
-
-@pytest.mark.parametrize("power", [0.5, 101, float("nan")])
-def test_a_power_out_of_bounds_is_refused(power: float) -> None:
-    with pytest.raises(FieldError, match=r"1\.\.100"):
-        Selection(pool="gem", gem_p=power)
 
 
 def test_pooled_of_the_network_is_the_mean_of_the_last_level(maps: dict[str, np.ndarray]) -> None:
@@ -230,11 +198,6 @@ def test_regions_come_from_the_level_of_their_size(
     for number, name in enumerate(found.levels):
         np.testing.assert_array_equal(found.array[number], each[names.index(name)].array[number])
     assert found.array.nbytes == selection.size_of(manifest, geometry, 3)
-
-
-def test_levels_of_unequal_channels_are_not_assigned_to(manifest: Manifest) -> None:
-    with pytest.raises(BundleError, match="res4 has 8, res5 has 10"):
-        Selection(levels=("res4", "res5"), roi_levels="assign").levels_of(manifest)
 
 
 @given(

@@ -7,7 +7,7 @@ import pytest
 
 from detco_core.contract.errors import InvalidDocument
 from detco_core.contract.features import ResizeExact, ResizeShortSide
-from detco_core.inference.outputs import Selection
+from detco_core.inference.selection import Selection
 from detco_core.inference.wishes import Look, read_look, read_selection
 
 
