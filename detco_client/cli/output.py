@@ -60,6 +60,14 @@ def show_list(
         console().print(table("", list(columns), rows))
 
 
+def show_state(job: Any, *, as_json: bool) -> None:
+    """Print which job it is, and how it is."""
+    if as_json:
+        show_json(job)
+    else:
+        console().print(f"{job['id']}  {job['state']}")
+
+
 def show_fields(fields: Mapping[str, object], title: str = "") -> None:
     """Print one thing as a column of names and a column of values; what is empty is left out."""
     grid = Table(title=title or None, title_justify="left", box=None, show_header=False, pad_edge=False)

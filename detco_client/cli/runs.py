@@ -7,12 +7,11 @@ from typing import Annotated, Any, Literal
 import typer
 
 from detco_client.cli import steering
-from detco_client.cli.output import Json, age, console, show_fields, show_json, show_list, size
+from detco_client.cli.output import Json, age, console, show_fields, show_json, show_list, show_state, size
 from detco_client.cli.session import connect
 from detco_client.cli.values import pairs
 from detco_client.cli.watch import losses, progress_text, warning_text, watch_run
 from detco_client.client import DetcoClient
-from detco_client.resources.runs import Run
 
 app = typer.Typer(help="Pretraining runs.", no_args_is_help=True)
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
@@ -68,7 +67,7 @@ def submit(
             show_json(client.runs.plan(dataset, preset, overrides, **given))
             return
         run = client.runs.submit(dataset, preset, overrides, key=key, **given)
-        _answer(run, as_json and not watch)
+        show_state(run, as_json=as_json and not watch)
         if watch:
             _watch(client, run["id"])
 
@@ -98,7 +97,7 @@ def fork(
             show_json(client.runs.plan_fork(run, overrides, carry=carry, checkpoint=checkpoint, **given))
             return
         made = client.runs.fork(run, overrides, carry=carry, checkpoint=checkpoint, **given)
-        _answer(made, as_json and not watch)
+        show_state(made, as_json=as_json and not watch)
         if watch:
             _watch(client, made["id"])
 
@@ -188,13 +187,6 @@ def download(
     """Fetch a checkpoint; goes on where an earlier try broke off, and checks the digest."""
     with connect() as client:
         console().print(str(client.runs.download(run, output, checkpoint)))
-
-
-def _answer(run: Run, as_json: bool) -> None:
-    if as_json:
-        show_json(run)
-    else:
-        console().print(f"{run['id']}  {run['state']}")
 
 
 def _watch(client: DetcoClient, run: str) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from detco_client.cli.output import Json, console, duration, show_json, show_list
+from detco_client.cli.output import Json, console, duration, show_json, show_list, show_state
 from detco_client.cli.session import connect
 from detco_client.cli.values import pairs
 from detco_client.resources.jobs import ActionResults
@@ -52,7 +52,7 @@ def resume(
     if not run or len(run) != 1 or group or label:
         raise typer.BadParameter("name one run with it", param_hint="--gpus")
     with connect() as client:
-        _answer(client.runs.resume(run[0], gpus, allow_world_size_change=consent), as_json)
+        show_state(client.runs.resume(run[0], gpus, allow_world_size_change=consent), as_json=as_json)
 
 
 def change(
@@ -74,7 +74,8 @@ def change(
     asked: dict[str, object] = {"name": name, "group": group, "labels": labels, "priority": priority}
     asked |= {"max_attempts": max_attempts, "max_seconds": max_seconds, "preempt": preempt, "preemptible": preemptible}
     with connect() as client:
-        _answer(client.runs.change(run, **{key: value for key, value in asked.items() if value is not None}), as_json)
+        given = {key: value for key, value in asked.items() if value is not None}
+        show_state(client.runs.change(run, **given), as_json=as_json)
 
 
 def attempts(run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")], as_json: Json = False) -> None:
@@ -100,17 +101,10 @@ def _act(action: str, runs: list[str] | None, group: str | None, label: str | No
         raise typer.BadParameter("name runs, or else --group or --label", param_hint="RUN...")
     with connect() as client:
         if runs and len(runs) == 1:
-            _answer(getattr(client.runs, action)(runs[0]), as_json)
+            show_state(getattr(client.runs, action)(runs[0]), as_json=as_json)
             return
         found = client.runs.act(action, runs or None, group=group, label=label)
     _answer_all(found, as_json)
-
-
-def _answer(run: Any, as_json: bool) -> None:
-    if as_json:
-        show_json(run)
-    else:
-        console().print(f"{run['id']}  {run['state']}")
 
 
 def _answer_all(found: ActionResults, as_json: bool) -> None:
