@@ -8,7 +8,7 @@ from benchmarks.serving.scene import Scene
 from benchmarks.serving.target import Target
 
 _MOMENT = 0.3
-"""Seconds until they hang up: all are in the house by then, few are answered."""
+"""Seconds until they hang up: all are in the server by then, few are answered."""
 
 
 def measure_hang_ups(scene: Scene) -> dict[str, Any]:

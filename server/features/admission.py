@@ -33,7 +33,7 @@ class Admission:
 
     Also refused is what would wait past its deadline behind those that are here, at the pace at which they leave.
 
-    Bulk is let in only while the house is emptier than `bulk_images`, and what of it still waits gives way to
+    Bulk is let in only while there are fewer images than `bulk_images`, and what of it still waits gives way to
     interactive requests that would find no room.
     """
 

@@ -19,9 +19,9 @@ class EngineLimits:
     boxes: int = 1000
     """In one request."""
     under_way: int = 64
-    """Images in the house, over all requests; more are refused."""
+    """Images in the server, over all requests; more are refused."""
     bulk: int | None = None
-    """Images in the house up to which bulk requests are let in; None: half of `under_way`."""
+    """Images in the server up to which bulk requests are let in; None: half of `under_way`."""
     images_per_token: int | None = None
     """Under way at once of one token that has no bound of its own; None: any number."""
     pixels_per_token: int | None = None
