@@ -10,16 +10,12 @@ from numpy.typing import NDArray
 
 from detco_core.contract.config.views import MAX_CHANNELS
 from detco_core.contract.errors import DataError, ImageError
+from detco_core.data.limits import MAX_ARRAY_BYTES, MAX_PIXELS
 from detco_core.data.sources import Bytes
 from detco_core.pixels.bands import Bands, read_bands
 
 Pixels = NDArray[Any]
 """One image: uint8 or uint16, [H, W, C]."""
-
-MAX_PIXELS = 178_956_970
-"""An image with more is refused by its header; twice Pillow's own warning level, above which Pillow opens nothing."""
-MAX_ARRAY_BYTES = 2**30
-"""So is an array with more bytes once it is decoded."""
 
 SUFFIXES = (".npy", ".tif", ".tiff")
 MAGIC: dict[bytes, Literal["npy", "tiff"]] = {
@@ -45,7 +41,7 @@ def array_format(where: Bytes) -> Literal["npy", "tiff"] | None:
 
 
 def read_npy(where: Bytes) -> Pixels:
-    """Read an array of shape [H, W] or [H, W, C] and of 8- or 16-bit unsigned integers.
+    """Read an array of shape [H, W] or [H, W, C] and of 8- or 16-bit unsigned integers; `check` it first.
 
     Raises:
         DataError: with the reason alone.
@@ -58,12 +54,14 @@ def read_npy(where: Bytes) -> Pixels:
             _check(shape, dtype)
             file.seek(0)
             return _whole(npy.read_array(file, allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # its parser raises nearly anything for hostile headers
         raise DataError(f"not a whole .npy file: {error}") from error
 
 
 def read_tiff(where: Bytes) -> Bands:
-    """Read the first page of a TIFF, bands last; needs `tifffile`.
+    """Read the first page of a TIFF, bands last; `check` it first. Needs `tifffile`.
 
     Raises:
         DataError: with the reason alone.
@@ -77,7 +75,7 @@ def read_tiff(where: Bytes) -> Bands:
 def _check(shape: tuple[int, ...], dtype: "np.dtype[Any]") -> None:
     if dtype not in (np.dtype(np.uint8), np.dtype("<u2"), np.dtype(">u2")):
         raise DataError(f"values of type {dtype} have no known range: convert them to 8 or 16 unsigned bits")
-    if len(shape) not in (2, 3) or 0 in shape:
+    if len(shape) not in (2, 3) or min(shape) < 1:
         raise DataError(f"an array of shape {shape} is no image: expected height, width and channels")
     count = int(np.prod(shape, dtype=np.float64))
     if count * dtype.itemsize > MAX_ARRAY_BYTES:

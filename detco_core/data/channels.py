@@ -9,6 +9,7 @@ from detco_core.contract.config import ViewsConfig
 from detco_core.contract.errors import DataError
 from detco_core.data.arrays import Pixels, array_format, read_npy, read_tiff
 from detco_core.data.images import decode_rgb, opened, quiet, upright_by
+from detco_core.data.limits import check
 from detco_core.data.sources import Bytes
 from detco_core.pixels.colors import gray_of
 from detco_core.pixels.deep import bits_of, deep_colors, is_gray_with_alpha, loses_bits, read_deep, sixteen_bits
@@ -75,6 +76,8 @@ def _read_array(where: Bytes) -> tuple[Pixels, Image.Transpose | None] | None:
     None: Pillow's to read.
     """
     kind = array_format(where)
+    if kind is not None:
+        check(where)
     if kind == "npy":
         return read_npy(where), None
     if kind is None or _pillow_reads(where):

@@ -15,9 +15,10 @@ from PIL import Image, UnidentifiedImageError
 
 from detco_core.contract.datasets import DatasetFile, DatasetRef
 from detco_core.contract.errors import DataError
-from detco_core.data.arrays import MAX_PIXELS, array_format, read_npy
+from detco_core.data.arrays import array_format, read_npy
 from detco_core.data.catalog import find_source, located, source_of
 from detco_core.data.file_table import FileTable, tabulate
+from detco_core.data.limits import MAX_PIXELS, check
 from detco_core.data.manifest import read_manifest
 from detco_core.data.sources import Bytes, Source
 from detco_core.pixels.deep import sixteen_bits
@@ -126,10 +127,15 @@ def decode_rgb(where: Bytes | Path, short_side: int | None = None) -> Image.Imag
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence Pillow's warnings about odd but readable files; process-wide, so not for use in threads."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Silence what Pillow and tifffile say of odd files, a line an entry; process-wide, so not for use in threads."""
+    entries = logging.getLogger("tifffile")
+    before, entries.disabled = entries.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        entries.disabled = before
 
 
 @contextmanager
@@ -151,6 +157,7 @@ def opened(where: Bytes | Path) -> Iterator[Image.Image]:
 
 
 def _open(where: Bytes | Path) -> Image.Image:
+    check(where, for_pillow=True)
     try:
         return Image.open(where, formats=FORMATS)
     except UnidentifiedImageError:

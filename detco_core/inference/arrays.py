@@ -50,7 +50,7 @@ def check_array(shape: tuple[int, ...], dtype: "np.dtype[Any]") -> None:
     if dtype.kind != "u" or dtype.itemsize > 2:
         message = f"an array of {dtype} has no known range: send uint8, or uint16 where the model takes 16 bits"
         raise ImageError("unsupported", message)
-    if len(shape) not in (2, 3) or 0 in shape or shape[2:] > (MAX_CHANNELS,):
+    if len(shape) not in (2, 3) or min(shape) < 1 or shape[2:] > (MAX_CHANNELS,):
         expected = f"height, width and at most {MAX_CHANNELS} channels"
         raise ImageError("unsupported", f"an array of shape {list(shape)} is no image: expected {expected}")
 

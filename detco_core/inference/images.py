@@ -20,8 +20,8 @@ from detco_core.inference.arrays import NPY, Planes, check_array, npy_size, plan
 from detco_core.inference.readers import reader_of
 from detco_core.inference.upright import oriented, turned
 from detco_core.pixels.bands import read_bands, size_of
+from detco_core.pixels.bounds import MISREAD, check_file
 from detco_core.pixels.deep import bits_of, deep_colors, loses_bits
-from detco_core.pixels.directory import check_directory
 from detco_core.pixels.orientation import UPRIGHT
 
 _MOST_BYTES = 8
@@ -106,8 +106,9 @@ def decode(
         return from_array(read_npy(data, limits.pixels), "NPY")
     reader = BmpImagePlugin.BmpImageFile if bitmaps and data.startswith(b"BM") else reader_of(data)
     is_tiff = reader is TiffImagePlugin.TiffImageFile
-    if is_tiff:
-        check_directory(data, limits.pixels)
+    check_file(data, limits.pixels)
+    if data.startswith(MISREAD):
+        return _of_bands(data, limits, orientation)
     try:
         image = reader(io.BytesIO(data))
     # Pillow's plugins raise nearly anything (struct.error, KeyError, SyntaxError, ...) for hostile headers.
@@ -147,8 +148,7 @@ def _stored_size(data: bytes) -> tuple[int, int]:
         return npy_size(data)
     reader = reader_of(data)
     is_tiff = reader is TiffImagePlugin.TiffImageFile
-    if is_tiff:
-        check_directory(data, Limits().pixels)
+    check_file(data, Limits().pixels)
     try:
         with reader(io.BytesIO(data)) as image:
             return image.size

@@ -1,4 +1,4 @@
-"""Which of Pillow's readers a file is for, and what no reader shall be given."""
+"""Which of Pillow's readers a file is for."""
 
 import io
 from collections.abc import Callable
@@ -6,8 +6,7 @@ from collections.abc import Callable
 from PIL import ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from detco_core.contract.errors import ImageError
-from detco_core.inference.pieces import MAX_PIECES, has_too_many, jpeg_pieces, png_pieces
-from detco_core.inference.scans import MAX_SCANS, scans
+from detco_core.pixels.bounds import JPEG, PNG
 
 FORMATS = ("JPEG", "PNG", "WebP", "TIFF")
 
@@ -20,16 +19,11 @@ def reader_of(data: bytes) -> Reader:
     Not `Image.open`: it knows forty formats and judges size by a global of the process.
 
     Raises:
-        ImageError: `unsupported` for any other format; `unreadable` for an empty file, and one that would keep its
-            reader busy for nothing.
+        ImageError: `unsupported` for any other format; `unreadable` for an empty file.
     """
-    if data.startswith(b"\xff\xd8\xff"):
-        _check_pieces(data, jpeg_pieces)
-        if scans(data) > MAX_SCANS:
-            raise ImageError("unreadable", f"the JPEG has more than {MAX_SCANS} scans, which no encoder writes")
+    if data.startswith(JPEG):
         return JpegImagePlugin.JpegImageFile
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        _check_pieces(data, png_pieces)
+    if data.startswith(PNG):
         return PngImagePlugin.PngImageFile
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return WebPImagePlugin.WebPImageFile
@@ -39,8 +33,3 @@ def reader_of(data: bytes) -> Reader:
         raise ImageError("unreadable", "the file is empty")
     listed = f"{', '.join(FORMATS)} or a NumPy array (.npy)"
     raise ImageError("unsupported", f"the bytes are no image that is read here: send {listed}")
-
-
-def _check_pieces(data: bytes, count: Callable[[bytes], int]) -> None:
-    if has_too_many(data, count):
-        raise ImageError("unreadable", f"the file is in more than {MAX_PIECES} pieces, as no encoder writes it")

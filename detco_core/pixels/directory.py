@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from detco_core.contract.errors import ImageError
+from detco_core.pixels.stored import Stored
 
 MAX_VALUES = 2**18
 """Numbers that one entry may hold; strips and tiles are listed there, and each costs time."""
 
 _NUMBERS = (3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 16, 17, 18)
-"""Types of entries that become Python's numbers; others are bytes or text, and bounded by the file."""
+"""Types of entries that become Python's numbers; others are bytes or text."""
+_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+"""Of a value, by type; 1 of any other."""
 _WHOLE = {3: 2, 4: 4, 16: 8}
 """Bytes of a number of the types that sizes have."""
 _SINGLE = (256, 257, 259, 262, 266, 277, 278, 284, 317, 322, 323, 32997, 32998)
@@ -27,20 +30,26 @@ class _Entry(NamedTuple):
     """Or where it lies."""
 
 
-def check_directory(data: bytes, most_pixels: int) -> None:
+def check_directory(data: Stored, most_pixels: int, most_bytes: int) -> None:
     """Refuse a TIFF whose first directory asks for more than any picture needs; other damage is for its reader to find.
 
-    `most_pixels`: of a tile, which is unpacked whole, however small the picture is.
+    Args:
+        data: the file.
+        most_pixels: of a tile, which is unpacked whole, however small the picture is.
+        most_bytes: of all entries together, which a reader keeps.
 
     Raises:
         ImageError: `too_large`; `unreadable` where a size is several numbers, which readers would multiply.
     """
     order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
-    sides = dict.fromkeys(_TILE, 1)
+    sides, kept = dict.fromkeys(_TILE, 1), 0
     for entry in _entries(data, "<" if order == "little" else ">"):
         _check_count(entry)
+        kept += entry.values * _BYTES.get(entry.kind, 1)
         if entry.tag in _TILE:
             sides[entry.tag] = max(sides[entry.tag], _number(entry, order))
+    if kept > most_bytes:
+        raise ImageError("too_large", f"the TIFF has {kept} bytes beside its pixels; at most {most_bytes} are taken")
     width, length = sides.values()
     if width * length > most_pixels:
         raise ImageError("too_large", f"the TIFF has tiles of {width}x{length} pixels; at most {most_pixels} are taken")
@@ -61,18 +70,19 @@ def _number(entry: _Entry, order: Literal["little", "big"]) -> int:
     return int.from_bytes(entry.value[:size], order)
 
 
-def _entries(data: bytes, order: str) -> Iterator[_Entry]:
+def _entries(data: Stored, order: str) -> Iterator[_Entry]:
     """Every entry; as many as there are where the file is too short for them."""
     try:
-        if struct.unpack_from(f"{order}H", data, 2)[0] == 43:
-            (at,) = struct.unpack_from(f"{order}Q", data, 8)
-            (count,) = struct.unpack_from(f"{order}Q", data, at)
+        if struct.unpack(f"{order}H", data[2:4])[0] == 43:
+            (at,) = struct.unpack(f"{order}Q", data[8:16])
+            (count,) = struct.unpack(f"{order}Q", data[at : at + 8])
             at, form = at + 8, struct.Struct(f"{order}HHQ8s")
         else:
-            (at,) = struct.unpack_from(f"{order}L", data, 4)
-            (count,) = struct.unpack_from(f"{order}H", data, at)
+            (at,) = struct.unpack(f"{order}L", data[4:8])
+            (count,) = struct.unpack(f"{order}H", data[at : at + 2])
             at, form = at + 2, struct.Struct(f"{order}HHL4s")
         for number in range(min(count, MAX_VALUES)):
-            yield _Entry._make(form.unpack_from(data, at + form.size * number))
-    except (struct.error, OverflowError):
+            start = at + form.size * number
+            yield _Entry._make(form.unpack(data[start : start + form.size]))
+    except struct.error:
         return

@@ -8,7 +8,9 @@ from PIL import Image
 
 from detco_core.contract.errors import ImageError
 from detco_core.inference.images import decode, stored_pixels
-from detco_core.inference.scans import MAX_SCANS, scans
+from detco_core.pixels.pieces import MAX_PIECES
+from detco_core.pixels.scans import MAX_SCANS, scans
+from detco_core.pixels.stored import OnDisk
 
 
 def jpeg(**options: object) -> bytes:
@@ -24,6 +26,7 @@ def repeated(data: bytes, times: int) -> bytes:
 
 
 PROGRESSIVE = jpeg(progressive=True)
+COMMENT = b"\xff\xfe\0\2"
 LOOKALIKES = b"\xff\xda" * 5000
 """As metadata may hold by chance, or by a thumbnail."""
 
@@ -44,6 +47,8 @@ LOOKALIKES = b"\xff\xda" * 5000
         (b"\xff\xd8\xff", 0),
         (b"\xff\xd8" + b"\xff\xda\0\2" * 5000, MAX_SCANS + 1),
         (b"\xff\xd8\xff\xe1\xff\xff" + LOOKALIKES, 0),
+        (PROGRESSIVE[:-2] + COMMENT * (MAX_PIECES - 100) + LOOKALIKES, 11),
+        (PROGRESSIVE[:-2] + COMMENT * MAX_PIECES + LOOKALIKES, MAX_SCANS + 1),
     ],
     ids=[
         "one",
@@ -59,10 +64,13 @@ LOOKALIKES = b"\xff\xda" * 5000
         "head",
         "nothing else",
         "cut",
+        "markers",
+        "more markers than are gone through",
     ],
 )
 def test_scans_are_counted_where_they_are(data: bytes, expected: int) -> None:
     assert scans(data) == expected
+    assert scans(OnDisk(io.BytesIO(data))) == expected
 
 
 def test_no_more_are_decoded_than_any_encoder_writes() -> None:
