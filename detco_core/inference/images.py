@@ -149,6 +149,8 @@ def _stored_size(data: bytes) -> tuple[int, int]:
     reader = reader_of(data)
     is_tiff = reader is TiffImagePlugin.TiffImageFile
     check_file(data, Limits().pixels)
+    if data.startswith(MISREAD):
+        return size_of(io.BytesIO(data))
     try:
         with reader(io.BytesIO(data)) as image:
             return image.size

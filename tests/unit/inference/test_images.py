@@ -212,6 +212,22 @@ def test_a_tiff_that_lists_millions_of_strips_is_refused_at_once(encoded: Encode
     assert stored_pixels(bytes(file)) == 0
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_bigtiff_of_big_endian_numbers_is_not_pillows_to_read() -> None:
+    """It takes the directory to be elsewhere, where another may be."""
+    file, pixels = io.BytesIO(), noise(3)
+    imwrite(file, pixels, photometric="rgb", bigtiff=True, byteorder=">")
+    decoded = decode(file.getvalue())
+    assert isinstance(decoded.picture, tuple)
+    np.testing.assert_array_equal(np.stack([np.asarray(plane) for plane in decoded.picture], axis=2), pixels)
+    assert stored_pixels(file.getvalue()) == 23 * 17
+    classic = struct.pack(">HHHLLHHLL", 2, 256, 4, 1, 16, 257, 4, 1, 16) + struct.pack(">HHLL", 273, 4, 2_000_000, 8)
+    there = struct.pack(">HHQQHHQQ", 8, 0, 16, 1, 256, 4, 1, 16 << 32)
+    hostile = (b"MM\0+" + there).ljust(0x80000, b"\0") + classic + bytes(8_000_000)
+    assert refusal(hostile) == "unsupported"
+    assert stored_pixels(hostile) == 0
+
+
 def test_bands_that_pillow_has_no_picture_for_are_planes() -> None:
     file = io.BytesIO()
     bands = noise(5)
