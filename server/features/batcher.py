@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.features.errors import ComputeFailed
-from server.features.waiting import Batching, Computed, Entry, Waiting
+from server.features.waiting import Batching, Computed, Entry, Shared, Waiting
 
 log = logging.getLogger(__name__)
 
@@ -157,10 +157,11 @@ class ComputeOwner:
         assert not isinstance(batch.staged, Exception)  # noqa: S101 - it was computed
         self.computed += len(wanted)
         share = seconds / len(wanted)
+        together = Shared(len(wanted), seconds) if len(wanted) > 1 else None
         for place, entry in enumerate(batch.entries):
             if entry in wanted:
                 own = {name: values[place : place + 1] for name, values in maps.items()}
-                entry.future.set_result(Computed(own, share, batch.staged.provider))
+                entry.future.set_result(Computed(own, share, batch.staged.provider, together))
 
     def _fail(self, batch: _Batch, wanted: list[Entry], why: str) -> None:
         if len(batch.entries) > 1:

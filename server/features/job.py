@@ -120,7 +120,7 @@ class Job:
             computed = await asyncio.wrap_future(passage.future)
         ended = time.monotonic()
         facts = replace(passage.facts, provider=computed.provider)
-        timings.compute = computed.seconds
+        timings.compute, timings.batch = computed.seconds, computed.batch
         timings.queue = ended - arrived - timings.decode - timings.compute
         began = max(passage.decoded, ended - computed.seconds)
         timings.moments += [("queue", passage.decoded, began), ("compute", began, ended)]

@@ -14,6 +14,7 @@ from detco_core.inference.selection import Selection
 from server.features.allowances import Caller
 from server.features.options import FeatureOptions
 from server.features.reply_memory import ReplyBytes, Reservation
+from server.features.waiting import Shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +83,13 @@ class Timings:
     queue: float = 0.0
     """Waiting for a decoder and for the model."""
     compute: float = 0.0
+    """The image's share of its batch."""
     encode: float = 0.0
     """Pool, normalise and cast."""
     moments: list[tuple[str, float, float]] = field(default_factory=list)
     """Stage, and when it began and ended by `time.monotonic`; `queue` twice, before decoding and before compute."""
+    batch: Shared | None = None
+    """That the image was computed in together with others, perhaps of other requests."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,15 @@ _AHEAD = 2
 """Batches formed and not done: one computes, one is brought."""
 
 
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Shared:
+    """What the entries of a batch that ran together have in common; each has the same object."""
+
+    images: int
+    seconds: float
+    """Of the whole batch's compute."""
+
+
 @dataclass(frozen=True, slots=True)
 class Computed:
     """Raw maps of one entry by ONNX output, `[1, C, h, w]` or `[1, C]`."""
@@ -30,6 +39,8 @@ class Computed:
     """Of compute alone: the entry's share of its batch."""
     provider: str
     """Of onnxruntime, that computed it."""
+    batch: Shared | None = None
+    """None: it ran alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

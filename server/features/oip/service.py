@@ -105,8 +105,7 @@ class OpenInference:
             except (FeatureError, ImageError):
                 self.statistics.failed(target.name, number, time.monotonic() - began)
                 raise
-        total = time.monotonic() - began
-        self.statistics.succeeded(target.name, number, len(asked.images), reply.timings, total)
+        self.statistics.succeeded(target.name, number, reply.images, time.monotonic() - began)
         facts: dict[str, Any] = {
             "digest": reply.model.digest,
             "provider": reply.model.provider,

@@ -154,7 +154,10 @@ def test_pixels_and_shared_memory(calls: Any, direct: Backbone) -> None:
 def test_statistics(calls: Any) -> None:
     found, _ = calls
     (stats,) = found["statistics"]["model_stats"]
-    assert stats["inference_count"] == stats["inference_stats"]["success"]["count"] == "6"
+    assert stats["inference_stats"]["success"]["count"] == "6"
+    # Two of them were remembered, which are no inferences.
+    assert stats["inference_count"] == stats["execution_count"] == "4"
+    assert [(of["batch_size"], of["compute_infer"]["count"]) for of in stats["batch_stats"]] == [("1", "4")]
     assert {entry["name"] for entry in found["all_statistics"]["model_stats"]} == {"tiny", "tiny_tensor"}
 
 

@@ -108,6 +108,8 @@ class TestTritonsClient:
         (stats,) = found["statistics"]["model_stats"]
         assert stats["inference_count"] == stats["inference_stats"]["success"]["count"] == 6
         assert stats["inference_stats"]["compute_infer"]["ns"] > 0
+        assert [(of["batch_size"], of["compute_infer"]["count"]) for of in stats["batch_stats"]] == [(1, 6)]
+        assert stats["execution_count"] == 6
         assert "picture 0" in found["errors"][0] or "no image" in found["errors"][0]
         assert "limited to the models tiny" in found["errors"][1]
 
