@@ -8,9 +8,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from detco_core.contract.errors import Fault, ImageError, InvalidDocument
-from server.features.encode import MEDIA_TYPES, MediaType, encode, format_of, is_brief
 from server.features.errors import ComputeFailed
 from server.features.options import query_document, read_options, read_query
+from server.features.replies.encode import MEDIA_TYPES, MediaType, encode, format_of, is_brief
 from server.features.schemas import FeatureRequest
 from server.http.access import note
 from server.http.answers.compression import ZSTD, wished

@@ -11,12 +11,12 @@ from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
 from server.features.errors import BadTensor
+from server.features.models.selector import DEFAULT_ALIAS
 from server.features.oip.neighbours import Neighbour
 from server.features.oip.replies import copied, lay_out
 from server.features.oip.requests import LENGTH_HEADER, read_request
 from server.features.oip.service import OpenInference
 from server.features.oip.targets import Target
-from server.features.selector import DEFAULT_ALIAS
 from server.http.access import note
 from server.http.answers.compression import ENCODINGS, decompress, wished
 from server.http.answers.negotiation import listed

@@ -18,7 +18,7 @@ from server.features.errors import DeadlineExceeded, Shed
 from server.features.heap import Heap
 from server.features.job import Job
 from server.features.limits import EngineLimits
-from server.features.models import Models
+from server.features.models.serving import Models
 from server.features.options import Priority
 from server.features.probe import Probe
 from server.features.refusals import check_boxes, check_count, check_model

@@ -19,10 +19,10 @@ from detco_core.inference.outputs import finish, gives_as_they_are, needed
 from detco_core.inference.preprocess import Prepared, prepare, prepare_pixels
 from detco_core.inference.roi import place
 from server.features.admission import Ticket
-from server.features.budget import Budget
 from server.features.errors import ComputeFailed, FeatureError, NoneReadable
 from server.features.limits import EngineLimits
-from server.features.loaded import Loaded
+from server.features.models.loaded import Loaded
+from server.features.replies.budget import Budget
 from server.features.reply_memory import Reservation
 from server.features.results import Results
 from server.features.schemas import FeatureRequest, ImageFacts, ImagePart, ImageReply, Tensor, Timings

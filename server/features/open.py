@@ -12,9 +12,9 @@ from detco_core.inference.execution import CPU, CUDA, TENSORRT, Execution, avail
 from detco_core.inference.images import Limits
 from server.features.engine import FeatureEngine, Listener
 from server.features.limits import EngineLimits
-from server.features.models import Models
-from server.features.records import RecordsCatalog
-from server.features.serving_options import ServingOptions
+from server.features.models.records import RecordsCatalog
+from server.features.models.serving import Models
+from server.features.models.serving_options import ServingOptions
 from server.features.waiting import Batching
 
 log = logging.getLogger(__name__)

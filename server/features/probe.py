@@ -10,11 +10,11 @@ from PIL import Image
 
 from detco_core.contract.manifest import InputSpec
 from server.features.admission import Ticket
-from server.features.catalog import VersionRef
 from server.features.errors import DeadlineExceeded
 from server.features.job import Job
 from server.features.limits import EngineLimits
-from server.features.loaded import Loaded
+from server.features.models.catalog import VersionRef
+from server.features.models.loaded import Loaded
 from server.features.options import FeatureOptions
 from server.features.reply_memory import ReplyBytes, Reservation
 from server.features.schemas import FeatureRequest, ImagePart

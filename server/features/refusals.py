@@ -2,7 +2,7 @@
 
 from detco_core.contract.errors import BundleError, Fault, InvalidDocument
 from server.features.errors import OtherWeights, UnknownLevel
-from server.features.loaded import Loaded
+from server.features.models.loaded import Loaded
 from server.features.schemas import FeatureRequest
 
 

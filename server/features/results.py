@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from server.features.loaded import Loaded
+from server.features.models.loaded import Loaded
 from server.features.options import FeatureOptions
 from server.features.schemas import FeatureRequest, ImageFacts, Tensor
 

@@ -23,8 +23,8 @@ from detco_core.inference.host_memory import PageLocked, gpu_buffers
 from detco_core.inference.nodes import left_to_the_cpu
 from detco_core.inference.session import Session, outputs_of
 from server.features.batcher import ComputeOwner
+from server.features.models.warming import check_outputs, warm
 from server.features.waiting import Batching
-from server.features.warming import check_outputs, warm
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("onnxruntime_gpu")]
 

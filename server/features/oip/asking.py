@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from detco_core.contract.manifest import Manifest
 from detco_core.inference.session import POOLED
 from server.features.errors import BadTensor
-from server.features.loaded import Loaded
+from server.features.models.loaded import Loaded
 from server.features.oip.description import PIXEL_TYPES, outputs_of
 from server.features.oip.requests import InferRequest
 from server.features.oip.targets import IMAGE, PIXELS, Target

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detco_core.inference.numbers import Cast, cast
-from server.features.encoded import Encoded
 from server.features.errors import BadTensor
 from server.features.oip.inferred import Inferred
 from server.features.oip.requests import LENGTH_HEADER, InferRequest, OutputWish, Region
 from server.features.oip.tensors import BYTES, NAMES, WireTensor, to_bytes, to_json
+from server.features.replies.encoded import Encoded
 
 JSON_VALUES = 2**19
 """The most values an output gives as JSON, or classes: at most 16 MB of text, and half a second."""

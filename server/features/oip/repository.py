@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterator
 
 from server.features.errors import UnknownModel
-from server.features.models import Models
+from server.features.models.selector import DEFAULT_ALIAS
+from server.features.models.serving import Models
 from server.features.oip.targets import TENSOR_SUFFIX, Target
-from server.features.selector import DEFAULT_ALIAS
 
 
 class Repository:

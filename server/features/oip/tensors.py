@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.features.errors import BadTensor
-from server.features.tensor_files import raw
+from server.features.replies.tensor_files import raw
 
 NUMBERS: dict[str, "np.dtype[Any]"] = {
     "BOOL": np.dtype("?"),

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import zstandard
 
-from server.features.encoded import Encoded
+from server.features.replies.encoded import Encoded
 from server.http.problems import BodyTooLarge, Problem
 
 ENCODINGS: Mapping[str, int] = {"gzip": 31, "deflate": 15}

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from server.features.encoded import Encoded
+from server.features.replies.encoded import Encoded
 from server.features.schemas import FeatureReply
 from server.http.access import note, note_reply
 from server.http.answers.compression import compress

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from server.features.encode import LENGTH_HEADER, MEDIA_TYPES
+from server.features.replies.encode import LENGTH_HEADER, MEDIA_TYPES
 from server.http.uploads.images import MULTIPART, RAW_TYPES
 
 _BINARY = {"type": "string", "format": "binary"}

@@ -6,7 +6,7 @@ from control.records.runs.counts import job_counts, slot_counts
 from control.records.store.objects import count_damaged
 from server.exposition import HeldModel, Readings
 from server.features.engine import FeatureEngine
-from server.features.loaded import Loaded
+from server.features.models.loaded import Loaded
 from server.http.deps import Services
 
 

@@ -16,8 +16,8 @@ from PIL import Image
 
 from benchmarks.serving.table import FIGURES
 from detco_core.inference.tiny import write_tiny_bundle
-from server.features.encode import JSON_VALUES, LENGTH_HEADER, MEDIA_TYPES
 from server.features.options import FeatureOptions
+from server.features.replies.encode import JSON_VALUES, LENGTH_HEADER, MEDIA_TYPES
 
 PAGE = (Path(__file__).parents[4] / "docs" / "serving.md").read_text("utf-8")
 

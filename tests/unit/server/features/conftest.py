@@ -14,14 +14,14 @@ from PIL import Image
 
 from detco_core.inference.execution import Execution
 from detco_core.inference.tiny import write_tiny_bundle
-from server.features.catalog import FolderCatalog
 from server.features.engine import FeatureEngine
 from server.features.limits import EngineLimits
-from server.features.loaded import Loaded
-from server.features.models import Models
+from server.features.models.catalog import FolderCatalog
+from server.features.models.loaded import Loaded
+from server.features.models.serving import Models
+from server.features.models.serving_options import ServingOptions
 from server.features.options import FeatureOptions
 from server.features.schemas import FeatureRequest, Format, ImagePart
-from server.features.serving_options import ServingOptions
 
 EXECUTION = Execution(providers=("CPUExecutionProvider",), threads=1)
 

@@ -17,7 +17,6 @@ from detco_core.contract.features import ResizeExact
 from detco_core.inference import Backbone
 from detco_core.inference.images import Limits
 from server.features.allowances import Caller
-from server.features.catalog import FolderCatalog
 from server.features.engine import FeatureEngine
 from server.features.errors import (
     DeadlineExceeded,
@@ -30,7 +29,8 @@ from server.features.errors import (
     UnknownLevel,
 )
 from server.features.limits import EngineLimits
-from server.features.loaded import Loaded
+from server.features.models.catalog import FolderCatalog
+from server.features.models.loaded import Loaded
 from server.features.schemas import FeatureReply, FeatureRequest, Format
 
 OpenEngine = Callable[..., AbstractAsyncContextManager[FeatureEngine]]

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from server.features.encoded import Encoded
 from server.features.errors import BadTensor
 from server.features.oip.inferred import Inferred
 from server.features.oip.replies import JSON_VALUES, copied, lay_out, sent
 from server.features.oip.requests import InferRequest, OutputWish, Region
+from server.features.replies.encoded import Encoded
 
 ARRAYS: dict[str, np.ndarray] = {
     "res5": np.arange(12, dtype=np.float32).reshape(1, 3, 2, 2),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import zstandard
 
-from server.features.encoded import Encoded
+from server.features.replies.encoded import Encoded
 from server.http.answers.compression import compress, decompress, wished
 from server.http.problems import BodyTooLarge, Problem
 

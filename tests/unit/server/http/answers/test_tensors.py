@@ -18,15 +18,15 @@ from starlette.types import Message, Scope
 from detco_core.inference.images import Size
 from detco_core.inference.numbers import Cast
 from detco_core.inference.preprocess import Geometry
-from server.features.encode import MEDIA_TYPES, MediaType, encode, format_of
-from server.features.encoded import Encoded
 from server.features.errors import Overloaded
 from server.features.oip import replies
 from server.features.oip.inferred import Inferred
 from server.features.oip.requests import InferRequest, OutputWish
+from server.features.replies.encode import MEDIA_TYPES, MediaType, encode, format_of
+from server.features.replies.encoded import Encoded
+from server.features.replies.tensor_files import raw
 from server.features.reply_memory import ReplyBytes, Reservation
 from server.features.schemas import FeatureReply, ImageFacts, ImageReply, ModelIdentity, Tensor, Timings
-from server.features.tensor_files import raw
 from server.http.access import notes
 from server.http.answers.tensors import TensorResponse, answer
 

@@ -1,0 +1,1 @@
+"""Answers: what they may hold, and how they are laid out."""
