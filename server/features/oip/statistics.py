@@ -76,8 +76,8 @@ class Counters:
 class Statistics:
     """Of all models, since the start.
 
-    An execution is a batch with a picture of the model in it. Others in it may have come by the model's other name, or by
-    `/features`, whose pictures are not counted here.
+    An execution is a batch with a picture of the model in it. Others in it may have come by the model's other name, or
+    by `/features`, whose pictures are not counted here.
     """
 
     def __init__(self) -> None:

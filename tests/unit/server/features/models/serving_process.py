@@ -1,4 +1,4 @@
-"""A feature server's models in a process of its own: `python -m tests.unit.server.features.models.serving_process FOLDER ...`.
+"""A feature server's models in a process of its own: `python -m` this module, with FOLDER and bundles.
 
 The bundles follow the folder. Reads commands from standard input, a line each, and answers each by a line of JSON; the
 versions of `tiny` are numbered from 1, and `production` is the first. At the end of its input it ends.

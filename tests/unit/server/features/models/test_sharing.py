@@ -20,7 +20,8 @@ class Server:
     """The models of a server in a process of its own."""
 
     def __init__(self, folder: Path, bundles: list[Path]) -> None:
-        command = [sys.executable, "-m", "tests.unit.server.features.models.serving_process", str(folder), *map(str, bundles)]
+        module = "tests.unit.server.features.models.serving_process"
+        command = [sys.executable, "-m", module, str(folder), *map(str, bundles)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, command: str) -> Any:
