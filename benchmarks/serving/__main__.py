@@ -1,6 +1,7 @@
 """Figures of feature serving: our server against the bare runtime in a loop, LitServe and BentoML; and its hard days.
 
-    python -m benchmarks.serving [--only cost memory] [--quick] [--mixed 1000] [--no-peers] [--device cuda]
+    python -m benchmarks.serving [--only cost memory] [--quick] [--mixed 1000] [--no-peers]
+                                 [--device cuda] [--spin-us 20]
 
 A ResNet-50 with random weights is exported once, and the peers' environments are made once, below `build/serving`.
 Figures are kept in `results/serving.json` and `.md`, each with where it was measured; those of `--quick` are printed
@@ -46,11 +47,10 @@ def main(words: Sequence[str] | None = None) -> int:
     profile = replace(PROFILES[options.profile], **({"mixed": options.mixed} if options.mixed else {}))
     # The peers compute on the CPU.
     peers = () if options.no_peers or options.device != "cpu" else PEERS
-    settings = {} if options.device == "cpu" else {"serve_device": options.device, "serve_gpus": "0"}
-    kept = "serving" if options.device == "cpu" else f"serving-{options.device}"
+    settings, kept = _settings(options)
     found: dict[str, Any] = {}
     failed: dict[str, str] = {}
-    about = {"profile": options.profile, "device": options.device, "peers": versions(peers)}
+    about = {"profile": options.profile, "device": options.device, "spin_us": options.spin_us, "peers": versions(peers)}
     with (
         tempfile.TemporaryDirectory(dir=options.folder, prefix="serving-") as folder,
         scene(profile, Path(folder), peers, **settings) as set_up,
@@ -68,6 +68,19 @@ def main(words: Sequence[str] | None = None) -> int:
     for name, why in failed.items():
         print(f"{name} could not be measured: {why}", file=sys.stderr)
     return int(bool(failed or missed(found)))
+
+
+def _settings(options: argparse.Namespace) -> tuple[dict[str, str], str]:
+    """Of our server, and the name that its figures are kept under."""
+    settings: dict[str, str] = {}
+    name = "serving"
+    if options.device != "cpu":
+        settings |= {"serve_device": options.device, "serve_gpus": "0"}
+        name += f"-{options.device}"
+    if options.spin_us:
+        settings["serve_spin_us"] = str(options.spin_us)
+        name += "-spin"
+    return settings, name
 
 
 def keep(found: Mapping[str, Any], stem: Path) -> None:
@@ -90,6 +103,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), default="cpu", help="with cuda, the floor computes there too"
     )
+    parser.add_argument("--spin-us", type=int, default=0, help="of our server (DETCO_SERVE_SPIN_US)")
     parser.add_argument("--folder", type=Path, help="where data folder and logs lie meanwhile")
     parser.add_argument("--results", type=Path)
     options = parser.parse_args(words)

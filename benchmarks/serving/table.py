@@ -43,9 +43,10 @@ def missed(results: Mapping[str, Any]) -> list[str]:
 
 
 def _where(kept: Mapping[str, Any]) -> str:
-    facts = kept["measured_with"]
+    facts, spin_us = kept["measured_with"], kept.get("spin_us", 0)
+    spinning = f", our server with DETCO_SERVE_SPIN_US={spin_us}" if spin_us else ""
     return (
-        f"{facts['time']} at {facts['commit']}, profile `{kept['profile']}`, on {facts['cpu']} "
+        f"{facts['time']} at {facts['commit']}, profile `{kept['profile']}`{spinning}, on {facts['cpu']} "
         f"({facts['cores']} cores, load {facts['load']:.1f} when it began), Python {facts['python']}, "
         f"onnxruntime {facts['onnxruntime-gpu']}, "
         f"FastAPI {facts['fastapi']}, uvicorn {facts['uvicorn']}; {kept['peers']}."

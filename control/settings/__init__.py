@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     """Of models on a GPU: as exported, with products rounded (TF32), or in half precision; a CPU has fp32 alone."""
     serve_threads: int | None = Field(default=None, gt=0)
     """CPU threads of one model's computation; unset: as many as the process may use."""
+    serve_spin_us: int = Field(default=0, ge=0, le=1000)
+    """Microseconds for which those look for more of it before they sleep; 20 is faster where cores are free."""
     batch_images: int | None = Field(default=None, ge=1, le=256)
     """Images of one size that run together; unset: 8 on a GPU, 1 on the CPU, where batches gain nothing."""
     batch_wait_ms: float = Field(default=2.0, ge=0, le=1000)

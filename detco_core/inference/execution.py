@@ -33,9 +33,9 @@ class Execution:
     """Of one computation on the CPU; None: as many as the process may use."""
     gpu_memory: int | None = None
     """Bound of onnxruntime's arena in bytes, of which each session has one; it grows without a bound."""
-    spinning: bool = False
-    """Threads that wait burn their core: worth it only on a machine that does nothing else (1.4-2 times slower where
-    cores are shared)."""
+    spin_us: int = 0
+    """Microseconds for which threads of one computation look for the next piece of it before they sleep; 0: they sleep
+    at once. Without an end (onnxruntime's own default) they take the cores of all else, 1.4-2 times slower."""
     arena: bool = False
     """Keep the CPU memory of the largest input ever seen for the next one: up to 10 % faster at 800x1333, nothing at
     224, for 400 MB that never come back (ResNet-50)."""
@@ -69,7 +69,9 @@ def session_options(execution: Execution) -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.enable_cpu_mem_arena = execution.arena
-    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(execution.spinning)))
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(execution.spin_us > 0)))
+    if execution.spin_us > 0:
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(execution.spin_us))
     if execution.order[0] != CPU:
         # A block planned for each size that comes would fill a bounded arena with blocks that fit no other size.
         options.enable_mem_pattern = False

@@ -1,7 +1,8 @@
 """One owner per model: one thread brings batches to where they are computed, the next computes them, in order.
 
 While a batch computes, the next is brought. On a CPU there is nowhere to bring it, and one thread does both. Batching
-gains nothing there either (it loses 5-15 %), so there batches are of one image.
+gains nothing there either (it loses 5-15 %), so there batches are of one image, and one that comes to an idle model is
+computed by the thread it comes from.
 
 A batch that fails runs again one by one, so that the image at fault fails alone. An entry whose caller has left, or
 whose deadline has passed, is dropped before it costs compute.
@@ -58,7 +59,7 @@ class ComputeOwner:
     ) -> None:
         """`brings_ahead`: the next batch is brought while one computes, by a thread of its own."""
         self._session = session
-        self._waiting = Waiting(batching or Batching())
+        self._waiting = Waiting(batching or Batching(), ahead=1 if brings_ahead else 0)
         self._brought: SimpleQueue[_Batch | None] = SimpleQueue()
         bringer = threading.Thread(target=self._bring, name=f"bring-{name}", daemon=True)
         self._bringer = bringer if brings_ahead else None
@@ -87,19 +88,19 @@ class ComputeOwner:
             self._bringer.start()
         self._thread.start()
 
-    def submit(
-        self,
-        array: NDArray[np.float32],
-        outputs: Sequence[str],
-        deadline: float,
-        future: "Future[Computed] | None" = None,
-    ) -> "Future[Computed]":
-        """Queue one image `[1, C, H, W]`; `deadline` by `time.monotonic`. Cancel the future to leave: `future`, where
-        somebody waits for one already.
-        """
-        entry = Entry(array, outputs, deadline, future or Future())
+    def submit(self, entry: Entry) -> "Future[Computed]":
+        """Queue one image. Cancel its future, which is returned, to leave."""
         self._waiting.put(entry)
         return entry.future
+
+    def compute_here(self, entry: Entry) -> bool:
+        """Compute one image in this very thread, as if it had been submitted; False, and nothing is done, where the
+        model has another one, or is on a GPU, or waits for batches.
+        """
+        if self._bringer is not None or not self._waiting.pass_by():
+            return False
+        self._work(_Batch([entry], self._stage([entry])))
+        return True
 
     def close(self) -> None:
         """End the threads once all that was submitted is done; nothing may be submitted afterwards."""
@@ -119,12 +120,16 @@ class ComputeOwner:
     def _run(self) -> None:
         take = self._next if self._bringer is None else self._brought.get
         while (batch := take()) is not None:
-            if wanted := self._waiting.begin(batch.entries):
-                self._began = time.monotonic()
-                self._compute(batch, wanted)
-                self._began = None
-            self._waiting.done()
-            del batch, wanted
+            self._work(batch)
+            del batch
+
+    def _work(self, batch: _Batch) -> None:
+        """What it has begun, nobody else does meanwhile."""
+        if wanted := self._waiting.begin(batch.entries):
+            self._began = time.monotonic()
+            self._compute(batch, wanted)
+            self._began = None
+        self._waiting.done()
 
     def _stage(self, entries: list[Entry]) -> Computation | Exception:
         try:

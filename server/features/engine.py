@@ -7,13 +7,13 @@ import asyncio
 import math
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol
 
 from detco_core.inference.images import stored_pixels
 from server.features.admission import Admission, Ticket
 from server.features.allowances import Allowances, Caller
+from server.features.decoders import Decoders
 from server.features.errors import DeadlineExceeded, Shed
 from server.features.heap import Heap
 from server.features.job import Job
@@ -46,7 +46,7 @@ class FeatureEngine:
         self.allowances = Allowances(limits.images_per_token, limits.pixels_per_token)
         self.memory = ReplyBytes(limits.held_bytes)
         self.results = Results(limits.result_bytes) if limits.result_bytes else None
-        self._threads = ThreadPoolExecutor(limits.decoders, "decode")
+        self._threads = Decoders(limits.decoders)
         self._probing: asyncio.Future[list[str]] | None = None
         # A model that was just opened counts too: warming it frees as much as an image does. So does an answer that was
         # read at last, long after its image was computed.

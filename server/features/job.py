@@ -7,7 +7,7 @@ the owner's line itself. An image whose caller has left or whose deadline has pa
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import TypeVar, TypeVarTuple
 
@@ -19,6 +19,7 @@ from detco_core.inference.outputs import finish, gives_as_they_are, needed
 from detco_core.inference.preprocess import Prepared, prepare, prepare_pixels
 from detco_core.inference.roi import place
 from server.features.admission import Ticket
+from server.features.decoders import Decoders
 from server.features.errors import ComputeFailed, FeatureError, NoneReadable
 from server.features.limits import EngineLimits
 from server.features.models.loaded import Loaded
@@ -26,7 +27,7 @@ from server.features.replies.budget import Budget
 from server.features.reply_memory import Reservation
 from server.features.results import Results
 from server.features.schemas import FeatureRequest, ImageFacts, ImagePart, ImageReply, Tensor, Timings
-from server.features.waiting import Computed
+from server.features.waiting import Computed, Entry
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -55,7 +56,7 @@ class Job:
         request: FeatureRequest,
         limits: EngineLimits,
         memory: Reservation,
-        threads: Executor,
+        threads: Decoders,
         deadline: float,
         ticket: Ticket,
         results: Results | None = None,
@@ -139,7 +140,7 @@ class Job:
                 return
             self._budget.reserve(facts)
             outputs = needed(self._request.selection, self._loaded.manifest, facts.geometry, facts.regions)
-            self._loaded.owner.submit(prepared.array, outputs, self._deadline, passage.future)
+            self._hand_over(Entry(prepared.array, outputs, self._deadline, passage.future))
         # Whatever it is, it is told to whoever waits for the image.
         except Exception as error:  # noqa: BLE001 - the reason is above
             if passage.future.set_running_or_notify_cancel():
@@ -147,6 +148,19 @@ class Job:
         finally:
             # The error's own traceback would hold the future that holds the error.
             del passage
+
+    def _hand_over(self, entry: Entry) -> None:
+        """Compute it here and now where nothing else is to be computed, which spares a visit to another thread; else
+        put it in line.
+        """
+        owner, computing = self._loaded.owner, self._threads.computing
+        if computing.acquire(blocking=False):
+            try:
+                if owner.compute_here(entry):
+                    return
+            finally:
+                computing.release()
+        owner.submit(entry)
 
     def _prepare(self, index: int, part: ImagePart, timings: Timings) -> tuple[ImageFacts, Prepared]:
         began = time.monotonic()

@@ -65,6 +65,7 @@ def _execution(settings: Settings) -> Execution:
     return Execution(
         providers=providers,
         threads=settings.serve_threads,
+        spin_us=settings.serve_spin_us,
         gpu_memory=settings.serve_gpu_memory,
         strict=settings.serve_device in ("cuda", "tensorrt"),
         precision=precision,

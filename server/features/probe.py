@@ -3,13 +3,13 @@
 import asyncio
 import io
 import time
-from concurrent.futures import Executor
 
 import numpy as np
 from PIL import Image
 
 from detco_core.contract.manifest import InputSpec
 from server.features.admission import Ticket
+from server.features.decoders import Decoders
 from server.features.errors import DeadlineExceeded
 from server.features.job import Job
 from server.features.limits import EngineLimits
@@ -28,7 +28,7 @@ _SIDE = 64
 class Probe:
     """One picture for one model."""
 
-    def __init__(self, loaded: Loaded, limits: EngineLimits, threads: Executor, seconds: float) -> None:
+    def __init__(self, loaded: Loaded, limits: EngineLimits, threads: Decoders, seconds: float) -> None:
         self._loaded = loaded
         self._seconds = seconds
         options = FeatureOptions(resize="none", pool="avg")

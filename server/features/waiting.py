@@ -17,9 +17,6 @@ from numpy.typing import NDArray
 
 from server.features.errors import DeadlineExceeded
 
-_AHEAD = 2
-"""Batches formed and not done: one computes, one is brought."""
-
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Shared:
@@ -84,8 +81,10 @@ class Entry:
 class Waiting:
     """The entries of one model: put in by whoever has one, taken in batches by the one who brings them."""
 
-    def __init__(self, batching: Batching) -> None:
+    def __init__(self, batching: Batching, ahead: int = 1) -> None:
+        """`ahead`: batches that may be brought while one computes."""
         self._batching = batching
+        self._most_under_way = 1 + ahead
         self._changed = threading.Condition()
         self._entries: list[Entry] = []
         self._closed = False
@@ -98,6 +97,16 @@ class Waiting:
         with self._changed:
             self._entries.append(entry)
             self._changed.notify_all()
+
+    def pass_by(self) -> bool:
+        """Begin a batch of one that was never put in; False where another waits, or is under way, or would be waited
+        for. `done` says that it is.
+        """
+        with self._changed:
+            if self._entries or self._under_way or self._batching.images > 1 or self._closed:
+                return False
+            self._under_way += 1
+            return True
 
     def close(self) -> None:
         """Form what is there, and no more afterwards."""
@@ -145,7 +154,7 @@ class Waiting:
 
     def _patience(self, batch: list[Entry]) -> float | None:
         """Seconds that a batch waits for others, unless something changes; None: until something does."""
-        if self._under_way == _AHEAD:
+        if self._under_way == self._most_under_way:
             return None
         if len(batch) == self._batching.images or self._closed:
             return 0

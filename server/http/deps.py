@@ -108,10 +108,11 @@ def caller_of(principal: Principal) -> features.Caller:
     )
 
 
+admit_feature_user = _caller("features")
 Caller = Annotated[Principal, Depends(_caller(None))]
 Reader = Annotated[Principal, Depends(_caller("read"))]
 Submitter = Annotated[Principal, Depends(_caller("submit"))]
-FeatureUser = Annotated[Principal, Depends(_caller("features"))]
+FeatureUser = Annotated[Principal, Depends(admit_feature_user)]
 Admin = Annotated[Principal, Depends(_caller("admin"))]
 
 

@@ -24,7 +24,7 @@ from detco_core.inference.nodes import left_to_the_cpu
 from detco_core.inference.session import Session, outputs_of
 from server.features.batcher import ComputeOwner
 from server.features.models.warming import check_outputs, warm
-from server.features.waiting import Batching
+from server.features.waiting import Batching, Entry
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("onnxruntime_gpu")]
 
@@ -103,7 +103,7 @@ def test_the_owner_of_a_model_batches_sizes_and_outputs_apart(bundle: Path, on_c
     owner.start()
     cases = [(image(seed, 96, 128 - 32 * (seed % 2)), ("p5",) if seed % 3 else ("p3", "pooled")) for seed in range(60)]
     deadline = time.monotonic() + 120
-    futures = [owner.submit(array, outputs, deadline) for array, outputs in cases]
+    futures = [owner.submit(Entry(array, outputs, deadline)) for array, outputs in cases]
     for (array, outputs), future in zip(cases, futures, strict=True):
         done = future.result(120)
         assert done.provider == CUDA

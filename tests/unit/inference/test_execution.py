@@ -58,8 +58,9 @@ def test_the_sessions_options(threads: int | None, expected: int) -> None:
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (expected, 1)
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
     assert not options.enable_cpu_mem_arena
-    other = session_options(Execution(spinning=True, arena=True))
+    other = session_options(Execution(spin_us=20, arena=True))
     assert other.get_session_config_entry("session.intra_op.allow_spinning") == "1"
+    assert other.get_session_config_entry("session.intra_op.spin_duration_us") == "20"
     assert other.enable_cpu_mem_arena
 
 

@@ -167,6 +167,6 @@ def test_the_options_reach_onnxruntime(bundle: Path) -> None:
     one = options(threads=1)
     assert (one.intra_op_num_threads, one.inter_op_num_threads) == (1, 1)
     assert one.get_session_config_entry("session.intra_op.allow_spinning") == "0"
-    assert options(spinning=True).get_session_config_entry("session.intra_op.allow_spinning") == "1"
+    assert options(spin_us=20).get_session_config_entry("session.intra_op.allow_spinning") == "1"
     assert options().intra_op_num_threads >= 1
     assert (options().enable_cpu_mem_arena, options(arena=True).enable_cpu_mem_arena) == (False, True)

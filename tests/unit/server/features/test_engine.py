@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from itertools import pairwise
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from detco_core.contract.errors import ImageError, InvalidDocument
 from detco_core.contract.features import ResizeExact
@@ -164,6 +166,24 @@ async def test_who_hangs_up_costs_no_compute(
         assert loaded.owner.computed == before + 1
 
 
+async def test_what_is_alone_changes_threads_once_and_one_decoder_at_a_time_computes(
+    open_engine: OpenEngine, jpeg: Jpeg, request_of: RequestOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_engine() as engine:
+        (loaded,) = engine.models.loaded()
+        stage, threads = loaded.session.stage, list[str]()
+
+        def noting(arrays: Sequence[NDArray[np.float32]], outputs: Sequence[str]) -> Any:
+            threads.append(threading.current_thread().name.partition("_")[0])
+            return stage(arrays, outputs)
+
+        monkeypatch.setattr(loaded.session, "stage", noting)
+        await engine.infer(request_of(jpeg()))
+        with engine._threads.computing:
+            await engine.infer(request_of(jpeg()))
+        assert threads == ["decode", "compute-tiny:1"]
+
+
 async def test_bulk_waits_behind_and_gives_its_place_to_interactive_requests(
     open_engine: OpenEngine, stopped: Stopped, jpeg: Jpeg, request_of: RequestOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,13 +195,13 @@ async def test_bulk_waits_behind_and_gives_its_place_to_interactive_requests(
             return await engine.infer(request_of(jpeg(), resize=ResizeExact(height=height, width=32), **options))
 
         async with stopped(engine) as loaded:
-            submit = loaded.owner.submit
+            stage = loaded.session.stage
 
-            def noting(array: Any, *rest: Any) -> Any:
-                computed.append(array.shape[2])
-                return submit(array, *rest)
+            def noting(arrays: Sequence[NDArray[np.float32]], outputs: Sequence[str]) -> Any:
+                computed.append(arrays[0].shape[2])
+                return stage(arrays, outputs)
 
-            monkeypatch.setattr(loaded.owner, "submit", noting)
+            monkeypatch.setattr(loaded.session, "stage", noting)
             before = loaded.owner.computed
             bulk = [asyncio.ensure_future(ask(40 + n, priority="bulk")) for n in range(6)]
             await turns()

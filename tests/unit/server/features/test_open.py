@@ -25,6 +25,7 @@ def test_settings_reach_the_engine(tmp_path: Path) -> None:
         max_request_bytes=5000,
         max_loaded_models=2,
         serve_threads=1,
+        serve_spin_us=30,
     )
     database = open_engine(settings.resolved_database_url)
     upgrade(database)
@@ -34,7 +35,7 @@ def test_settings_reach_the_engine(tmp_path: Path) -> None:
     options = engine.models.options
     assert (options.folder, options.default_model, options.max_loaded) == (tmp_path / "serving", "tiny", 2)
     assert (options.execution.threads, options.execution.gpu_memory) == (1, settings.serve_gpu_memory)
-    assert not options.execution.spinning
+    assert options.execution.spin_us == 30
     engine.close()
     database.dispose()
 

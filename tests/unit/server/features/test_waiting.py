@@ -52,3 +52,19 @@ def test_one_that_has_waited_already_waits_no_more() -> None:
     old = Entry(np.zeros((1, 3, 4, 4), np.float32), ("a",), now + 100, arrived=now - 10_000)
     waiting.put(old)
     assert waiting.next_batch() == [old]
+
+
+def test_one_that_is_alone_passes_by_and_the_next_waits_for_it() -> None:
+    waiting = Waiting(Batching(), ahead=0)
+    assert waiting.pass_by()
+    assert not waiting.pass_by()
+    waiting.done()
+    first = entry()
+    waiting.put(first)
+    assert not waiting.pass_by()
+    assert waiting.next_batch() == [first]
+    assert not waiting.pass_by()
+    waiting.done()
+    waiting.close()
+    assert not waiting.pass_by()
+    assert not Waiting(Batching(images=2)).pass_by()

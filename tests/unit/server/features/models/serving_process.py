@@ -16,6 +16,7 @@ from detco_core.inference.execution import Execution
 from server.features.models.catalog import FolderCatalog
 from server.features.models.serving import Models
 from server.features.models.serving_options import ServingOptions
+from server.features.waiting import Entry
 from tests.unit.server.features.conftest import wait_until
 
 
@@ -55,7 +56,7 @@ class Server:
         (loaded,) = (model for model in self.models.loaded() if model.version.number == number)
         before = loaded.session.opened
         image = np.zeros((1, 3, 32, 32), np.float32)
-        loaded.owner.submit(image, ("res2",), time.monotonic() + 120).result(120)
+        loaded.owner.submit(Entry(image, ("res2",), time.monotonic() + 120)).result(120)
         return loaded.session.opened == before + 1
 
     def settle(self) -> None:

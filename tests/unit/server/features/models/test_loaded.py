@@ -17,6 +17,7 @@ from detco_core.inference.execution import Execution
 from detco_core.inference.tiny import write_tiny_bundle
 from server.features.models.catalog import VersionRef
 from server.features.models.loaded import Loaded
+from server.features.waiting import Entry
 
 EXECUTION = Execution(providers=("CPUExecutionProvider",), threads=1)
 Opened = Callable[..., Loaded]
@@ -40,7 +41,7 @@ def closed(loaded: Loaded) -> bool:
 def pooled(loaded: Loaded) -> np.ndarray:
     """What the model gives for an image of its mean colour."""
     image = np.zeros((1, loaded.manifest.input.channels, 96, 96), np.float32)
-    return loaded.owner.submit(image, ("pooled",), time.monotonic() + 30).result(30).maps["pooled"]
+    return loaded.owner.submit(Entry(image, ("pooled",), time.monotonic() + 30)).result(30).maps["pooled"]
 
 
 @pytest.mark.parametrize(

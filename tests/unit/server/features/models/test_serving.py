@@ -16,6 +16,7 @@ from server.features.errors import ModelUnavailable, NoDefaultModel, UnknownMode
 from server.features.models.catalog import FolderCatalog, VersionRef
 from server.features.models.serving import Models
 from server.features.models.serving_options import ServingOptions
+from server.features.waiting import Entry
 
 OpenModels = Callable[..., Models]
 Until = Callable[[Callable[[], bool]], None]
@@ -27,7 +28,7 @@ def leased(models: Models, named: str | None = None, only: frozenset[str] | None
     async def ask() -> VersionRef:
         async with models.lease(named, only) as loaded:
             image = np.zeros((1, 3, 32, 32), np.float32)
-            computed = await asyncio.wrap_future(loaded.owner.submit(image, ("pooled",), time.monotonic() + 30))
+            computed = await asyncio.wrap_future(loaded.owner.submit(Entry(image, ("pooled",), time.monotonic() + 30)))
             assert computed.maps["pooled"].shape == (1, 10)
             return loaded.version
 
@@ -249,7 +250,7 @@ def test_the_bundle_of_a_model_in_use_stays_until_it_is_not(
                 assert second not in models.loaded()
             models.refresh()
             # Another part of it may be opened yet.
-            work = second.owner.submit(np.zeros((1, 3, 32, 32), np.float32), ("res2",), time.monotonic() + 30)
+            work = second.owner.submit(Entry(np.zeros((1, 3, 32, 32), np.float32), ("res2",), time.monotonic() + 30))
             assert "res2" in (await asyncio.wrap_future(work)).maps
 
     asyncio.run(hold())
@@ -345,7 +346,7 @@ def test_a_model_in_use_finishes_after_it_was_let_go(
             async with models.lease("tiny:3"):
                 assert second not in models.loaded()
                 image = np.zeros((1, 3, 32, 32), np.float32)
-                work = second.owner.submit(image, ("pooled",), time.monotonic() + 30)
+                work = second.owner.submit(Entry(image, ("pooled",), time.monotonic() + 30))
                 assert (await asyncio.wrap_future(work)).maps["pooled"].shape == (1, 10)
             assert second.owner._thread.is_alive()
         second.owner._thread.join(30)
