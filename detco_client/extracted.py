@@ -2,10 +2,11 @@
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,19 @@ from detco_client.errors import ClientError
 from detco_client.file_cache import Files, FolderFiles
 from detco_client.shard_files import open_shard
 from detco_core.contract.errors import DataError
-from detco_core.contract.extractions.files import ASSIGNED, INDEX_FILE, ExtractionIndex, ShardFiles, read_index
+from detco_core.contract.extractions.files import (
+    ASSIGNED,
+    INDEX_FILE,
+    ExtractionIndex,
+    ShardFiles,
+    StoredFile,
+    read_index,
+)
 
-_OPEN_SHARDS = 8
+T = TypeVar("T")
 Array = NDArray[Any]
+_OPEN_SHARDS = 8
+_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +70,8 @@ class ExtractedFeatures(Mapping[str, ExtractedImage]):
     """A finished extraction: image name -> features, in the order of the data set.
 
     Images that could not be read are not in it; `broken` says why. Needs neither torch nor, for safetensors, any
-    library but numpy. Not for several threads at once; a loader's processes each get one of their own by fork or, of a
-    folder, by pickle, which takes no array along.
+    library but numpy. Not for several threads at once; a loader's processes each get one of their own, by fork or by
+    pickle, which takes no array along.
     """
 
     def __init__(self, files: Files | Path | str, index_sha256: str | None = None) -> None:
@@ -138,17 +148,24 @@ class ExtractedFeatures(Mapping[str, ExtractedImage]):
     def _part(self, number: int) -> bytes:
         if number not in self._parts:
             part = self._about(number).part
-            self._parts[number] = self._files.find(part.path, part.sha256).read_bytes()
+            self._parts[number] = self._found(part, Path.read_bytes)
         return self._parts[number]
 
     def _shard(self, number: int) -> dict[str, Array]:
         if number not in self._shards:
             shard = self._about(number).shard
-            self._shards[number] = open_shard(self._files.find(shard.path, shard.sha256), shard.path)
+            self._shards[number] = self._found(shard, lambda path: open_shard(path, shard.path))
             if len(self._shards) > _OPEN_SHARDS:
                 self._shards.popitem(last=False)
         self._shards.move_to_end(number)
         return self._shards[number]
+
+    def _found(self, file: StoredFile, use: Callable[[Path], T]) -> T:
+        """What `use` makes of a file; once more where another reader's full cache let go of it just then."""
+        for _ in range(_TRIES):
+            with suppress(FileNotFoundError):
+                return use(self._files.find(file.path, file.sha256))
+        raise ClientError(f"{file.path} is let go of before it can be read: give the readers of one cache more room")
 
     def _about(self, number: int) -> ShardFiles:
         return self.index.shards[number]

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,23 @@ from detco_client.extracted import ExtractedFeatures
 from detco_client.file_cache import DEFAULT_BYTES, CachedFiles
 from detco_client.jobs import Jobs
 from detco_client.resources.extractions import Extraction, ExtractionFile
+from detco_client.transport import Transport
+
+
+@dataclass(slots=True)
+class _Fetch:
+    """Brings files of one extraction, in any process that it is pickled or forked to."""
+
+    transport: Transport
+    files: str
+    """Path of all of them."""
+
+    def __call__(self, path: str, target: Path, sha256: str) -> None:
+        self.transport = self.transport.here()
+        # Beside its place: two readers of one cache must not write to one part.
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetching-") as draft:
+            download(self.transport, f"{self.files}{path}", Path(draft) / target.name, sha256)
+            (Path(draft) / target.name).replace(target)
 
 
 class Extractions(Jobs[Extraction]):
@@ -59,6 +77,9 @@ class Extractions(Jobs[Extraction]):
     def open(self, id: str, cache: Path | None = None, cache_bytes: int = DEFAULT_BYTES) -> ExtractedFeatures:
         """Read a completed extraction by image name; files are fetched as they are needed.
 
+        It goes to a loader's processes, forked or spawned, and each fetches by itself into the one cache. Pickled it
+        holds the token: it is for processes, not for files.
+
         Args:
             id: of the extraction.
             cache: where they are kept by digest; None: DETCO_CACHE, else `~/.cache/detco`.
@@ -71,15 +92,8 @@ class Extractions(Jobs[Extraction]):
         if report is None:
             raise ClientError(f"extraction {id} has no index yet: wait for it to complete")
         folder = cache or Path(os.environ.get("DETCO_CACHE", Path.home() / ".cache" / "detco"))
-
-        def fetch(path: str, target: Path, sha256: str) -> None:
-            # Beside its place: two readers of one cache must not write to one part.
-            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetching-") as draft:
-                download(self._transport, self._file(id, path), Path(draft) / target.name, sha256)
-                (Path(draft) / target.name).replace(target)
-
         index = report["index"]
-        files = CachedFiles(folder / "extractions", cache_bytes, fetch)
+        files = CachedFiles(folder / "extractions", cache_bytes, _Fetch(self._transport, self._file(id, "")))
         return ExtractedFeatures(files, index["sha256"])
 
     def _file(self, id: str, path: str) -> str:

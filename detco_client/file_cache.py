@@ -1,7 +1,10 @@
 """Where the files of an extraction are read from: a folder, or a bounded cache of what a service has."""
 
 import hashlib
-from collections.abc import Callable
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -52,8 +55,8 @@ class CachedFiles:
         if sha256 is None:
             raise ClientError(f"{path} has no digest")
         target = self.folder / sha256.removeprefix("sha256:")
-        if target.is_file():
-            target.touch()
+        with suppress(FileNotFoundError):
+            os.utime(target)
             return target
         self.folder.mkdir(parents=True, exist_ok=True)
         self.fetch(path, target, sha256)
@@ -62,12 +65,19 @@ class CachedFiles:
 
     def _make_room(self, newest: Path) -> None:
         """Delete the longest unused beyond the bound. Who has one of them open keeps what he reads."""
-        kept = [
-            (entry.stat().st_mtime, entry.stat().st_size, entry) for entry in self.folder.iterdir() if entry.is_file()
-        ]
+        kept = sorted(_files(self.folder))
         size = sum(one for _, one, _ in kept)
-        for _, one, entry in sorted(kept):
+        for _, one, entry in kept:
             if size <= self.max_bytes or entry == newest:
                 continue
             entry.unlink(missing_ok=True)
             size -= one
+
+
+def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
+    """When each was used last, and its bytes; other processes may be making room too."""
+    for entry in folder.iterdir():
+        with suppress(FileNotFoundError):
+            found = entry.stat()
+            if stat.S_ISREG(found.st_mode):
+                yield found.st_mtime, found.st_size, entry

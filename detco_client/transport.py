@@ -4,6 +4,7 @@ What may be repeated without harm (reading, idempotent writes, and POSTs with an
 connection fails or the service is starting; a `429` is repeated after its `Retry-After`, since nothing was begun.
 """
 
+import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,10 +25,23 @@ Params = Mapping[str, object]
 
 
 class Transport:
-    """Sends requests to one service and understands its answers."""
+    """Sends requests to one service and understands its answers.
 
-    def __init__(self, http: httpx.Client) -> None:
+    May be pickled, token and all, for a process of one's own: it has connections of its own there.
+    """
+
+    def __init__(self, http: httpx.Client, opened: tuple[str, str | None, httpx.BaseTransport | None]) -> None:
+        """`opened`: what `open_transport` was given."""
         self.http = http
+        self._opened = opened
+        self._process = os.getpid()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_transport, self._opened
+
+    def here(self) -> "Transport":
+        """Itself; in a process that was forked since, another: two processes cannot talk on one connection."""
+        return self if self._process == os.getpid() else open_transport(*self._opened)
 
     @property
     def url(self) -> str:
@@ -132,7 +146,8 @@ def open_transport(url: str, token: str | None, transport: httpx.BaseTransport |
     headers = {"User-Agent": f"detco-client/{_version()}"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
-    return Transport(httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT, transport=transport))
+    http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT, transport=transport)
+    return Transport(http, (url, token, transport))
 
 
 def body_of(response: httpx.Response) -> Any:

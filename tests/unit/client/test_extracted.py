@@ -2,8 +2,13 @@
 
 import hashlib
 import json
+import os
 import pickle
-from collections.abc import Callable
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detco_client import ClientError, DigestMismatch
+from detco_client import ClientError, DetcoClient, DigestMismatch
 from detco_client.extracted import ExtractedFeatures
 from detco_client.file_cache import CachedFiles, FolderFiles
 from detco_core.contract.datasets import DatasetRef
@@ -148,3 +153,106 @@ def test_a_cache_fetches_once_and_keeps_its_bound(extract: Callable[..., Path], 
     assert fetched[5:] == ["00002.safetensors"]
     assert [path.stat().st_size for path in (tmp_path / "cache").iterdir()] == [(folder / fetched[-1]).stat().st_size]
     np.testing.assert_array_equal(first, ExtractedFeatures(folder)["0.png"].arrays["res2"])
+
+
+class Served(BaseHTTPRequestHandler):
+    """One finished extraction, `e1`, whose token is `secret`."""
+
+    folder: Path
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        path = self.path.removeprefix("/v1/extractions/e1")
+        self.asked.append(path)
+        if self.headers["Authorization"] != "Bearer secret":
+            self.send_error(401)
+            return
+        body = (self.folder / Path(path).name).read_bytes() if path else json.dumps(self.about()).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def about(self) -> object:
+        sha256 = hashlib.sha256((self.folder / INDEX_FILE).read_bytes()).hexdigest()
+        return {"report": {"index": {"path": INDEX_FILE, "sha256": f"sha256:{sha256}"}}}
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def served(extract: Callable[..., Path]) -> Iterator[tuple[str, type[Served]]]:
+    handler = type("Handler", (Served,), {"folder": extract(pool="avg"), "asked": []})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", handler
+        server.shutdown()
+        thread.join()
+
+
+ELSEWHERE = """
+import pickle, sys
+found = pickle.load(sys.stdin.buffer)
+pickle.dump({name: image.arrays["res5"] for name, image in found.items()}, sys.stdout.buffer)
+"""
+
+
+@pytest.mark.slow
+def test_what_a_service_has_goes_to_a_process_that_knows_nothing(
+    served: tuple[str, type[Served]], tmp_path: Path
+) -> None:
+    """As a loader's spawned process gets it: no environment, no connection, no file fetched before."""
+    url, handler = served
+    with DetcoClient(url, "secret") as client:
+        found = client.extractions.open("e1", tmp_path / "cache")
+        taken = pickle.dumps(found)
+        assert handler.asked == ["", f"/files/{INDEX_FILE}"]
+        done = subprocess.run([sys.executable, "-c", ELSEWHERE], input=taken, capture_output=True, check=True, env={})
+        fetched = len(handler.asked)
+        expected = {name: image.arrays["res5"] for name, image in found.items()}
+    assert len(handler.asked) == fetched  # they share a cache
+    for name, array in pickle.loads(done.stdout).items():  # noqa: S301 - our own
+        np.testing.assert_array_equal(array, expected.pop(name))
+    assert not expected
+
+
+def test_a_forked_process_has_connections_of_its_own(
+    served: tuple[str, type[Served]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with DetcoClient(served[0], "secret") as client:
+        found = client.extractions.open("e1", tmp_path / "cache")
+        transport = client.extractions._transport
+        assert transport.here() is transport
+        monkeypatch.setattr(transport.http, "stream", None)
+        with monkeypatch.context() as forked:
+            forked.setattr(os, "getpid", lambda: -1)
+            assert len(dict(found)) == 4
+
+
+def test_a_cache_that_another_reader_empties_is_filled_again(extract: Callable[..., Path], tmp_path: Path) -> None:
+    folder = extract(pool="avg")
+
+    def fetch(path: str, target: Path, sha256: str) -> None:
+        target.write_bytes(FolderFiles(folder).find(path, sha256).read_bytes())
+
+    class Emptied:
+        """Lets go of each file `times` times, after it was found."""
+
+        times = 1
+
+        def find(self, path: str, sha256: str | None) -> Path:
+            target = files.find(path, sha256)
+            lost[path] = lost.get(path, 0) + 1
+            if path != INDEX_FILE and lost[path] <= self.times:
+                target.unlink()
+            return target
+
+    files, lost = CachedFiles(tmp_path / "cache", 2**30, fetch), dict[str, int]()
+    digest = "sha256:" + hashlib.sha256((folder / INDEX_FILE).read_bytes()).hexdigest()
+    found = ExtractedFeatures(Emptied(), digest)
+    assert found["0.png"].arrays["res5"].shape == (1, 10)
+    Emptied.times = 100
+    with pytest.raises(ClientError, match="more room"):
+        ExtractedFeatures(Emptied(), digest)["4.png"]
