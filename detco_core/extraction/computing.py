@@ -1,4 +1,4 @@
-"""The features of images that were read, in order: one at a time on a CPU, in batches of one size on a GPU."""
+"""The features of images that were read, in order: each by itself on a CPU, in batches of one size on a GPU."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,10 @@ from detco_core.contract.features import DEFAULT_GEM_P, DEFAULT_ROI_SIZE
 from detco_core.contract.manifest import Manifest
 from detco_core.contract.remedies import for_less_memory
 from detco_core.contract.shortage import is_out_of_memory
+from detco_core.extraction.crew import Crew
+from detco_core.extraction.lanes import Lanes
 from detco_core.extraction.reading import Item, Ready
+from detco_core.extraction.windows import Window
 from detco_core.inference.binding import Maps
 from detco_core.inference.execution import CPU
 from detco_core.inference.outputs import Finished, finish
@@ -33,6 +36,13 @@ class Computed(NamedTuple):
     """By level; empty where the image is broken."""
 
 
+class ComputedWindow(NamedTuple):
+    """Neighbours that were computed together."""
+
+    window: Window
+    images: list[Computed]
+
+
 def selection_of(options: ExtractionOptions) -> Selection:
     """The same as the inference package asks it."""
     return Selection(
@@ -48,9 +58,10 @@ def selection_of(options: ExtractionOptions) -> Selection:
 
 @dataclass(frozen=True, slots=True)
 class Computer:
-    """A backbone and what is asked of it."""
+    """A backbone and what is asked of it. Several threads may compute."""
 
     session: Session
+    lanes: Lanes
     selection: Selection
     batch_size: int
 
@@ -58,6 +69,14 @@ class Computer:
     def window(self) -> int:
         """How many images are looked at together; batches never reach over its end, nor that of a shard."""
         return 1 if self.session.provider == CPU else _WINDOW * self.batch_size
+
+    def crew(self) -> Crew[Window, ComputedWindow]:
+        """Threads that compute windows."""
+        threads = self.lanes.count
+        return Crew(self._through, threads, threads, "lane")
+
+    def _through(self, window: Window) -> ComputedWindow:
+        return ComputedWindow(window, self.compute(window.items))
 
     def compute(self, items: Sequence[Item]) -> list[Computed]:
         """Of at most `window` images."""
@@ -79,9 +98,6 @@ class Computer:
 
     def _run(self, batch: list[tuple[int, Ready]]) -> Iterator[tuple[int, list[Finished]]]:
         maps = self._maps([ready.prepared.array for _, ready in batch], batch[0][1].outputs)
-        if self.session.provider != CPU:
-            # A shard is held for a while: not in the page-locked memory that a GPU writes to.
-            maps = {name: feature.copy() for name, feature in maps.items()}
         manifest = self.session.manifest
         for place, (number, ready) in enumerate(batch):
             own = {name: feature[place : place + 1] for name, feature in maps.items()}
@@ -90,7 +106,7 @@ class Computer:
     def _maps(self, images: list[NDArray[np.float32]], outputs: tuple[str, ...]) -> Maps:
         """Of images of one shape; raises `OutOfMemory` naming it."""
         try:
-            return self.session.stage(images, outputs).compute()
+            return self.lanes.compute(images, outputs)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

@@ -5,7 +5,10 @@ when: a job that was killed and taken up again leaves, on a CPU, the bytes of on
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from detco_core import __version__
@@ -27,12 +30,14 @@ from detco_core.contract.reader import canonical_json, plain
 from detco_core.data.freshness import changed_files
 from detco_core.data.images import quiet
 from detco_core.extraction.atomic import stored_text
+from detco_core.extraction.behind import Written, WrittenBehind
 from detco_core.extraction.boxes import BoxFile
 from detco_core.extraction.computing import Computer, names_of
+from detco_core.extraction.lanes import open_lanes
 from detco_core.extraction.opening import boxes_digest, open_reader, open_session, question_of, threads_of_process
 from detco_core.extraction.reading import Reader
 from detco_core.extraction.shards import Shard, ShardWriter, finished_shards
-from detco_core.extraction.windows import windows
+from detco_core.extraction.windows import Window, windows
 from detco_core.inference.execution import CUDA
 from detco_core.inference.session import Session
 from detco_core.runtime.pace import Pace
@@ -94,18 +99,32 @@ class Extraction:
 
     def go_on(self, start: int) -> None:
         """Compute and write everything from image `start` on."""
-        computer = Computer(self.session, self.reader.selection, self.job.options.batch_size)
         threads = threads_of_process()
+        lanes = open_lanes(self.session, threads, partial(open_session, self.job, threads))
+        computer = Computer(self.session, lanes, self.reader.selection, self.job.options.batch_size)
         pace = Pace(len(self.reader), self.reporter.emit, start)
         pace.say()
         items = self.reader.items(start, min(threads, _MOST_THREADS), threads + computer.window)
-        shard = Shard(len(self.done))
-        for window in pace.watch(windows(items, computer.window, self.job.options)):
-            for image in computer.compute(window.items):
-                shard.add(image)
-            if window.ends_shard:
-                self._finish(shard, pace)
-                shard = Shard(len(self.done))
+        with closing(items), WrittenBehind(self.writer.write) as behind:
+            try:
+                self._compute(computer, windows(items, computer.window, self.job.options), behind, pace)
+            finally:
+                # What is whole need not be computed again by whoever goes on.
+                self._tell_of(behind.left())
+
+    def _compute(self, computer: Computer, windows: Iterator[Window], behind: WrittenBehind, pace: Pace) -> None:
+        shard, crew = Shard(len(self.done)), computer.crew()
+        with closing(crew.results(windows)) as results:
+            for window, images in results:
+                for image in images:
+                    shard.add(image)
+                pace.count(len(window), crew.starved())
+                self._tell_of(behind.take(wait=window.ends_shard))
+                if window.ends_shard:
+                    self._wait_for_room(pace)
+                    behind.begin(shard)
+                    shard = Shard(shard.number + 1)
+        self._tell_of(behind.take(wait=True))
 
     def close(self) -> None:
         """Write the index and report."""
@@ -131,16 +150,15 @@ class Extraction:
         )
         self.reporter.emit(Reported(report=plain(report)))
 
-    def _finish(self, shard: Shard, pace: Pace) -> None:
-        self._wait_for_room(pace)
-        files = self.writer.write(shard)
-        self.done.append(files)
-        self.broken += [canonical_json(image.entry) for image in shard.images if image.entry.error is not None]
-        most = self.job.max_bytes
-        if most is not None and self._bytes() > most:
-            raise DataError(too_large(self._bytes(), most))
-        self._tell(files.shard)
-        self._tell(files.part)
+    def _tell_of(self, written: list[Written]) -> None:
+        for files, broken in written:
+            self.done.append(files)
+            self.broken += broken
+            most = self.job.max_bytes
+            if most is not None and self._bytes() > most:
+                raise DataError(too_large(self._bytes(), most))
+            self._tell(files.shard)
+            self._tell(files.part)
 
     def _wait_for_room(self, pace: Pace) -> None:
         """While whoever takes shards away is slower than we are, disks fill up."""

@@ -23,15 +23,15 @@ from detco_core.inference.images import Limits
 from detco_core.inference.session import Session
 
 
-def open_session(job: ExtractJob) -> Session:
-    """The backbone.
+def open_session(job: ExtractJob, threads: int = 1) -> Session:
+    """The backbone, each image computed in so many threads of the CPU where it has no GPU.
 
     Raises:
         BundleError: it cannot be opened or has other weights than the job says.
         OutOfMemory: there is no room for it.
     """
     try:
-        session = Session.open(Path(job.bundle), Execution(threads=threads_of_process()))
+        session = Session.open(Path(job.bundle), Execution(threads=threads))
     except BundleError as error:
         if error.__cause__ is None or not is_out_of_memory(error.__cause__):
             raise

@@ -1,8 +1,6 @@
 """Images of a data set, decoded and brought to the network's input ahead of the computation, in order."""
 
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +15,7 @@ from detco_core.contract.manifest import Manifest
 from detco_core.data.images import ImageFiles
 from detco_core.data.sources import Bytes
 from detco_core.extraction.boxes import BoxFile
+from detco_core.extraction.crew import Crew
 from detco_core.inference.images import Limits, decode
 from detco_core.inference.outputs import needed
 from detco_core.inference.preprocess import Prepared, prepare
@@ -69,22 +68,12 @@ class Reader:
         """Path in the data set of wanted image `number`."""
         return self.files.table.path(int(self.members[number]))
 
-    def items(self, start: int, threads: int, ahead: int) -> Iterator[Item]:
+    def items(self, start: int, threads: int, ahead: int) -> Generator[Item]:
         """From wanted image `start` on, in order; `threads` decode, at most `ahead` images wait.
 
         Pillow and NumPy let go of the interpreter, so that threads do.
         """
-        under_way: deque[Future[Item]] = deque()
-        pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
-        try:
-            for number in range(start, len(self)):
-                under_way.append(pool.submit(self.item, number))
-                if len(under_way) > ahead:
-                    yield under_way.popleft().result()
-            while under_way:
-                yield under_way.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        return Crew(self.item, threads, ahead, "read").results(range(start, len(self)))
 
     def item(self, number: int) -> Item:
         """Wanted image `number`; a broken one is one with its error."""

@@ -24,7 +24,11 @@ class Speed:
         try:
             yield
         finally:
-            self._waited += self._clock() - start
+            self.waited(self._clock() - start)
+
+    def waited(self, seconds: float) -> None:
+        """So many seconds were spent waiting for data."""
+        self._waited += seconds
 
     def step(self, images: int) -> None:
         """A step over `images` images is done."""

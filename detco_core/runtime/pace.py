@@ -33,9 +33,10 @@ class Pace:
             yield batch
             self.count(len(batch))
 
-    def count(self, images: int) -> None:
-        """So many more are done."""
+    def count(self, images: int, waited: float = 0.0) -> None:
+        """So many more are done, and so many seconds since the last were spent waiting for data."""
         self._done += images
+        self._speed.waited(waited)
         self._speed.step(images)
         if self._done >= self._images:
             self.say()

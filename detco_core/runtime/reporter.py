@@ -7,7 +7,7 @@ import errno
 import os
 import time
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from detco_core.contract.errors import InvalidDocument
 from detco_core.contract.events import Body, Event, decode, encode
@@ -40,7 +40,7 @@ class Reporter:
         _append(self._file, encode(Event(self._seq + 1, time.time(), body)).encode() + b"\n")
         self._seq += 1
 
-    def __enter__(self) -> "Reporter":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

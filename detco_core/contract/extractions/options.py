@@ -48,7 +48,7 @@ class ExtractionOptions:
     shard_images: int = 4096
     """The most images of one shard: what a lost worker costs is at most one shard."""
     batch_size: int = 8
-    """Images of one size that a GPU computes at once; a CPU takes one at a time, as in `/features`."""
+    """Images of one size that a GPU computes at once; a CPU takes each by itself, as in `/features`."""
 
     def __post_init__(self) -> None:
         unique = self.levels is None or 0 < len(set(self.levels)) == len(self.levels) <= 32

@@ -9,6 +9,7 @@ from detco_core.contract.datasets import DatasetRef
 from detco_core.contract.extractions.options import ExtractionOptions
 from detco_core.contract.jobs import ExtractJob
 from detco_core.extraction.computing import Computer, names_of, selection_of
+from detco_core.extraction.lanes import open_lanes
 from detco_core.extraction.opening import open_reader, open_session
 
 
@@ -20,7 +21,7 @@ def test_a_batch_is_its_images_one_by_one(
     session = open_session(job)
     reader = open_reader(job, session.manifest)
     items = [reader.item(number) for number in range(len(reader))]
-    computer = Computer(session, reader.selection, batch_size=3)
+    computer = Computer(session, open_lanes(session, 1, lambda: session), reader.selection, batch_size=3)
     assert computer.window == 1
     together = computer.compute(items)
     for item, computed in zip(items, together, strict=True):
