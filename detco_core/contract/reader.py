@@ -120,16 +120,25 @@ def _build(cls: type, values: dict[str, object], path: str, faults: list[Fault])
 
 def _union(hint: Any, data: object, path: str, faults: list[Fault]) -> object:
     attempts: list[list[Fault]] = []
-    for option in typing.get_args(hint):
+    options = typing.get_args(hint)
+    for option in options:
         tried: list[Fault] = []
         value = _value(option, data, path, tried)
         if not tried:
             return value
         attempts.append(tried)
-    # A None option never explains anything: report the option that came furthest.
-    furthest = max(attempts, key=_depth)
-    faults.extend(furthest)
+    # A None option never explains anything: report the option whose keys these are, else the one that came furthest.
+    nearest = max(zip(options, attempts, strict=True), key=lambda pair: (_likeness(pair[0], data), _depth(pair[1])))
+    faults.extend(nearest[1])
     return None
+
+
+def _likeness(option: Any, data: object) -> int:
+    """Keys of an object that an option knows, less those that it does not."""
+    if not dataclasses.is_dataclass(option) or not isinstance(data, Mapping):
+        return 0
+    known = {field.name for field in dataclasses.fields(option)}
+    return sum(1 if key in known else -1 for key in data)
 
 
 def _depth(faults: list[Fault]) -> int:

@@ -122,7 +122,8 @@ def _special(tensor: Tensor) -> dict[str, Any]:
     """What only some tensors have."""
     scale, overflow = tensor.cast.scale, tensor.cast.overflow
     return {
-        **({"levels": list(tensor.levels)} if tensor.levels else {}),
+        # Of `assigned`, also when there is no region.
+        **({"levels": list(tensor.levels)} if tensor.stride is None else {}),
         **({"scale": scale} if scale is not None else {}),
         **({"overflow": overflow} if overflow else {}),
     }

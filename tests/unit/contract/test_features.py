@@ -33,3 +33,21 @@ def test_no_side_becomes_nothing() -> None:
 def test_what_is_out_of_range_is_refused(document: Any) -> None:
     with pytest.raises(InvalidDocument):
         read(Resize, document)  # type: ignore[arg-type]  # a union, which the reader takes as well
+
+
+@pytest.mark.parametrize(
+    ("document", "wrong"),
+    [
+        ({"short_side": 10, "max_side": 5}, {"max_side": "must be short_side..65536"}),
+        ({"height": 5}, {"width": "missing"}),
+        ({"height": 5.5, "width": 4}, {"height": "expected int, got float '5.5'"}),
+        (
+            {"height": 5, "width": 4, "short_side": 3},
+            {"short_side": "unknown key; known here: height, width"},
+        ),
+    ],
+)
+def test_of_two_forms_the_one_that_was_meant_says_what_is_wrong(document: Any, wrong: dict[str, str]) -> None:
+    with pytest.raises(InvalidDocument) as caught:
+        read(Resize, document)  # type: ignore[arg-type]  # a union, which the reader takes as well
+    assert {fault.path: fault.message for fault in caught.value.faults} == wrong

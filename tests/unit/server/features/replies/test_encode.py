@@ -184,3 +184,17 @@ def test_json_refuses_what_it_cannot_say(value: float) -> None:
 def test_timings_are_a_header_too(media: MediaType) -> None:
     header = encode(reply({"res5": level(1, 2)}), media, said).headers["Server-Timing"]
     assert header == "decode;dur=1.0, queue;dur=2.0, compute;dur=3.0, encode;dur=0.0, total;dur=10.0"
+
+
+@pytest.mark.parametrize("levels", [("p2", "p3"), ()])
+def test_regions_of_several_levels_name_them_also_when_there_are_none(levels: tuple[str, ...]) -> None:
+    tensor = Tensor(0, "assigned", None, level(len(levels), 2), Cast(), levels)
+    whole = reply({})
+    (image,) = whole.images
+    document = describe(replace(whole, images=(replace(image, tensors=(tensor,)),)), said)
+    assert document["outputs"][0]["parameters"] == {
+        "level": "assigned",
+        "image": 0,
+        "stride": None,
+        "levels": list(levels),
+    }
