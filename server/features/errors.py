@@ -33,6 +33,7 @@ class NoDefaultModel(FeatureError):
     """No model was named, and there is no obvious one."""
 
     def __init__(self, names: list[str]) -> None:
+        self.names = names
         listed = f"name one of {', '.join(names)}" if names else "none is served: promote a version first"
         super().__init__(f"the request names no model, and there is no default; {listed}")
 

@@ -1,10 +1,10 @@
 """Which version a request means: found in what is known here, else asked of the catalogue."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 
-from server.features.errors import ModelUnavailable, UnknownModel
+from server.features.errors import ModelUnavailable, NoDefaultModel, UnknownModel
 from server.features.models.catalog import VersionRef
 from server.features.models.follower import Follower
 from server.features.models.holdings import Holdings
@@ -18,7 +18,10 @@ Ask = Callable[[str, int], VersionRef | None]
 
 
 class Chooser:
-    """From what a request names to a version; until `close`."""
+    """From what a request names to a version; until `close`.
+
+    `only` are the names a caller may use (None: all): an error tells of no others.
+    """
 
     def __init__(self, holdings: Holdings, follower: Follower, ask: Ask, default_model: str | None) -> None:
         self._holdings = holdings
@@ -32,7 +35,7 @@ class Chooser:
         """Drop the questions that have not begun; one that hangs is left alone."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def selected(self, named: str | None) -> Selector:
+    def selected(self, named: str | None, only: Collection[str] | None = None) -> Selector:
         """What a request names, or the default.
 
         Raises:
@@ -43,18 +46,21 @@ class Chooser:
             return read_selector(named)
         # The aliases of unloaded models count: unloading one of two models must not make the other the default.
         aliases = {*self._holdings.wanted.aliases, *self._holdings.left_out}
-        return default_selector(self._default_model, aliases)
+        try:
+            return default_selector(self._default_model, aliases)
+        except NoDefaultModel as error:
+            raise NoDefaultModel([name for name in error.names if only is None or name in only]) from None
 
-    async def found(self, selector: Selector) -> VersionRef:
+    async def found(self, selector: Selector, only: Collection[str] | None = None) -> VersionRef:
         """As `find`; when the catalogue has to be asked, off the event loop, and not while it is known to be away."""
         known = self._holdings.is_withheld(selector.model) or self._holdings.find(selector) is not None
         if selector.number is None or known:
-            return self.find(selector)
+            return self.find(selector, only)
         if self._follower.down is not None:
             raise _unasked(selector, self._follower.down)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self.find, selector)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.find, selector, only)
 
-    def find(self, selector: Selector) -> VersionRef:
+    def find(self, selector: Selector, only: Collection[str] | None = None) -> VersionRef:
         """The version a selector names, from what is known here, else from the catalogue; may block.
 
         Raises:
@@ -69,7 +75,8 @@ class Chooser:
             return version
         if not self._follower.has_looked:
             raise ModelUnavailable("this server is starting and does not know its models yet")
-        aliases = ", ".join(sorted(self._holdings.wanted.aliases)) or "none"
+        known = (alias for alias in self._holdings.wanted.aliases if only is None or alias.partition("@")[0] in only)
+        aliases = ", ".join(sorted(known)) or "none"
         missing = f"alias {selector}" if selector.alias else f"version {selector} that is ready"
         raise UnknownModel(f"there is no {missing}; aliases served here: {aliases}")
 

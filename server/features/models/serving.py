@@ -64,12 +64,12 @@ class Models:
             Forbidden: it is not among `only`.
             ModelUnavailable: it cannot be loaded, or the service is starting.
         """
-        selector = self._chooser.selected(named)
+        selector = self._chooser.selected(named, only)
         if only is not None and selector.model not in only:
             raise Forbidden(f"this token is limited to the models {', '.join(sorted(only))}")
         loaded = self._holdings.hold(selector)
         while loaded is None:
-            version = await self._chooser.found(selector)
+            version = await self._chooser.found(selector, only)
             with self._holdings.expecting(version):
                 await asyncio.wrap_future(self._load(version))
                 loaded = self._holdings.hold(selector, version)

@@ -93,3 +93,18 @@ def test_an_unloaded_model_still_counts_among_those_that_could_be_meant(
         chosen(chooser, "tiny:2")
     assert records.asked == []
     chooser.close()
+
+
+def test_an_error_tells_of_no_models_that_the_caller_may_not_use(
+    holdings: Holdings, follower: Follower, records: Records
+) -> None:
+    holdings.want(Wanted({"tiny@production": FIRST, "other@production": OTHER}))
+    chooser = Chooser(holdings, follower, records.find, None)
+    for named in ("tiny@nowhere", "tiny:9"):
+        with pytest.raises(UnknownModel, match=r"aliases served here: tiny@production$"):
+            asyncio.run(chooser.found(chooser.selected(named), ["tiny"]))
+    with pytest.raises(NoDefaultModel, match=r"name one of tiny$"):
+        chooser.selected(None, ["tiny"])
+    with pytest.raises(NoDefaultModel, match=r"name one of other, tiny$"):
+        chooser.selected(None)
+    chooser.close()
