@@ -125,8 +125,9 @@ def _check_size(geometry: Geometry, max_pixels: int) -> None:
 
 def _input(planes: list[NDArray[np.generic]], spec: InputSpec, geometry: Geometry) -> NDArray[np.float32]:
     """`[1, C, H, W]` of one plane a channel, padding included."""
-    array = np.zeros((1, spec.channels, geometry.network.height, geometry.network.width), np.float32)
     width, height = geometry.resized
+    make = np.empty if geometry.network == geometry.resized else np.zeros
+    array = make((1, spec.channels, geometry.network.height, geometry.network.width), np.float32)
     _normalise(planes, spec, array[0, :, :height, :width])
     return array
 

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import re
+import secrets
 import time
-import uuid
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
@@ -86,7 +86,7 @@ class RequestContext:
 
 def identity_of(sent: str) -> str:
     """The id of a request: the caller's own if it is a lawful one, else a new one."""
-    return sent if _LAWFUL_ID.fullmatch(sent) else uuid.uuid4().hex
+    return sent if _LAWFUL_ID.fullmatch(sent) else secrets.token_hex(16)
 
 
 def route_template(scope: Scope) -> str:
