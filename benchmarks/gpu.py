@@ -28,10 +28,19 @@ from numpy.typing import NDArray
 from benchmarks.machine import ROOT, describe
 from benchmarks.serving.bundles import resnet50
 from detco_core.contract.errors import BundleError
-from detco_core.inference.execution import CPU, CUDA, DEVICE, TENSORRT, Execution, Precision, cuda_devices, gpu_name
-from detco_core.inference.host_memory import gpu_buffers
-from detco_core.inference.libraries import why_not
-from detco_core.inference.session import Session, outputs_of
+from detco_core.inference.sessions.execution import (
+    CPU,
+    CUDA,
+    DEVICE,
+    TENSORRT,
+    Execution,
+    Precision,
+    cuda_devices,
+    gpu_name,
+)
+from detco_core.inference.sessions.host_memory import gpu_buffers
+from detco_core.inference.sessions.libraries import why_not
+from detco_core.inference.sessions.session import Session, outputs_of
 from detco_core.inference.tiny import write_tiny_bundle
 
 PARTS = ("tests", "figures", "serving")

@@ -20,7 +20,7 @@ from PIL import Image
 from tifffile import imwrite
 
 from detco_core.contract.manifest import InputSpec
-from detco_core.inference.images import Limits, decode
+from detco_core.inference.pictures.images import Limits, decode
 
 ROUNDS = 7
 LIMITS = Limits(bytes=2**30)

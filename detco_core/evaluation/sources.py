@@ -80,8 +80,8 @@ def _from_weights(source: Source, views: ViewsConfig) -> FrozenBackbone:
 
 def _from_bundle(source: Source) -> FrozenBackbone:
     # Only bundles need ONNX Runtime, which is not installed everywhere a checkpoint is evaluated.
-    from detco_core.inference.execution import CPU, Execution
-    from detco_core.inference.session import Session
+    from detco_core.inference.sessions.execution import CPU, Execution
+    from detco_core.inference.sessions.session import Session
 
     session = Session.open(_path(source), Execution(providers=(CPU,)))
     spec = session.manifest.input

@@ -12,9 +12,9 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from detco_core.contract.errors import ExportError
 from detco_core.export.levels import OUTPUTS, Array, LevelsAndPool
 from detco_core.export.reading import Reading
-from detco_core.inference.arena import INPUT
-from detco_core.inference.execution import CPU, Execution
-from detco_core.inference.opening import start
+from detco_core.inference.sessions.arena import INPUT
+from detco_core.inference.sessions.execution import CPU, Execution
+from detco_core.inference.sessions.opening import start
 from detco_core.nets.stages import StageBackbone
 
 OPSET = 20

@@ -18,11 +18,11 @@ from detco_core.extraction.crew import Crew
 from detco_core.extraction.lanes import Lanes
 from detco_core.extraction.reading import Item, Ready
 from detco_core.extraction.windows import Window
-from detco_core.inference.binding import Maps
-from detco_core.inference.execution import CPU
 from detco_core.inference.outputs import Finished, finish
 from detco_core.inference.selection import Selection
-from detco_core.inference.session import Session
+from detco_core.inference.sessions.binding import Maps
+from detco_core.inference.sessions.execution import CPU
+from detco_core.inference.sessions.session import Session
 
 _WINDOW = 4
 """Batches' worth of neighbours among which images of one size are sought."""

@@ -38,8 +38,8 @@ from detco_core.extraction.opening import boxes_digest, open_reader, open_sessio
 from detco_core.extraction.reading import Reader
 from detco_core.extraction.shards import Shard, ShardWriter, finished_shards
 from detco_core.extraction.windows import Window, windows
-from detco_core.inference.execution import CUDA
-from detco_core.inference.session import Session
+from detco_core.inference.sessions.execution import CUDA
+from detco_core.inference.sessions.session import Session
 from detco_core.runtime.pace import Pace
 from detco_core.runtime.reporter import Reporter
 

@@ -15,10 +15,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from detco_core.inference.binding import Maps
-from detco_core.inference.execution import CPU
-from detco_core.inference.preprocess import MAX_NETWORK_PIXELS
-from detco_core.inference.session import Session
+from detco_core.inference.pictures.preprocess import MAX_NETWORK_PIXELS
+from detco_core.inference.sessions.binding import Maps
+from detco_core.inference.sessions.execution import CPU
+from detco_core.inference.sessions.session import Session
 
 Images = Sequence[NDArray[np.float32]]
 

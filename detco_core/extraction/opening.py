@@ -18,9 +18,9 @@ from detco_core.extraction.atomic import describe
 from detco_core.extraction.boxes import BoxFile
 from detco_core.extraction.computing import selection_of
 from detco_core.extraction.reading import Reader
-from detco_core.inference.execution import Execution
-from detco_core.inference.images import Limits
-from detco_core.inference.session import Session
+from detco_core.inference.pictures.images import Limits
+from detco_core.inference.sessions.execution import Execution
+from detco_core.inference.sessions.session import Session
 
 
 def open_session(job: ExtractJob, threads: int = 1) -> Session:

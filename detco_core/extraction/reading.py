@@ -16,9 +16,9 @@ from detco_core.data.images import ImageFiles
 from detco_core.data.sources import Bytes
 from detco_core.extraction.boxes import BoxFile
 from detco_core.extraction.crew import Crew
-from detco_core.inference.images import Limits, decode
 from detco_core.inference.outputs import needed
-from detco_core.inference.preprocess import Prepared, prepare
+from detco_core.inference.pictures.images import Limits, decode
+from detco_core.inference.pictures.preprocess import Prepared, prepare
 from detco_core.inference.roi import Regions, place
 from detco_core.inference.selection import Selection
 

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from detco_core.contract.errors import BundleError, ImageError
 from detco_core.contract.features import Orientation, Resize
 from detco_core.contract.manifest import Manifest
-from detco_core.inference.execution import Execution, Precision
-from detco_core.inference.images import Limits
 from detco_core.inference.outputs import finish, needed
-from detco_core.inference.pictures import Picture, open_picture
-from detco_core.inference.preprocess import Geometry, prepare
+from detco_core.inference.pictures.given import Picture, open_picture
+from detco_core.inference.pictures.images import Limits
+from detco_core.inference.pictures.preprocess import Geometry, prepare
 from detco_core.inference.remote import fetch_bundle
 from detco_core.inference.roi import Box, place
 from detco_core.inference.selection import Selection
-from detco_core.inference.session import Session
+from detco_core.inference.sessions.execution import Execution, Precision
+from detco_core.inference.sessions.session import Session
 from detco_core.inference.wishes import Look, Wishes, read_look, read_selection
 
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from detco_core.contract.manifest import Level, Manifest
 from detco_core.inference.numbers import Cast, cast
+from detco_core.inference.pictures.preprocess import Geometry
 from detco_core.inference.pooling import generalised_mean, mean
-from detco_core.inference.preprocess import Geometry
 from detco_core.inference.roi import Regions, assign, roi_align
 from detco_core.inference.selection import Selection
-from detco_core.inference.session import POOLED
+from detco_core.inference.sessions.session import POOLED
 
 ASSIGNED = "assigned"
 """Name of the tensor of regions that come from several levels."""

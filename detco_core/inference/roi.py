@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from detco_core.contract.errors import ImageError
 from detco_core.contract.manifest import Level
-from detco_core.inference.preprocess import Geometry
+from detco_core.inference.pictures.preprocess import Geometry
 
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels of the oriented image; pixel (0, 0) spans 0..1 on both sides."""

@@ -18,7 +18,7 @@ from detco_core.contract.features import (
 )
 from detco_core.contract.manifest import Level, Manifest
 from detco_core.contract.reader import require
-from detco_core.inference.preprocess import Geometry
+from detco_core.inference.pictures.preprocess import Geometry
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from detco_core.contract.manifest import MANIFEST_FILE, BundleFile, InputSpec, Level, Manifest
 from detco_core.contract.reader import plain
-from detco_core.inference.arena import INPUT
-from detco_core.inference.session import POOLED
+from detco_core.inference.sessions.arena import INPUT
+from detco_core.inference.sessions.session import POOLED
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

@@ -18,11 +18,11 @@ import onnxruntime as ort
 from onnx import TensorProto, helper
 
 from detco_core.contract.shortage import is_out_of_memory
-from detco_core.inference.binding import Bound
-from detco_core.inference.execution import CPU, CUDA, Execution, Precision, provider_options
-from detco_core.inference.nodes import left_to_the_cpu
-from detco_core.inference.opening import bound
-from detco_core.inference.session import Session
+from detco_core.inference.sessions.binding import Bound
+from detco_core.inference.sessions.execution import CPU, CUDA, Execution, Precision, provider_options
+from detco_core.inference.sessions.nodes import left_to_the_cpu
+from detco_core.inference.sessions.opening import bound
+from detco_core.inference.sessions.session import Session
 from detco_core.inference.tiny import write_tiny_pyramid
 from scripts.stand_in_cuda.build import build
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Protocol
 
-from detco_core.inference.images import stored_pixels
+from detco_core.inference.pictures.images import stored_pixels
 from server.features.admission import Admission, Ticket
 from server.features.allowances import Allowances, Caller
 from server.features.decoders import Decoders

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-from detco_core.inference.allocator import give_back
+from detco_core.inference.sessions.allocator import give_back
 
 SECONDS = 5.0
 """Between two looks. An image that follows pays some 8 ms of page faults (ResNet-50 at 224), so not after each."""

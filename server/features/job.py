@@ -14,9 +14,9 @@ from typing import TypeVar, TypeVarTuple
 import numpy as np
 
 from detco_core.contract.errors import ImageError
-from detco_core.inference.images import decode
 from detco_core.inference.outputs import finish, gives_as_they_are, needed
-from detco_core.inference.preprocess import Prepared, prepare, prepare_pixels
+from detco_core.inference.pictures.images import decode
+from detco_core.inference.pictures.preprocess import Prepared, prepare, prepare_pixels
 from detco_core.inference.roi import place
 from server.features.admission import Ticket
 from server.features.decoders import Decoders

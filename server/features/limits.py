@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from detco_core.inference.images import Limits
-from detco_core.inference.preprocess import MAX_NETWORK_PIXELS
+from detco_core.inference.pictures.images import Limits
+from detco_core.inference.pictures.preprocess import MAX_NETWORK_PIXELS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

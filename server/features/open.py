@@ -7,9 +7,9 @@ from sqlalchemy import Engine
 
 from control.settings import Settings
 from control.storage.base import Store
-from detco_core.inference.allocator import share_one_heap
-from detco_core.inference.execution import CPU, CUDA, TENSORRT, Execution, available_providers
-from detco_core.inference.images import Limits
+from detco_core.inference.pictures.images import Limits
+from detco_core.inference.sessions.allocator import share_one_heap
+from detco_core.inference.sessions.execution import CPU, CUDA, TENSORRT, Execution, available_providers
 from server.features.engine import FeatureEngine, Listener
 from server.features.limits import EngineLimits
 from server.features.models.records import RecordsCatalog

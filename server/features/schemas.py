@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from detco_core.inference.numbers import Cast
-from detco_core.inference.preprocess import Geometry
+from detco_core.inference.pictures.preprocess import Geometry
 from detco_core.inference.roi import Regions
 from detco_core.inference.selection import Selection
 from server.features.allowances import Caller

@@ -5,8 +5,8 @@ from pathlib import Path
 import onnxruntime as ort
 import pytest
 
-from detco_core.inference.execution import CUDA, TENSORRT, cuda_devices
-from detco_core.inference.libraries import bring, why_not
+from detco_core.inference.sessions.execution import CUDA, TENSORRT, cuda_devices
+from detco_core.inference.sessions.libraries import bring, why_not
 from detco_core.inference.tiny import write_tiny_pyramid
 
 

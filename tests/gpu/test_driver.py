@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from control.gpus import discover
-from detco_core.inference.execution import DEVICE, cuda_devices, gpu_name
-from detco_core.inference.host_memory import Buffers, PageLocked, gpu_buffers
+from detco_core.inference.sessions.execution import DEVICE, cuda_devices, gpu_name
+from detco_core.inference.sessions.host_memory import Buffers, PageLocked, gpu_buffers
 
 pytestmark = pytest.mark.gpu
 
@@ -24,7 +24,7 @@ def test_the_gpu_has_a_name_by_which_engines_are_kept() -> None:
 
 def shown(visible: str) -> int:
     """Devices that a new process sees with that setting."""
-    code = "from detco_core.inference.execution import cuda_devices; print(cuda_devices())"
+    code = "from detco_core.inference.sessions.execution import cuda_devices; print(cuda_devices())"
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": visible}
     return int(subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True).stdout)
 

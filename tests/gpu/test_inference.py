@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from detco_core.contract.shortage import is_out_of_memory
-from detco_core.inference.execution import (
+from detco_core.inference.sessions.execution import (
     CPU,
     CUDA,
     DEVICE,
@@ -19,9 +19,9 @@ from detco_core.inference.execution import (
     available_providers,
     provider_options,
 )
-from detco_core.inference.host_memory import PageLocked, gpu_buffers
-from detco_core.inference.nodes import left_to_the_cpu
-from detco_core.inference.session import Session, outputs_of
+from detco_core.inference.sessions.host_memory import PageLocked, gpu_buffers
+from detco_core.inference.sessions.nodes import left_to_the_cpu
+from detco_core.inference.sessions.session import Session, outputs_of
 from server.features.batcher import ComputeOwner
 from server.features.models.warming import check_outputs, warm
 from server.features.waiting import Batching, Entry

@@ -17,9 +17,9 @@ from detco_core.contract.datasets import fits_channels
 from detco_core.contract.errors import DataError, ImageError
 from detco_core.contract.manifest import InputSpec
 from detco_core.data.channels import Facts, inspect, open_pixels
-from detco_core.inference.colors import in_colors_of
-from detco_core.inference.images import decode
-from detco_core.inference.preprocess import prepare
+from detco_core.inference.pictures.colors import in_colors_of
+from detco_core.inference.pictures.images import decode
+from detco_core.inference.pictures.preprocess import prepare
 from tests.pngs import animated, noise, packed, write_png, written
 
 SCENE = Image.fromarray((noise(3, 41, 29) >> 8).astype(np.uint8))

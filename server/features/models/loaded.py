@@ -7,8 +7,8 @@ from pathlib import Path
 
 from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import Manifest
-from detco_core.inference.execution import CPU, Execution
-from detco_core.inference.session import Session
+from detco_core.inference.sessions.execution import CPU, Execution
+from detco_core.inference.sessions.session import Session
 from server.features.batcher import ComputeOwner
 from server.features.models.catalog import VersionRef
 from server.features.models.warming import check_outputs, warm

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from detco_core.inference.execution import Execution
+from detco_core.inference.sessions.execution import Execution
 from server.features.waiting import Batching
 
 

@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import Manifest
 from detco_core.contract.shortage import is_out_of_memory
-from detco_core.inference.execution import CPU
-from detco_core.inference.session import POOLED, Session, outputs_of
-from detco_core.inference.sizes import USUAL, Sides, default_sizes, padded
+from detco_core.inference.sessions.execution import CPU
+from detco_core.inference.sessions.session import POOLED, Session, outputs_of
+from detco_core.inference.sessions.sizes import USUAL, Sides, default_sizes, padded
 
 _LESS = "raise DETCO_SERVE_GPU_MEMORY, or lower DETCO_BATCH_IMAGES or DETCO_SERVE_WARM_SIZES"
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detco_core.contract.manifest import Manifest
-from detco_core.inference.session import POOLED
+from detco_core.inference.sessions.session import POOLED
 from server.features.errors import BadTensor
 from server.features.models.loaded import Loaded
 from server.features.oip.description import PIXEL_TYPES, outputs_of

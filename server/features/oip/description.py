@@ -3,7 +3,7 @@
 from typing import Any
 
 from detco_core.contract.manifest import Manifest
-from detco_core.inference.session import POOLED
+from detco_core.inference.sessions.session import POOLED
 from server.features.models.loaded import Loaded
 from server.features.oip.targets import IMAGE, Target
 from server.features.oip.tensors import BYTES

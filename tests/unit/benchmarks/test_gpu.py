@@ -7,8 +7,8 @@ import onnxruntime as ort
 import pytest
 
 from benchmarks import gpu
-from detco_core.inference.execution import CPU, CUDA, cuda_devices
-from detco_core.inference.host_memory import gpu_buffers
+from detco_core.inference.sessions.execution import CPU, CUDA, cuda_devices
+from detco_core.inference.sessions.host_memory import gpu_buffers
 
 WITHOUT_GPU = pytest.mark.skipif(cuda_devices() > 0, reason="this machine has a GPU")
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from benchmarks.pictures import LIMITS, cases, measure, png, scene
 from detco_core.contract.manifest import InputSpec
-from detco_core.inference.images import decode
+from detco_core.inference.pictures.images import decode
 
 
 def test_every_case_is_decoded_and_measured() -> None:

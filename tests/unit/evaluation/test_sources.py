@@ -14,7 +14,7 @@ from detco_core.contract.evaluations import Source
 from detco_core.contract.manifest import InputSpec
 from detco_core.contract.presets import preset
 from detco_core.evaluation.sources import open_source
-from detco_core.inference.session import Session
+from detco_core.inference.sessions.session import Session
 from detco_core.inference.tiny import write_tiny_bundle
 from detco_core.nets.backbone import make_backbone
 from detco_core.runtime.checkpoint import SavedFile, load, save

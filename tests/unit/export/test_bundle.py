@@ -12,7 +12,7 @@ from PIL import Image
 from detco_core.contract.jobs import ExportJob
 from detco_core.contract.manifest import read_manifest
 from detco_core.export.bundle import FORMATS, assembling, describe, write_manifest
-from detco_core.inference.session import Session
+from detco_core.inference.sessions.session import Session
 from detco_core.inference.tiny import write_tiny_bundle
 from detco_core.nets.backbone import make_backbone
 from detco_core.nets.foreign import read_foreign

@@ -23,7 +23,7 @@ from detco_core.contract.reader import plain, read
 from detco_core.extraction.atomic import describe
 from detco_core.extraction.computing import Computer
 from detco_core.inference import Backbone
-from detco_core.inference.session import Session
+from detco_core.inference.sessions.session import Session
 from detco_core.runtime.reporter import Reporter
 from tests.unit.extraction.conftest import BROKEN, entries, extract, write_json
 

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from detco_core.extraction.lanes import OnCpu, OnDevice, Room, open_lanes
-from detco_core.inference.execution import CPU, CUDA
-from detco_core.inference.preprocess import MAX_NETWORK_PIXELS
-from detco_core.inference.session import Session
+from detco_core.inference.pictures.preprocess import MAX_NETWORK_PIXELS
+from detco_core.inference.sessions.execution import CPU, CUDA
+from detco_core.inference.sessions.session import Session
 
 PATIENCE = 30.0
 

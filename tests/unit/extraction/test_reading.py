@@ -15,8 +15,8 @@ from detco_core.contract.jobs import ExtractJob
 from detco_core.contract.manifest import InputSpec
 from detco_core.extraction.opening import open_reader, open_session
 from detco_core.extraction.reading import Ready
-from detco_core.inference.images import from_array
-from detco_core.inference.preprocess import prepare
+from detco_core.inference.pictures.images import from_array
+from detco_core.inference.pictures.preprocess import prepare
 from detco_core.inference.tiny import write_tiny_bundle
 from tests.pngs import noise, write_png
 from tests.unit.extraction.conftest import BROKEN

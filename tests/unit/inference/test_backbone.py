@@ -14,8 +14,8 @@ from detco_core.contract.errors import BundleError, ImageError
 from detco_core.contract.features import ResizeExact
 from detco_core.contract.manifest import InputSpec
 from detco_core.inference import Backbone
-from detco_core.inference.images import Limits
-from detco_core.inference.pictures import Picture
+from detco_core.inference.pictures.given import Picture
+from detco_core.inference.pictures.images import Limits
 from detco_core.inference.roi import place, roi_align
 from detco_core.inference.tiny import write_tiny_bundle
 

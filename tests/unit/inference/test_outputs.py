@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detco_core.contract.manifest import Level, Manifest, read_manifest
-from detco_core.inference.images import Size
 from detco_core.inference.numbers import Cast
 from detco_core.inference.outputs import finish, gives_as_they_are, l2, needed
+from detco_core.inference.pictures.images import Size
+from detco_core.inference.pictures.preprocess import Geometry
 from detco_core.inference.pooling import generalised_mean, mean
-from detco_core.inference.preprocess import Geometry
 from detco_core.inference.roi import place
 from detco_core.inference.selection import Selection
-from detco_core.inference.session import Session, outputs_of
+from detco_core.inference.sessions.session import Session, outputs_of
 from detco_core.inference.tiny import write_tiny_bundle
 
 EXACT = Geometry(Size(70, 50), Size(70, 50), Size(70, 50), Size(70, 50))

@@ -13,8 +13,8 @@ from torchvision.ops.poolers import LevelMapper
 
 from detco_core.contract.errors import ImageError
 from detco_core.contract.manifest import Level
-from detco_core.inference.images import Size
-from detco_core.inference.preprocess import Geometry
+from detco_core.inference.pictures.images import Size
+from detco_core.inference.pictures.preprocess import Geometry
 from detco_core.inference.roi import SAMPLES, Regions, assign, place, roi_align
 
 LEVELS = tuple(Level(name=f"p{n}", channels=2, stride=2**n) for n in range(2, 6))

@@ -7,10 +7,10 @@ import pytest
 
 from detco_core.contract.manifest import InputSpec, Manifest
 from detco_core.inference.backbone import Backbone
-from detco_core.inference.execution import CPU, Execution
-from detco_core.inference.half import halved
-from detco_core.inference.opening import start
-from detco_core.inference.session import Session, outputs_of
+from detco_core.inference.sessions.execution import CPU, Execution
+from detco_core.inference.sessions.half import halved
+from detco_core.inference.sessions.opening import start
+from detco_core.inference.sessions.session import Session, outputs_of
 from detco_core.inference.tiny import CHANNELS, WIDTH, write_tiny_bundle, write_tiny_pyramid
 
 LEVELS = ("p2", "p3", "p4", "p5", "p6")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from detco_core.contract.errors import ImageError
-from detco_core.inference.images import decode, stored_pixels
+from detco_core.inference.pictures.images import decode, stored_pixels
 from detco_core.pixels.pieces import MAX_PIECES, Pieces, jpeg_pieces, png_pieces
 from detco_core.pixels.stored import OnDisk, Stored
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from detco_core.contract.errors import ImageError
-from detco_core.inference.images import decode, stored_pixels
+from detco_core.inference.pictures.images import decode, stored_pixels
 from detco_core.pixels.pieces import MAX_PIECES
 from detco_core.pixels.scans import MAX_SCANS, scans
 from detco_core.pixels.stored import OnDisk

@@ -9,8 +9,8 @@ from detco_core.contract.extractions.volume import box_bytes, estimate_bytes, im
 from detco_core.contract.manifest import BundleFile, InputSpec, Level, Manifest
 from detco_core.contract.reader import read
 from detco_core.extraction.computing import selection_of
-from detco_core.inference.images import from_array
-from detco_core.inference.preprocess import plan
+from detco_core.inference.pictures.images import from_array
+from detco_core.inference.pictures.preprocess import plan
 
 LEVELS = (Level(name="p2", channels=4, stride=4), Level(name="p3", channels=4, stride=8))
 

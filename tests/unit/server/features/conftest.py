@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detco_core.inference.execution import Execution
+from detco_core.inference.sessions.execution import Execution
 from detco_core.inference.tiny import write_tiny_bundle
 from server.features.engine import FeatureEngine
 from server.features.limits import EngineLimits

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from detco_core.contract.errors import ImageError, InvalidDocument
 from detco_core.contract.features import ResizeExact
 from detco_core.inference import Backbone
-from detco_core.inference.images import Limits
+from detco_core.inference.pictures.images import Limits
 from server.features.allowances import Caller
 from server.features.engine import FeatureEngine
 from server.features.errors import (

@@ -9,7 +9,7 @@ from control.db.migrate import upgrade
 from control.db.session import open_engine
 from control.settings import load_settings
 from control.storage.open import open_store
-from detco_core.inference.execution import CPU, CUDA, TENSORRT
+from detco_core.inference.sessions.execution import CPU, CUDA, TENSORRT
 from server.features.open import _execution, open_features
 from server.features.waiting import Batching
 from server.telemetry import Telemetry

@@ -3,8 +3,8 @@
 import pytest
 
 from detco_core.contract.manifest import InputSpec
-from detco_core.inference.images import decode
-from detco_core.inference.preprocess import prepare
+from detco_core.inference.pictures.images import decode
+from detco_core.inference.pictures.preprocess import prepare
 from server.features.probe import picture
 
 

@@ -11,9 +11,9 @@ import pytest
 from control.errors import Forbidden
 from detco_core.contract.errors import ImageError
 from detco_core.contract.features import ResizeExact
-from detco_core.inference.images import Size
 from detco_core.inference.numbers import Cast
-from detco_core.inference.preprocess import Geometry
+from detco_core.inference.pictures.images import Size
+from detco_core.inference.pictures.preprocess import Geometry
 from server.features.engine import FeatureEngine
 from server.features.errors import OtherWeights, ReplyTooLarge
 from server.features.limits import EngineLimits

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from detco_core.inference.execution import Execution
+from detco_core.inference.sessions.execution import Execution
 from server.features.models.catalog import FolderCatalog
 from server.features.models.serving import Models
 from server.features.models.serving_options import ServingOptions

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from detco_core.contract.errors import BundleError, ImageError
-from detco_core.inference.binding import Bound
+from detco_core.inference.sessions.binding import Bound
 from detco_core.inference.tiny import write_tiny_bundle
 from server.features.engine import FeatureEngine
 from server.features.errors import FeatureError, ModelUnavailable

@@ -13,7 +13,7 @@ import pytest
 from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import InputSpec, Level, Manifest
 from detco_core.contract.reader import plain
-from detco_core.inference.execution import Execution
+from detco_core.inference.sessions.execution import Execution
 from detco_core.inference.tiny import write_tiny_bundle
 from server.features.models.catalog import VersionRef
 from server.features.models.loaded import Loaded

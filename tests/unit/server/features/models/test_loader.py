@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from detco_core.inference.execution import Execution
+from detco_core.inference.sessions.execution import Execution
 from server.features.errors import ModelUnavailable
 from server.features.models.catalog import FolderCatalog, VersionRef
 from server.features.models.loaded import Loaded

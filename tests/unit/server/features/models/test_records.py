@@ -13,7 +13,7 @@ from control.storage.base import file_digest
 from control.storage.local import LocalStore
 from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import read_manifest
-from detco_core.inference.session import Session
+from detco_core.inference.sessions.session import Session
 from server.features.models.records import RecordsCatalog
 
 

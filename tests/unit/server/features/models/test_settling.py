@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from detco_core.inference.execution import Execution
+from detco_core.inference.sessions.execution import Execution
 from server.features.models.bounds import Bounds
 from server.features.models.catalog import FolderCatalog, VersionRef, Wanted
 from server.features.models.holdings import Holdings

@@ -9,7 +9,7 @@ import pytest
 
 from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import InputSpec, read_manifest
-from detco_core.inference.execution import CPU, CUDA, Execution
+from detco_core.inference.sessions.execution import CPU, CUDA, Execution
 from server.features.models.warming import check_outputs, grey, warm
 
 DETECTION = InputSpec(short_side=800, max_side=1333, multiple=32)

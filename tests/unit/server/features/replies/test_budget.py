@@ -3,8 +3,8 @@
 import pytest
 
 from detco_core.contract.manifest import read_manifest
-from detco_core.inference.images import Size
-from detco_core.inference.preprocess import Geometry
+from detco_core.inference.pictures.images import Size
+from detco_core.inference.pictures.preprocess import Geometry
 from server.features.errors import Overloaded, ReplyTooLarge
 from server.features.limits import EngineLimits
 from server.features.models.catalog import FolderCatalog

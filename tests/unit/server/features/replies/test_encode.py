@@ -10,9 +10,9 @@ import pytest
 from safetensors.numpy import load as load_safetensors
 
 from detco_core.contract.errors import ImageError
-from detco_core.inference.images import Size
 from detco_core.inference.numbers import Cast
-from detco_core.inference.preprocess import Geometry
+from detco_core.inference.pictures.images import Size
+from detco_core.inference.pictures.preprocess import Geometry
 from server.features.errors import ReplyTooLarge
 from server.features.replies.encode import LENGTH_HEADER, MEDIA_TYPES, MediaType, describe, encode, format_of, is_brief
 from server.features.replies.encoded import Encoded

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detco_core.inference.host_memory import Buffers, Pageable
+from detco_core.inference.sessions.host_memory import Buffers, Pageable
 from server.features.replies.encoded import Encoded
 from server.features.replies.tensor_files import raw
 

@@ -15,9 +15,9 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Scope
 
-from detco_core.inference.images import Size
 from detco_core.inference.numbers import Cast
-from detco_core.inference.preprocess import Geometry
+from detco_core.inference.pictures.images import Size
+from detco_core.inference.pictures.preprocess import Geometry
 from server.features.errors import Overloaded
 from server.features.oip import replies
 from server.features.oip.inferred import Inferred
