@@ -34,7 +34,7 @@ class Models:
     def export(self, name: str, source: Mapping[str, Any], **more: Any) -> ModelVersion:
         """Queue the export of `{"run": ID, "checkpoint": "last"}` or `{"weights": ID}` as the next version of `name`.
 
-        The model is made on first use; `more` is `license`, `formats`, `input` (of weights), ... as the API takes them.
+        The model is made on first use; `more` is `license`, `formats`, `input`, ... as the API takes them.
         """
         return cast(ModelVersion, self._transport.create(f"{_path(name)}/versions", {**source, **more}))
 

@@ -29,7 +29,7 @@ def export(
         typer.Option(
             "--input",
             metavar="KEY=VALUE",
-            help="Of imported weights: mean=[0.5], std=[0.25], short_side=800",
+            help="How images are prepared: short_side=800, max_side=1333; of weights mean=[0.5], std=[0.25].",
         ),
     ] = None,
     wait: Annotated[bool, typer.Option(help="Wait until its files are made and checked.")] = True,

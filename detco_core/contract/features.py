@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from detco_core.contract.errors import BundleError
-from detco_core.contract.manifest import Level, Manifest
+from detco_core.contract.manifest import MAX_SIDE, Level, Manifest
 from detco_core.contract.reader import require
 
 Pool = Literal["none", "avg", "gem"]
@@ -19,7 +19,6 @@ MAX_GEM_P = 100.0
 """Beyond, there is no telling it from the maximum."""
 DEFAULT_ROI_SIZE = 7
 MAX_ROI_SIZE = 64
-MAX_SIDE = 65536
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,7 @@ from detco_core.contract.datasets import DatasetKind, DatasetRef, ObjectCache
 from detco_core.contract.errors import Fault, InvalidDocument
 from detco_core.contract.evaluations import EvaluationSpec
 from detco_core.contract.extractions.options import ExtractionOptions
-from detco_core.contract.manifest import EXPORT_FORMATS, ExportFormat, InputSpec, Lineage
+from detco_core.contract.manifest import EXPORT_FORMATS, ExportFormat, InputSpec, Lineage, Sizing
 from detco_core.contract.reader import read, require
 from detco_core.contract.weights import WeightsFormat
 
@@ -93,6 +93,8 @@ class ExportJob:
     input: InputSpec | None = None
     """The images the backbone wants; None: of a checkpoint as its run's views say, of weights 8-bit RGB with ImageNet's
     mean and standard deviation."""
+    sizing: Sizing | None = None
+    """Of a checkpoint without `input`: its default resize and padding; None: images keep their size."""
     formats: tuple[ExportFormat, ...] = EXPORT_FORMATS
     lineage: Lineage = field(default_factory=Lineage)
     license: str | None = None
@@ -102,6 +104,8 @@ class ExportJob:
     def __post_init__(self) -> None:
         one = (self.checkpoint is None) != (self.weights is None)
         require(one, "checkpoint", "give exactly one of checkpoint and weights")
+        free = self.checkpoint is not None and self.input is None
+        require(self.sizing is None or free, "sizing", "goes with a checkpoint alone: `input` says it all")
         require("onnx" in self.formats, "formats", "must hold onnx: it is what the service runs")
         require(len(set(self.formats)) == len(self.formats), "formats", "must not name a format twice")
 

@@ -30,6 +30,31 @@ class Level:
     stride: int
 
 
+MAX_SIDE = 65536
+"""Pixels of a side that an image may be resized to."""
+MAX_MULTIPLE = 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sizing:
+    """How images are sized where a request does not say it: what a checkpoint does not know of its `InputSpec`."""
+
+    short_side: int | None = None
+    max_side: int | None = None
+    multiple: int = 1
+
+    def __post_init__(self) -> None:
+        _check_sizes(self.short_side, self.max_side)
+        require(0 < self.multiple <= MAX_MULTIPLE, "multiple", f"must be 1..{MAX_MULTIPLE}")
+
+
+def _check_sizes(short_side: int | None, max_side: int | None) -> None:
+    require(short_side is None or 0 < short_side <= MAX_SIDE, "short_side", f"must be 1..{MAX_SIDE}")
+    require(max_side is None or short_side is not None, "max_side", "bounds what short_side makes: give that too")
+    fits = max_side is None or short_side is None or short_side <= max_side <= MAX_SIDE
+    require(fits, "max_side", f"must be short_side..{MAX_SIDE}")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputSpec:
     """How a decoded image becomes the ONNX input `image`: `[N, channels, H, W]` float32.
@@ -57,6 +82,7 @@ class InputSpec:
         fixed = {"rgb": 3, "gray": 1}.get(self.color, self.channels)
         require(self.channels == fixed, "channels", f"must be {fixed} where color is {self.color}")
         require(self.bit_depth in (8, 16), "bit_depth", "must be 8 or 16")
+        _check_sizes(self.short_side, self.max_side)
         require(self.multiple > 0, "multiple", "must be positive")
 
 

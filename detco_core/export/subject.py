@@ -10,7 +10,7 @@ import torch
 from detco_core.contract.config import STAGES, ViewsConfig
 from detco_core.contract.errors import ExportError
 from detco_core.contract.jobs import ExportJob
-from detco_core.contract.manifest import InputSpec, Level, Lineage
+from detco_core.contract.manifest import InputSpec, Level, Lineage, Sizing
 from detco_core.contract.reader import FieldError, digest
 from detco_core.nets.foreign import backbone_from_weights
 from detco_core.nets.stages import StageBackbone
@@ -63,7 +63,7 @@ def open_subject(job: ExportJob) -> tuple[Subject, Lineage]:
     """
     if job.checkpoint is not None:
         backbone, info = backbone_from_checkpoint(Path(job.checkpoint), job.checkpoint_sha256)
-        spec = job.input or _input_of(info.config.views)
+        spec = job.input or _input_of(info.config.views, job.sizing or Sizing())
         lineage = _completed(job.lineage, info)
     else:
         spec, lineage = job.input or InputSpec(), job.lineage
@@ -82,7 +82,7 @@ def open_subject(job: ExportJob) -> tuple[Subject, Lineage]:
     return Subject(backbone, replace(spec, multiple=multiple)), lineage
 
 
-def _input_of(views: ViewsConfig) -> InputSpec:
+def _input_of(views: ViewsConfig, sizing: Sizing) -> InputSpec:
     try:
         mean, std = views.statistics
     except FieldError as error:
@@ -90,7 +90,16 @@ def _input_of(views: ViewsConfig) -> InputSpec:
             f"the checkpoint's mean and standard deviation {error.message}, or give the job `input`"
         ) from error
     color: Literal["rgb", "gray", "raw"] = "rgb" if views.channels == 3 else "gray" if views.channels == 1 else "raw"
-    return InputSpec(channels=views.channels, mean=mean, std=std, color=color, bit_depth=views.bit_depth)
+    return InputSpec(
+        channels=views.channels,
+        mean=mean,
+        std=std,
+        color=color,
+        bit_depth=views.bit_depth,
+        short_side=sizing.short_side,
+        max_side=sizing.max_side,
+        multiple=sizing.multiple,
+    )
 
 
 def _completed(given: Lineage, info: CheckpointInfo) -> Lineage:

@@ -1,5 +1,6 @@
 """Models and their versions: export, find, download."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -10,10 +11,11 @@ from control.errors import NotFound
 from control.records.journal.history import usable_checkpoint
 from control.records.models import registry
 from control.records.models.aliases import list_aliases
-from control.records.models.pixels import input_of
+from control.records.models.pixels import input_of, sizing_of
 from control.records.models.registry import NewVersion
 from control.records.models.weights import usable_weights
 from control.records.runs.runs import get_run
+from detco_core.contract.manifest import InputSpec, Sizing
 from server.http.answers.files import BINARY, StoredFile, send_file
 from server.http.changes.creation import Created, Posted, create
 from server.http.deps import Named, Number, Reader, Shared, WantedPage
@@ -38,14 +40,13 @@ def export(name: Named, body: ExportRequest, posted: Posted) -> Any:
 
     def make(session: Session) -> Created:
         source, after = _source(session, body)
-        weights = source if isinstance(source, Weights) else None
         new = NewVersion(
             model=name,
             source=source,
             actor=posted.who.name,
             license=body.license,
             formats=body.formats,
-            input=None if weights is None else input_of(session, weights, body.input),
+            input=_input(session, source, body.input),
             after=after,
             token_id=posted.who.token_id,
         )
@@ -113,3 +114,9 @@ def _source(session: Session, body: ExportRequest) -> tuple[Checkpoint | Weights
         return usable_weights(session, body.weights)
     run = get_run(session, body.run or "", ("pretrain",))
     return usable_checkpoint(session, run.id, body.checkpoint or "last"), ()
+
+
+def _input(
+    session: Session, source: Checkpoint | Weights, given: Mapping[str, Any] | None
+) -> InputSpec | Sizing | None:
+    return input_of(session, source, given) if isinstance(source, Weights) else sizing_of(given)

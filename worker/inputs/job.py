@@ -14,7 +14,7 @@ from detco_core.contract.datasets import REMOTE, DatasetKind
 from detco_core.contract.evaluations import EvaluationSpec
 from detco_core.contract.extractions.options import ExtractionOptions
 from detco_core.contract.jobs import CheckJob, EvaluateJob, ExportJob, ExtractJob, ImportJob, Job, PretrainJob
-from detco_core.contract.manifest import InputSpec
+from detco_core.contract.manifest import InputSpec, Sizing
 from detco_core.contract.reader import read
 from detco_core.contract.weights import WeightsFormat
 from worker.inputs.data import dataset_of, root_of, roots_of, uploaded
@@ -101,6 +101,7 @@ def _exported(session: Session, draft: Draft, spec: dict[str, Any]) -> dict[str,
     return {
         "checkpoint": checkpoint_file(draft, checkpoint),
         "checkpoint_sha256": checkpoint.digest,
+        "sizing": read(Sizing, spec["input"], "input") if spec.get("input") else None,
         "lineage": lineage_of(session, checkpoint),
     }
 

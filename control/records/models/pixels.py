@@ -1,15 +1,18 @@
-"""The images that imported weights take: how many channels they were imported for, and how pixels are prepared."""
+"""The images that an exported model takes: their channels, how pixels are prepared, and how images are sized."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import fields
+from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
 from control.db.models import Run, Weights
 from control.errors import InvalidRequest
 from detco_core.contract.errors import Fault, InvalidDocument
-from detco_core.contract.manifest import InputSpec
+from detco_core.contract.manifest import InputSpec, Sizing
 from detco_core.contract.reader import read
+
+T = TypeVar("T")
 
 RGB = 3
 _COLORS = {1: "gray", RGB: "rgb"}
@@ -39,14 +42,34 @@ def input_of(session: Session, weights: Weights, given: Mapping[str, Any] | None
             return None
         raise InvalidRequest("input", _not_said(weights.name or weights.id, channels))
     known = {"channels": channels, "color": _COLORS.get(channels, "raw")}
-    try:
-        found = read(InputSpec, known | dict(given), "input")
-    except InvalidDocument as error:
-        first, *more = (Fault(f"input.{fault.path}", fault.message) for fault in error.faults)
-        raise InvalidRequest(first.path, first.message, *more) from error
+    found = _read(InputSpec, known | dict(given))
     if found.channels != channels:
         raise InvalidRequest("input.channels", f"is {found.channels}, and the weights were imported for {channels}")
     return found
+
+
+def sizing_of(given: Mapping[str, Any] | None) -> Sizing | None:
+    """How a model made from a run sizes its images; the rest of an `InputSpec` its checkpoint knows.
+
+    Raises:
+        InvalidRequest: a field is wrong, or is one that the checkpoint knows.
+    """
+    if given is None:
+        return None
+    sizes = [field.name for field in fields(Sizing)]
+    known = [field.name for field in fields(InputSpec) if field.name in given and field.name not in sizes]
+    if known:
+        message = f"is known of a run's checkpoint, as its views were: leave it out; there are {', '.join(sizes)}"
+        raise InvalidRequest(f"input.{known[0]}", message)
+    return _read(Sizing, given)
+
+
+def _read(cls: type[T], given: Mapping[str, Any]) -> T:
+    try:
+        return read(cls, given, "input")
+    except InvalidDocument as error:
+        first, *more = (Fault(f"input.{fault.path}", fault.message) for fault in error.faults)
+        raise InvalidRequest(first.path, first.message, *more) from error
 
 
 def _not_said(weights: str, channels: int) -> str:

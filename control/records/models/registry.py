@@ -13,7 +13,7 @@ from control.errors import NotFound
 from control.records.names import check_name
 from control.records.paging import Listing, Page, paginate
 from control.records.runs.submission import NewRun, create_run
-from detco_core.contract.manifest import EXPORT_FORMATS, InputSpec
+from detco_core.contract.manifest import EXPORT_FORMATS, InputSpec, Sizing
 from detco_core.contract.reader import plain
 
 
@@ -29,8 +29,9 @@ class NewVersion:
     license: str | None = None
     formats: Sequence[str] = EXPORT_FORMATS
     """Those that the architecture has no equivalent in are left out."""
-    input: InputSpec | None = None
-    """Of weights: how images are prepared, from `pixels.input_of`; None: as a run's views say, or 8-bit RGB."""
+    input: InputSpec | Sizing | None = None
+    """Of weights how images are prepared, from `pixels.input_of`; of a run how they are sized, from `pixels.sizing_of`.
+    None: as a run's views say, or 8-bit RGB, in the images' own size."""
     after: tuple[str, ...] = ()
     """Runs that must be completed first."""
     token_id: str | None = None
@@ -149,7 +150,7 @@ def _origin(source: Checkpoint | Weights) -> dict[str, Any]:
     return {"source_run_id": source.run_id, "checkpoint_id": source.id}
 
 
-def _spec(version: ModelVersion, input: InputSpec | None) -> dict[str, Any]:
+def _spec(version: ModelVersion, input: InputSpec | Sizing | None) -> dict[str, Any]:
     return {
         "checkpoint_id": version.checkpoint_id,
         "weights_id": version.weights_id,

@@ -32,8 +32,9 @@ class ExportRequest(Body):
     formats: Formats = EXPORT_FORMATS
     """Those the architecture has no equivalent in are left out, and the manifest says why."""
     input: Options | None = None
-    """Of weights: how images are prepared, by keys of the manifest's `input` (`mean`, `std`, `bit_depth`, `short_side`,
-    ...); null: 8-bit RGB with ImageNet's mean and deviation. Weights for other than three channels need it."""
+    """How images are prepared, by keys of the manifest's `input`: of weights `mean`, `std`, `bit_depth`, `short_side`,
+    ... (null: 8-bit RGB with ImageNet's mean and deviation; weights for other than three channels need it); of a run
+    `short_side`, `max_side` and `multiple`, since its checkpoint knows the rest."""
     license: Text | None = None
     """Of the weights. When none is named: that of the data sets and weights they came from, if those all agree."""
     priority: int = Field(default=0, ge=-100, le=100)
@@ -42,8 +43,6 @@ class ExportRequest(Body):
     def _one_source(self) -> Self:
         if (self.run is None) == (self.weights is None) or (self.weights and self.checkpoint):
             raise ValueError("give either run, with a checkpoint of it, or weights")
-        if self.run is not None and self.input is not None:
-            raise ValueError("input goes with weights: a run's checkpoint knows how its images were prepared")
         return self
 
 

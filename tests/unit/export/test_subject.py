@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from detco_core.contract.config import override
 from detco_core.contract.errors import ExportError
 from detco_core.contract.jobs import ExportJob
-from detco_core.contract.manifest import InputSpec, Level, Lineage
+from detco_core.contract.manifest import InputSpec, Level, Lineage, Sizing
 from detco_core.contract.presets import preset
-from detco_core.contract.reader import digest
+from detco_core.contract.reader import FieldError, digest
 from detco_core.export.subject import Subject, open_subject, padding_multiple
 from detco_core.nets.resnet import make_resnet
 from detco_core.nets.stages import StageBackbone
@@ -59,6 +59,16 @@ def test_images_of_a_run_on_other_pixels(
     full = 255 if bits == 8 else 65535
     assert subject.pixel_mean == [pytest.approx(0.3 * full)] * channels
     assert subject.pixel_std == [pytest.approx(0.1 * full)] * channels
+
+
+def test_a_checkpoint_is_sized_as_the_job_says(job: ExportJob) -> None:
+    sized = replace(job, sizing=Sizing(short_side=800, max_side=1333, multiple=32))
+    assert open_subject(sized)[0].input == replace(
+        open_subject(job)[0].input, short_side=800, max_side=1333, multiple=32
+    )
+    for other in ({"input": InputSpec()}, {"checkpoint": None, "weights": "w.pth"}):
+        with pytest.raises(FieldError, match="checkpoint alone"):
+            replace(sized, **other)
 
 
 def test_a_mean_nobody_knows_is_asked_for(checkpoint: SavedFile, tmp_path: Path) -> None:

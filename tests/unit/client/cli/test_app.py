@@ -104,6 +104,7 @@ CALLS = {
     "evaluations show eval_1": "one sentence",
     "evaluations compare eval_1 eval_2": "random",
     "models export detector --run run_1": "detector:1",
+    "models export detector --run run_1 --input short_side=800 --input max_side=1333": "detector:1",
     "models export detector --weights wts_1 --format onnx --format timm": "detector:1",
     "models export detector --weights wts_1 --input mean=[0.5] --input std=[0.25]": "detector:1",
     "models list": "production -> 1",

@@ -77,7 +77,8 @@ class TestExport:
             ({"weights": "wts_none"}, 404, "not_found"),
             ({"run": "{run}", "weights": "wts_1"}, 422, "invalid_request"),
             ({"weights": "wts_1", "checkpoint": "last"}, 422, "invalid_request"),
-            ({"run": "{run}", "input": {"short_side": 800}}, 422, "invalid_request"),
+            ({"run": "{run}", "input": {"mean": [0.5, 0.5, 0.5]}}, 422, "invalid_request"),
+            ({"run": "{run}", "input": {"max_side": 800}}, 422, "invalid_request"),
         ],
     )
     def test_what_cannot_be_exported(

@@ -24,7 +24,7 @@ from control.storage.base import file_digest, key_of
 from detco_core.contract.errors import DataError, InvalidDocument
 from detco_core.contract.events import ArtifactSaved, Event
 from detco_core.contract.jobs import CheckJob, EvaluateJob, ExportJob, ExtractJob, ImportJob, PretrainJob, read_job
-from detco_core.contract.manifest import EXPORT_FORMATS, InputSpec
+from detco_core.contract.manifest import EXPORT_FORMATS, InputSpec, Sizing
 from detco_core.contract.presets import smoke
 from detco_core.contract.reader import plain
 from tests.unit.worker.house import House
@@ -300,7 +300,8 @@ def exported(house: House) -> str:
     checkpoint = house.checkpoint(run_id, 4, b"four")
     with unit_of_work(house.engine) as session:
         found = history.get_checkpoint(session, run_id, checkpoint)
-        new = NewVersion(model="backbone", source=found, actor="ada", license="MIT")
+        sizing = Sizing(short_side=800, max_side=1333)
+        new = NewVersion(model="backbone", source=found, actor="ada", license="MIT", input=sizing)
         return registry.add_version(session, new).version.id
 
 
@@ -310,6 +311,7 @@ def test_an_export_knows_where_its_weights_come_from(house: House) -> None:
     document = read_job(ExportJob, folder / "job.json")
     assert Path(document.checkpoint or "").read_bytes() == b"four"
     assert (document.formats, document.license, document.created_by) == (EXPORT_FORMATS, "MIT", "ada")
+    assert (document.input, document.sizing) == (None, Sizing(short_side=800, max_side=1333))
     lineage = document.lineage
     assert (lineage.step, lineage.dataset, lineage.method) == (4, "photos@1", "detco")
     assert lineage.dataset_digest == house.photos.digest
