@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DECISIONS = ROOT / "docs" / "decisions"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")])
+PACKAGES = ("detco_core", "control", "server", "worker", "detco_client", "examples", "benchmarks", "scripts")
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 
 
@@ -44,11 +45,18 @@ def test_every_page_is_reached_from_the_readme() -> None:
 
 
 def test_every_page_and_decision_that_code_names_is_there() -> None:
-    packages = ("detco_core", "control", "server", "worker", "detco_client", "examples", "benchmarks", "scripts")
-    files = [file for package in packages for file in (ROOT / package).rglob("*.py")]
+    files = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py")]
     named = {path for file in files for path in re.findall(r"(?<![\w/])docs/[\w/-]+(?:\.md)?", file.read_text("utf-8"))}
     assert named
     assert [path for path in sorted(named) if not list(ROOT.glob(f"{path}*"))] == []
+
+
+def test_every_module_that_a_page_names_is_there() -> None:
+    """By its path in the repository, in a package or in the tests."""
+    named = {path for page in PAGES for path in re.findall(r"`([\w-]+(?:/[\w-]+)+\.py)`", page.read_text("utf-8"))}
+    assert named
+    folders = [ROOT, *(ROOT / package for package in (*PACKAGES, "tests"))]
+    assert [path for path in sorted(named) if not any((folder / path).exists() for folder in folders)] == []
 
 
 def test_every_decision_is_in_the_index_with_what_changed_it_later() -> None:
