@@ -95,3 +95,9 @@ def test_levels_are_assigned_as_in_torchvisions_pyramid(sides: list[tuple[float,
     mapper = LevelMapper(2, 5)
     expected = mapper([torch.from_numpy(boxes)])
     assert assign(Regions(boxes.astype(np.float64)), LEVELS).tolist() == expected.tolist()
+
+
+def test_what_rounding_takes_from_a_box_sends_it_to_no_finer_level() -> None:
+    sides = [(224.0, 224.0), (224.0 - 1e-9, 224.0 - 1e-9), (112.0 - 1e-9, 112.0)]
+    regions = Regions(np.array([(0, 0, width, height) for width, height in sides]))
+    assert [LEVELS[place].name for place in assign(regions, LEVELS)] == ["p4", "p4", "p3"]
