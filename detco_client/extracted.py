@@ -26,7 +26,8 @@ from detco_core.contract.extractions.files import (
 
 T = TypeVar("T")
 Array = NDArray[Any]
-_OPEN_SHARDS = 8
+_OPEN_SHARDS = 64
+"""Each is an open file, mapped: images in any order come from all of them."""
 _TRIES = 3
 
 
@@ -88,7 +89,7 @@ class ExtractedFeatures(Mapping[str, ExtractedImage]):
         self._places: dict[str, tuple[int, int]] | None = None
         self._broken: dict[str, str] = {}
         self._parts: dict[int, bytes] = {}
-        self._shards: OrderedDict[int, dict[str, Array]] = OrderedDict()
+        self._shards: OrderedDict[int, Mapping[str, Array]] = OrderedDict()
 
     def __len__(self) -> int:
         return self.index.images - self.index.broken
@@ -151,7 +152,7 @@ class ExtractedFeatures(Mapping[str, ExtractedImage]):
             self._parts[number] = self._found(part, Path.read_bytes)
         return self._parts[number]
 
-    def _shard(self, number: int) -> dict[str, Array]:
+    def _shard(self, number: int) -> Mapping[str, Array]:
         if number not in self._shards:
             shard = self._about(number).shard
             self._shards[number] = self._found(shard, lambda path: open_shard(path, shard.path))

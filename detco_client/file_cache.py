@@ -5,13 +5,15 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from detco_client.errors import ClientError, DigestMismatch
 
 DEFAULT_BYTES = 20 * 2**30
+_Stamp = tuple[int, int, int, int]
+"""Of a file: inode, bytes, and when it and what is said of it were changed."""
 
 
 class Files(Protocol):
@@ -27,18 +29,29 @@ class FolderFiles:
     """Files in a folder, as `download` leaves them, or a job that was run by hand."""
 
     folder: Path
+    _known: dict[str, tuple[_Stamp, str]] = field(default_factory=dict)
+    """The digest of each file as it was when it was last read."""
 
     def find(self, path: str, sha256: str | None) -> Path:
-        """Raises `DigestMismatch` where the file is another."""
+        """Raises `DigestMismatch` where the file is another. One that nobody has touched is not read again."""
         target = self.folder / Path(path).name
         try:
-            with target.open("rb") as file:
-                found = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+            found = self._digest(target)
         except OSError as error:
             raise ClientError(f"{target} cannot be read: {error.strerror}") from error
         if sha256 is not None and found != sha256:
             raise DigestMismatch(str(target), sha256, found)
         return target
+
+    def _digest(self, target: Path) -> str:
+        with target.open("rb") as file:
+            about = os.fstat(file.fileno())
+            stamp = (about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+            known = self._known.get(target.name)
+            if known is None or known[0] != stamp:
+                known = stamp, "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+                self._known[target.name] = known
+        return known[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import json
 import math
 import mmap
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +16,48 @@ _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f
 _MAX_HEADER = 2**28
 
 
-def open_shard(path: Path, name: str) -> dict[str, NDArray[Any]]:
-    """Its tensors by name, read-only; `name` says the format.
+def open_shard(path: Path, name: str) -> Mapping[str, NDArray[Any]]:
+    """Its tensors by name, read-only; `name` says the format. In safetensors each is looked at when it is asked for.
 
     Raises:
         BadReply: it is not what its name says.
         ClientError: Parquet, and pyarrow is not installed.
     """
-    return _parquet(path) if name.endswith(".parquet") else _safetensors(path)
+    return _parquet(path) if name.endswith(".parquet") else _Mapped(path)
 
 
-def _safetensors(path: Path) -> dict[str, NDArray[Any]]:
-    with path.open("rb") as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    length = int.from_bytes(mapped[:8], "little")
-    if length > min(_MAX_HEADER, len(mapped) - 8):
-        raise BadReply(f"{path} is no safetensors file: its header is longer than the file")
-    try:
-        header = json.loads(mapped[8 : 8 + length])
-        return {name: _tensor(mapped, 8 + length, one) for name, one in header.items() if name != "__metadata__"}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadReply(f"{path} is no safetensors file: {error}") from error
+class _Mapped(Mapping[str, NDArray[Any]]):
+    """Those of a safetensors file: a shard may hold thousands, of which one is wanted."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with path.open("rb") as file:
+            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        length = int.from_bytes(self._bytes[:8], "little")
+        if length > min(_MAX_HEADER, len(self._bytes) - 8):
+            raise BadReply(f"{path} is no safetensors file: its header is longer than the file")
+        self._start = 8 + length
+        try:
+            self._about: dict[str, Any] = json.loads(self._bytes[8 : self._start])
+            self._about.pop("__metadata__", None)
+        except (ValueError, AttributeError, TypeError) as error:
+            raise BadReply(f"{path} is no safetensors file: {error}") from error
+
+    def __len__(self) -> int:
+        return len(self._about)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._about)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._about
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        about = self._about[name]
+        try:
+            return _tensor(self._bytes, self._start, about)
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadReply(f"{self._path} is no safetensors file: {error}") from error
 
 
 def _tensor(mapped: mmap.mmap, start: int, about: Any) -> NDArray[Any]:

@@ -115,6 +115,29 @@ def test_it_goes_to_another_process_without_its_arrays(extract: Callable[..., Pa
         np.testing.assert_array_equal(theirs[name].arrays["res5"], array)
 
 
+def test_in_any_order_a_shard_is_checked_once_until_it_is_touched(
+    extract: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = extract(pool="avg", shard_images=1)
+    read: list[str] = []
+
+    def counted(file: Any, algorithm: str, digest: Any = hashlib.file_digest) -> Any:
+        read.append(Path(file.name).name)
+        return digest(file, algorithm)
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    monkeypatch.setattr("detco_client.extracted._OPEN_SHARDS", 1)
+    with ExtractedFeatures(folder) as found:
+        for name in ("2.png", "0.png", "2.png", "1.png", "0.png"):
+            assert found[name].arrays["res5"].shape == (1, 10)
+        assert sorted(read) == sorted(set(read))
+        data = (folder / "00002.safetensors").read_bytes()
+        (folder / "00002.safetensors").unlink()
+        (folder / "00002.safetensors").write_bytes(data[:-1] + b"?")
+        with pytest.raises(DigestMismatch, match="00002"):
+            found["2.png"]
+
+
 @pytest.mark.parametrize("name", ["00000.safetensors", "00000.jsonl"])
 def test_a_file_that_is_another_is_refused(extract: Callable[..., Path], name: str) -> None:
     folder = extract(pool="avg")
