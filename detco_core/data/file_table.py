@@ -4,6 +4,7 @@ It is built file by file (`TableBuilder`, `tabulate`). A long one lies in unname
 that its pages come and go as they are needed and loader processes map the same ones instead of copies.
 """
 
+import hashlib
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -97,6 +98,13 @@ class FileTable:
             container=member.container,
             position=None if member.container is None else member.position,
         )
+
+    def digest(self) -> str:
+        """Of which files there are, in their order, and all that is known of them."""
+        found = hashlib.sha256(repr(self.words).encode())
+        for columns in (self.names, self.numbers, self.containers):
+            found.update(b"" if columns is None else columns.view)
+        return "sha256:" + found.hexdigest()
 
     def places(self, split: str) -> NDArray[np.int64]:
         """Where the files of `split` are, in order."""

@@ -9,6 +9,8 @@ from typing import Any, BinaryIO
 
 from detco_core.contract.extractions.files import StoredFile
 
+_DRAFT = ".tmp"
+
 
 class Writing:
     """A file that is written once, from its start: what is asked of it by us and by pyarrow."""
@@ -67,9 +69,15 @@ def describe(path: Path) -> StoredFile:
     return StoredFile(path=path.name, bytes=path.stat().st_size, sha256=f"sha256:{digest}")
 
 
+def forget_drafts(folder: Path) -> None:
+    """Remove what processes that were killed had not finished: a shard may be gigabytes."""
+    for draft in folder.glob(f".*{_DRAFT}"):
+        draft.unlink()
+
+
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_DRAFT}")
     try:
         with temporary.open("wb") as file:
             yield file

@@ -29,7 +29,7 @@ from detco_core.contract.jobs import ExtractJob
 from detco_core.contract.reader import canonical_json, plain
 from detco_core.data.freshness import changed_files
 from detco_core.data.images import quiet
-from detco_core.extraction.atomic import stored_text
+from detco_core.extraction.atomic import forget_drafts, stored_text
 from detco_core.extraction.behind import Written, WrittenBehind
 from detco_core.extraction.boxes import BoxFile
 from detco_core.extraction.computing import Computer, names_of
@@ -61,7 +61,8 @@ def run(job: ExtractJob, reporter: Reporter) -> None:
     reader = open_reader(job, session.manifest)
     folder = Path(job.folder) / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    question = question_of(job, session.manifest)
+    forget_drafts(folder)
+    question = question_of(job, session.manifest, reader.files)
     done, broken = finished_shards(folder, question)
     start = sum(shard.images for shard in done)
     environment = {"version": __version__, "provider": session.provider, "device": _device(session)}

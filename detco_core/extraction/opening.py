@@ -87,14 +87,13 @@ def _check_size(
         raise DataError(too_large(expected, job.max_bytes))
 
 
-def question_of(job: ExtractJob, manifest: Manifest) -> str:
-    """Digest of all that the features depend on."""
-    dataset = job.dataset.digest or job.dataset.root
+def question_of(job: ExtractJob, manifest: Manifest, files: ImageFiles) -> str:
+    """Digest of all that the features depend on, and of the images' order, which says where to go on."""
     return digest(
         {
             "options": plain(job.options),
             "weights": manifest.weights_digest,
-            "dataset": dataset,
+            "dataset": job.dataset.digest or [job.dataset.root, files.table.digest()],
             "boxes": boxes_digest(job),
         }
     )

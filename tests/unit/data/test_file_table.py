@@ -27,6 +27,14 @@ def test_a_table_holds_what_was_put_in(files: list[DatasetFile]) -> None:
         assert table.places(split).tolist() == [n for n, file in enumerate(files) if file.split == split]
 
 
+def test_a_digest_is_of_the_files_and_of_their_order() -> None:
+    one, two = (DatasetFile(path=path, bytes=0, width=0, height=0, channels=0) for path in ("a.jpg", "b.jpg"))
+    named = dataclasses.replace(two, label="cat")
+    tables = [[one, two], [two, one], [one], [one, named], []]
+    assert len({tabulate(files).digest() for files in tables}) == len(tables)
+    assert tabulate([one, two]).digest() == tabulate([one, two]).digest()
+
+
 @pytest.mark.slow
 def test_a_long_table_is_mapped_and_started_processes_map_the_same_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -84,6 +84,11 @@ def extract(job: ExtractJob) -> list[Body]:
     return [decode(line).body for line in (Path(job.folder) / EVENTS_FILE).read_text().splitlines()]
 
 
+def files(job: ExtractJob) -> dict[str, bytes]:
+    """What lies in its folder of features, drafts too."""
+    return {path.name: path.read_bytes() for path in sorted((Path(job.folder) / FOLDER).iterdir())}
+
+
 def entries(job: ExtractJob) -> dict[str, tuple[str, Entry]]:
     """By image: its shard and its entry."""
     found = {}

@@ -24,14 +24,9 @@ from detco_core.extraction.atomic import describe
 from detco_core.extraction.computing import Computer
 from detco_core.inference import Backbone
 from detco_core.inference.sessions.session import Session
-from detco_core.runtime.reporter import Reporter
-from tests.unit.extraction.conftest import BROKEN, entries, extract, write_json
+from tests.unit.extraction.conftest import BROKEN, entries, extract, files, write_json
 
 Make = Callable[..., ExtractJob]
-
-
-def files(job: ExtractJob) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((Path(job.folder) / FOLDER).iterdir())}
 
 
 @pytest.mark.parametrize(
@@ -92,45 +87,6 @@ def test_it_tells_names_every_file_and_reports(make_job: Make) -> None:
     assert (index.model, index.licenses) == ("m:1", {"data set photos@1": "CC0"})
     assert [level.name for level in index.levels] == ["res5"]
     assert [shard.images for shard in index.shards] == [5, 5, 2]
-
-
-class _Killed(BaseException):
-    """As SIGKILL, as far as the files of the job show it."""
-
-
-@pytest.mark.parametrize("told", [0, 1, 3, 4])
-def test_a_killed_job_goes_on_after_its_last_whole_shard(
-    make_job: Make, monkeypatch: pytest.MonkeyPatch, told: int
-) -> None:
-    """Killed after it named so many files; what it does then are the bytes of a job that lived."""
-    options = {"levels": ["res4"], "shard_images": 3}
-    undisturbed = make_job("undisturbed", options)
-    extract(undisturbed)
-    complete, killed, again = files(undisturbed), make_job("killed", options), make_job("again", options)
-    names: list[str] = []
-
-    def dies(self: Reporter, body: Any, emit: Any = Reporter.emit) -> None:
-        if isinstance(body, ArtifactSaved):
-            if len(names) == told:
-                raise _Killed
-            names.append(body.name)
-        emit(self, body)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Reporter, "emit", dies)
-        with pytest.raises(_Killed):
-            extract(killed)
-    # What a worker brings to the next attempt: the index parts that were told of, and no shard.
-    parts = [name for name in names if name.endswith(".jsonl")]
-    for part in parts:
-        target = Path(again.folder) / part
-        target.parent.mkdir(exist_ok=True)
-        target.write_bytes((Path(killed.folder) / part).read_bytes())
-    started = extract(again)[0]
-    assert isinstance(started, Started)
-    assert started.resumed_from == (3 * len(parts) or None)
-    taken_over = {Path(part).with_suffix(".safetensors").name for part in parts}
-    assert files(again) == {name: data for name, data in complete.items() if name not in taken_over}
 
 
 def test_on_a_gpu_neighbours_of_one_size_go_together_and_shards_are_cut_the_same(
