@@ -15,7 +15,7 @@ from server.features.oip.targets import Target
 from server.http.access import note, note_reply
 from server.http.deps import Services, caller_of
 from server.http.open_inference import LOAD_SECONDS, is_ready, refuse_configuration
-from server.rpc.doorway import Call, Doorway, Method
+from server.rpc.doorway import Call, Doorway, Method, one_each
 from server.rpc.messages import read_infer, write_infer
 from server.rpc.streams import SERVICE, InferStreams
 
@@ -46,7 +46,7 @@ class Calls:
         handlers = {name: doorway.open(_method(name), work) for name, work in opened.items()}
         handlers |= {name: doorway.closed(_method(name), "features", work) for name, work in features.items()}
         handlers |= {name: doorway.closed(_method(name), "admin", work) for name, work in admin.items()}
-        methods = {name: grpc.unary_unary_rpc_method_handler(handler) for name, handler in handlers.items()}
+        methods = {name: one_each(handler) for name, handler in handlers.items()}
         methods["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(streams.handler(doorway, self))
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 

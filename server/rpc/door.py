@@ -8,6 +8,7 @@ import grpc
 
 from server.features.oip.service import OpenInference
 from server.http.access import AccessLog
+from server.http.answers.tensors import FREE_SECONDS, SLOWEST
 from server.http.deps import Services
 from server.http.middleware.tracing import Tracing
 from server.http.open_inference import is_ready
@@ -58,7 +59,9 @@ class GrpcDoor:
         streams = InferStreams(features.limits.under_way, self._closing)
         most = _CALLS_AN_IMAGE * features.limits.under_way + streams.most + self._health.most
         server = grpc.aio.server(options=options, maximum_concurrent_rpcs=most)
-        doorway = Doorway(self._services.doorman, self._recorder, self._closing)
+        # As slowly as an answer of that size may be read over HTTP.
+        seconds = FREE_SECONDS + settings.max_request_bytes / SLOWEST
+        doorway = Doorway(self._services.doorman, self._recorder, self._closing, seconds)
         server.add_generic_rpc_handlers((self._calls.handlers(doorway, streams), self._health.handlers(doorway)))
         address = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:

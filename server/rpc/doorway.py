@@ -63,50 +63,78 @@ class Method:
         return message
 
 
-Handler = Callable[[bytes, Any], Awaitable[bytes]]
+Handler = Callable[[Any, Any], Awaitable[bytes]]
+
+_OPEN_SECONDS = 10.0
+"""For the message of a call without a token, which is a few bytes and comes with the call."""
+
+
+def one_each(handler: Handler) -> grpc.RpcMethodHandler:
+    """Of a call with one message each way. To gRPC its request is a stream, which is the same on the wire: gRPC would
+    otherwise wait for the whole message, as long as that takes, before anybody is asked who sends it.
+    """
+    return grpc.stream_unary_rpc_method_handler(handler)
 
 
 class Doorway:
     """Wraps what answers a call."""
 
-    def __init__(self, doorman: Doorman, recorder: Recorder, closing: asyncio.Event) -> None:
-        """Once `closing` is set, calls that need a token are refused."""
+    def __init__(self, doorman: Doorman, recorder: Recorder, closing: asyncio.Event, seconds: float = 300.0) -> None:
+        """Once `closing` is set, calls that need a token are refused; `seconds`: that a message may take to come."""
         self._doorman = doorman
         self.recorder = recorder
         self._closing = closing
+        self._seconds = seconds
 
     def open(self, method: Method, work: Callable[[Any], Awaitable[Message]]) -> Handler:
         """For anyone."""
 
-        async def handle(payload: bytes, context: Any) -> bytes:
+        async def handle(_: Any, context: Any) -> bytes:
             async def whole(record: Record) -> bytes:
-                answer: bytes = (await work(method.read(payload))).SerializeToString()
+                request = method.read(await self.message(context, record))
+                answer: bytes = (await work(request)).SerializeToString()
                 return answer
 
-            return await self.through(method, context, len(payload), whole)
+            return await self.through(method, context, whole)
 
         return handle
 
     def closed(self, method: Method, scope: Scope, work: Callable[[Any, Call], Awaitable[Message]]) -> Handler:
-        """For tokens of a scope; who may not ask learns nothing, and costs nothing."""
+        """For tokens of a scope; who may not ask learns nothing, and costs nothing: the message is not read."""
 
-        async def handle(payload: bytes, context: Any) -> bytes:
+        async def handle(_: Any, context: Any) -> bytes:
             async def whole(record: Record) -> bytes:
                 if self._closing.is_set():
                     raise Problem("unavailable", "this server is ending: call another", code="ending")
                 call = await self.admit(scope, context, record, lambda act: context.add_done_callback(lambda _: act()))
+                payload = await self.message(context, record, self._seconds)
                 message = await work(await asyncio.to_thread(method.read, payload), call)
                 return await asyncio.to_thread(message.SerializeToString)
 
-            return await self.through(method, context, len(payload), whole)
+            return await self.through(method, context, whole)
 
         return handle
 
-    async def through(
-        self, method: Method, context: Any, size: int, whole: Callable[[Record], Awaitable[bytes]]
-    ) -> bytes:
+    async def message(self, context: Any, record: Record, seconds: float = _OPEN_SECONDS) -> bytes:
+        """The call's only message.
+
+        Raises:
+            Problem: it has not come whole within so many seconds; what came of it takes memory, and the call a place.
+            BadTensor: there is none.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                payload = await context.read()
+        except TimeoutError as error:
+            raise Problem("request_timeout", f"the message has not come within {seconds:g} s; send it again") from error
+        if payload is grpc.aio.EOF:
+            raise BadTensor("the call has no message")
+        record.bytes_in = len(payload)
+        return bytes(payload)
+
+    async def through(self, method: Method, context: Any, whole: Callable[[Record], Awaitable[bytes]]) -> bytes:
         """Do the `whole` of a call, recorded, its errors as statuses; returns what it has left to send."""
-        with self.recorder.call(method.route, context.invocation_metadata(), size) as record:
+        with self.recorder.call(method.route, context.invocation_metadata()) as record:
             trailing = {"x-request-id": record.identity}
             try:
                 answer = await whole(record)

@@ -10,7 +10,7 @@ import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from server.http.problems import Problem
-from server.rpc.doorway import Doorway, Method
+from server.rpc.doorway import Doorway, Method, one_each
 from server.rpc.record import Record
 from server.rpc.streams import SERVICE as INFERENCE
 
@@ -65,15 +65,15 @@ class Health:
         """Both calls."""
         check, watch = (Method(SERVICE, name, HealthCheckRequest) for name in ("Check", "Watch"))
 
-        async def watching(payload: bytes, context: Any) -> None:
+        async def watching(_: Any, context: Any) -> None:
             async def whole(record: Record) -> bytes:
-                return await self._watch(watch.read(payload), context.write)
+                return await self._watch(watch.read(await doorway.message(context, record)), context.write)
 
-            await doorway.through(watch, context, len(payload), whole)
+            await doorway.through(watch, context, whole)
 
         methods = {
-            "Check": grpc.unary_unary_rpc_method_handler(doorway.open(check, self._check)),
-            "Watch": grpc.unary_stream_rpc_method_handler(watching),
+            "Check": one_each(doorway.open(check, self._check)),
+            "Watch": grpc.stream_stream_rpc_method_handler(watching),
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 

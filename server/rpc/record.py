@@ -27,7 +27,7 @@ class Record:
 
     scope: Scope
     identity: str
-    bytes_in: int
+    bytes_in: int = 0
     bytes_out: int = 0
     code: StatusCode = StatusCode.CANCELLED
     status: int = 499
@@ -62,7 +62,7 @@ class Recorder:
         """Calls that have not ended."""
 
     @contextmanager
-    def call(self, route: str, metadata: Any, size: int, identity: str | None = None) -> Iterator[Record]:
+    def call(self, route: str, metadata: Any, size: int = 0, identity: str | None = None) -> Iterator[Record]:
         """Note the call for as long as the block runs; who leaves before its end is noted as gone.
 
         `route` is `/SERVICE/METHOD`; `identity` the request's id, None: the caller's own or a new one.

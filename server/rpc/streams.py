@@ -53,7 +53,7 @@ class InferStreams:
                 await _Stream(doorway, infers, context, record, most).serve(self._closing)
                 return b""
 
-            await doorway.through(_METHOD, context, 0, self._counted(whole))
+            await doorway.through(_METHOD, context, self._counted(whole))
 
         return handle
 

@@ -25,13 +25,13 @@ log = logging.getLogger(__name__)
 _VARY = "Accept, Accept-Encoding"
 _SLICE = 2**20
 """Bytes handed to the connection at once: more would be copied into its buffer while the reader is slow."""
-_FREE_SECONDS = 60.0
+FREE_SECONDS = 60.0
 """Every reader has so long, however slow."""
 _OWN_SECONDS = 5.0
 """After so long, what is left of an answer is copied: it is a view of the batch it was computed in, which can then go.
 """
-_SLOWEST = 2**18
-"""Bytes a second that a reader must take on average after `_FREE_SECONDS`, or its connection is cut: 2 Mbit/s."""
+SLOWEST = 2**18
+"""Bytes a second that a reader must take on average after `FREE_SECONDS`, or its connection is cut: 2 Mbit/s."""
 
 
 async def answer(
@@ -84,7 +84,7 @@ class TensorResponse(Response):
         super().__init__(None, headers=headers, media_type=encoded.media_type)
         self._encoded = encoded
         self._release = release
-        self._seconds = _FREE_SECONDS + encoded.length / _SLOWEST if seconds is None else seconds
+        self._seconds = FREE_SECONDS + encoded.length / SLOWEST if seconds is None else seconds
         self._own_seconds = own_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

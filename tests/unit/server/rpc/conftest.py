@@ -51,13 +51,15 @@ def closing() -> asyncio.Event:
 
 @pytest.fixture
 def serve(porter: Porter, lines: Lines, closing: asyncio.Event) -> Serve:
-    """A channel to a server of what is made with its doorway."""
+    """A channel to a server of what is made with its doorway; messages may take some `seconds` to come."""
     recorder = Recorder(Telemetry(), AccessLog(lines), Tracing())
 
     @asynccontextmanager
-    async def serving(make: Callable[[Doorway], grpc.GenericRpcHandler]) -> AsyncIterator[grpc.aio.Channel]:
+    async def serving(
+        make: Callable[[Doorway], grpc.GenericRpcHandler], seconds: float = 300
+    ) -> AsyncIterator[grpc.aio.Channel]:
         server = grpc.aio.server()
-        doorway = Doorway(porter, recorder, closing)  # type: ignore[arg-type]  # of the doorman it needs `admit` alone
+        doorway = Doorway(porter, recorder, closing, seconds)  # type: ignore[arg-type]  # of the doorman it needs `admit` alone
         server.add_generic_rpc_handlers((make(doorway),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()

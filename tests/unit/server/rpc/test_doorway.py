@@ -1,15 +1,31 @@
 """Who is at the other end of a call, and who is let in at the end."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
 import pytest
 
-from server.rpc.doorway import Call, Doorway, Method, host_of
+from server.rpc.doorway import Call, Doorway, Method, host_of, one_each
 from server.rpc.health import SERVING, HealthCheckRequest, HealthCheckResponse
 from tests.unit.server.rpc.conftest import Serve
 from tests.unit.server.rpc.lines import Lines
+
+TOKEN = (("authorization", "Bearer good"),)
+Work = Callable[[Any, Call], Awaitable[Any]]
+
+
+async def never(request: Any, call: Call) -> Any:
+    pytest.fail("there is nothing to work on")
+
+
+def working(work: Work) -> Callable[[Doorway], grpc.GenericRpcHandler]:
+    def handlers(doorway: Doorway) -> grpc.GenericRpcHandler:
+        handler = doorway.closed(Method("a.Service", "Work", HealthCheckRequest), "features", work)
+        return grpc.method_handlers_generic_handler("a.Service", {"Work": one_each(handler)})
+
+    return handlers
 
 
 @pytest.mark.parametrize(
@@ -26,6 +42,36 @@ def test_the_address_of_a_peer(peer: str, host: str) -> None:
     assert host_of(peer) == host
 
 
+@pytest.mark.parametrize(
+    ("metadata", "seconds", "says"),
+    [((), 300, ("UNAUTHENTICATED", "send a token")), (TOKEN, 0.01, ("INVALID_ARGUMENT", "not come within 0.01 s"))],
+    ids=["without a token nothing is waited for", "with one for a while"],
+)
+def test_a_caller_who_sends_no_message_holds_no_place_for_long(
+    serve: Serve, lines: Lines, metadata: Any, seconds: float, says: tuple[str, str]
+) -> None:
+    async def scene() -> None:
+        async with serve(working(never), seconds) as channel:
+            # On the wire it is the same call, whose message may be late.
+            call = channel.stream_unary("/a.Service/Work")(metadata=metadata)
+            assert (await call.code()).name == says[0]
+            assert says[1] in await call.details()
+
+    asyncio.run(scene())
+    assert [(line["grpc"], line["bytes_in"]) for line in lines.lines] == [(says[0], 0)]
+
+
+def test_a_call_that_ends_without_a_message_is_refused(serve: Serve) -> None:
+    async def scene() -> None:
+        async with serve(working(never)) as channel:
+            call = channel.stream_unary("/a.Service/Work")(metadata=TOKEN)
+            await call.done_writing()
+            assert (await call.code()).name == "INVALID_ARGUMENT"
+            assert await call.details() == "the call has no message"
+
+    asyncio.run(scene())
+
+
 def test_once_the_service_ends_new_calls_are_refused_and_those_under_way_go_on(
     serve: Serve, lines: Lines, closing: asyncio.Event
 ) -> None:
@@ -36,19 +82,14 @@ def test_once_the_service_ends_new_calls_are_refused_and_those_under_way_go_on(
         await go_on.wait()
         return HealthCheckResponse(status=SERVING)
 
-    def handlers(doorway: Doorway) -> grpc.GenericRpcHandler:
-        handler = doorway.closed(Method("a.Service", "Work", HealthCheckRequest), "features", work)
-        return grpc.method_handlers_generic_handler("a.Service", {"Work": grpc.unary_unary_rpc_method_handler(handler)})
-
     async def scene() -> None:
-        async with serve(handlers) as channel:
+        async with serve(working(work)) as channel:
             ask = channel.unary_unary("/a.Service/Work")
-            token = (("authorization", "Bearer good"),)
-            first = ask(b"", metadata=token)
+            first = ask(b"", metadata=TOKEN)
             await begun.wait()
             closing.set()
             with pytest.raises(grpc.aio.AioRpcError, match="this server is ending") as caught:
-                await ask(b"", metadata=token)
+                await ask(b"", metadata=TOKEN)
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
             go_on.set()
             assert await first == b"\x08\x01"
