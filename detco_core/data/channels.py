@@ -11,7 +11,7 @@ from detco_core.data.arrays import Pixels, array_format, read_npy, read_tiff
 from detco_core.data.images import decode_rgb, opened, quiet, upright_by
 from detco_core.data.limits import check
 from detco_core.data.sources import Bytes
-from detco_core.pixels.colors import gray_of
+from detco_core.pixels.colors import DEEP_CMYK, gray_of
 from detco_core.pixels.deep import bits_of, deep_colors, is_gray_with_alpha, loses_bits, read_deep, sixteen_bits
 from detco_core.pixels.orientation import UPRIGHT
 
@@ -98,6 +98,8 @@ def _pillow_reads(where: Bytes) -> bool:
 def _read_image(where: Bytes, short_side: int | None, views: ViewsConfig) -> tuple[Pixels, Image.Transpose | None]:
     with opened(where) as image:
         colors = deep_colors(image)
+        if colors == "CMYK" and views.channels in (1, 3):
+            raise DataError(DEEP_CMYK)
         if colors is not None:
             planes = read_deep(image, where)
             shown = planes[:-1] if colors in ("LA", "RGBA") and views.channels in (1, 3) else planes

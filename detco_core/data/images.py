@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
-from typing import overload
+from typing import Literal, overload
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from detco_core.contract.datasets import DatasetFile, DatasetRef
 from detco_core.contract.errors import DataError
-from detco_core.data.arrays import array_format, read_npy
+from detco_core.data.arrays import array_format, read_npy, read_tiff
 from detco_core.data.catalog import find_source, located, source_of
 from detco_core.data.file_table import FileTable, tabulate
 from detco_core.data.limits import MAX_PIXELS, check
 from detco_core.data.manifest import read_manifest
 from detco_core.data.sources import Bytes, Source
-from detco_core.pixels.deep import sixteen_bits
+from detco_core.pixels.deep import is_misread, sixteen_bits
 from detco_core.pixels.orientation import TAG, UPRIGHT
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ def open_image(where: Bytes | Path, short_side: int | None = None) -> Image.Imag
 
 def decode_rgb(where: Bytes | Path, short_side: int | None = None) -> Image.Image:
     """As `open_image`, without naming the file and without silencing Pillow's warnings: for use in threads."""
-    with opened(where) as image:
+    with opened(where, misread="high bytes") as image:
         if short_side is not None:
             image.draft("RGB", (short_side, short_side))
         image.load()
@@ -139,14 +139,17 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def opened(where: Bytes | Path) -> Iterator[Image.Image]:
+def opened(where: Bytes | Path, misread: Literal["refused", "high bytes"] = "refused") -> Iterator[Image.Image]:
     """Open an image with its header checked and, but for arrays, nothing decoded yet.
+
+    `misread`: what becomes of planes of 16 bits, which Pillow would take for planes of 8.
 
     Raises:
         DataError: with the reason alone, whatever goes wrong, also inside the `with` block.
     """
     try:
-        with _open(where) as image:
+        with _open(where) as found:
+            image = found if not is_misread(found) else _high_bytes(found, where, misread)
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"{image.width}x{image.height} pixels, more than the limit of {MAX_PIXELS}")
             yield image
@@ -170,6 +173,19 @@ def _open(where: Bytes | Path) -> Image.Image:
     if pixels.shape[2] == 3 and pixels.dtype == np.uint16:
         pixels = (pixels >> 8).astype(np.uint8)
     return Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
+
+
+def _high_bytes(image: Image.Image, where: Bytes | Path, misread: str) -> Image.Image:
+    """The same read by tifffile, and turned upright."""
+    if misread == "refused":
+        raise DataError(
+            "Pillow misreads planes of 16 bits: name the file .tif, or save it with its channels interleaved"
+        )
+    stored = read_tiff(where if isinstance(where, BytesIO) else str(where))
+    planes = np.moveaxis(stored.pixels >> 8, 2, 0)[: len(image.getbands())].astype(np.uint8)
+    shown = Image.merge(image.mode, [Image.fromarray(plane) for plane in planes])
+    turn = UPRIGHT.get(stored.orientation)
+    return shown if turn is None else shown.transpose(turn)
 
 
 def _reason(error: Exception, where: Bytes | Path) -> str:

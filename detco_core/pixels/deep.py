@@ -30,6 +30,8 @@ _GRAY = "LA;16B"
 """Two pairs, which are the four bytes of a pixel as RGBA."""
 _PACKED = ("BGR;16",)
 """Of a bitmap: 16 bits for all three channels."""
+_BITS = 258
+"""Of a TIFF: bits of each channel."""
 _PLANAR = (284, 2)
 """Tag and value of a TIFF that stores its channels one after another."""
 
@@ -39,7 +41,13 @@ def bits_of(image: Image.Image) -> int:
     if image.mode in ("I", "F"):
         return 32
     raw = _raw_mode(image)
-    return 16 if "16" in f"{image.mode} {raw}" and raw not in _PACKED else 8
+    return 16 if ("16" in f"{image.mode} {raw}" and raw not in _PACKED) or is_misread(image) else 8
+
+
+def is_misread(image: Image.Image) -> bool:
+    """Whether Pillow takes planes of 16 bits for planes of 8 and shows noise: those of a TIFF that packs nothing."""
+    tags = getattr(image, "tag_v2", {})
+    return tags.get(_PLANAR[0]) == _PLANAR[1] and 16 in tags.get(_BITS, ()) and len(_raw_mode(image)) == 1
 
 
 def loses_bits(image: Image.Image) -> bool:

@@ -111,6 +111,10 @@ def tiffs() -> Iterator[tuple[str, bytes]]:
     planar = np.moveaxis(noise(3), 2, 0)
     yield "16-bit RGB TIFF, planar", tiff(planar, photometric="rgb", planarconfig="separate")
     yield (
+        "16-bit CMYK TIFF, planar",
+        tiff(np.moveaxis(noise(4), 2, 0), photometric="separated", planarconfig="separate"),
+    )
+    yield (
         "16-bit RGB TIFF, planar, deflate",
         tiff(planar, photometric="rgb", planarconfig="separate", compression="zlib"),
     )
@@ -224,6 +228,30 @@ def test_training_and_serving_see_the_same_numbers(kind: str) -> None:
             assert trained is not None, case
             assert served.dtype == trained.dtype == (np.uint8 if depth == 8 else np.uint16), case
             assert np.array_equal(served, trained), case
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("packing", [None, "zlib"])
+@pytest.mark.parametrize("tile", [None, (16, 32)])
+@pytest.mark.parametrize(("colors", "bands"), [("rgb", 3), ("rgb", 4), ("separated", 4)])
+@pytest.mark.parametrize("planar", [False, True])
+def test_they_are_the_numbers_that_were_written(
+    order: str, packing: str | None, tile: tuple[int, int] | None, colors: str, bands: int, planar: bool
+) -> None:
+    """Not only the same: what both read by Pillow both may misread."""
+    stored = noise(bands, 70, 50)
+    how: dict[str, Any] = {"byteorder": order, "compression": packing, "tile": tile, "photometric": colors}
+    if (colors, bands) == ("rgb", 4):
+        how["extrasamples"] = ["unassalpha"]
+    written = np.ascontiguousarray(np.moveaxis(stored, 2, 0)) if planar else stored
+    file = tiff(written, planarconfig="separate" if planar else "contig", **how)
+    assert facts_of(file) == Facts(70, 50, bands, 16)
+    for trained in (in_training(file, bands, 16), in_serving(file, bands, 16)):
+        assert np.array_equal(trained, stored)
+    if colors == "rgb":
+        eight = in_training(file, 3, 8)
+        assert eight is not None
+        assert np.array_equal(eight, stored[..., :3] >> 8)
 
 
 @pytest.mark.parametrize("model", MODELS)

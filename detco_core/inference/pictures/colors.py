@@ -7,7 +7,7 @@ from detco_core.contract.errors import ImageError
 from detco_core.contract.manifest import InputSpec
 from detco_core.inference.pictures.arrays import Planes
 from detco_core.inference.pictures.images import DecodedImage
-from detco_core.pixels.colors import gray_of
+from detco_core.pixels.colors import DEEP_CMYK, gray_of
 from detco_core.pixels.deep import sixteen_bits
 
 _WITH_ALPHA = ("LA;16", "RGBA;16")
@@ -63,6 +63,8 @@ def _planes_in(planes: Planes, decoded: DecodedImage, spec: InputSpec) -> Planes
 
 def _check_channels(decoded: DecodedImage, spec: InputSpec) -> None:
     """Where nothing is converted."""
+    if decoded.mode == "CMYK;16" and spec.color != "raw":
+        raise ImageError("channels", DEEP_CMYK)
     if decoded.channels != spec.channels or decoded.mode in ("P", "1"):
         message = f"the model takes {spec.channels} channels as they are, the image has {decoded.mode}"
         raise ImageError("channels", message)
