@@ -14,7 +14,8 @@ from detco_core.contract.reader import read
     [
         ("none", (640, 427)),
         (ResizeExact(height=10, width=20), (20, 10)),
-        (ResizeShortSide(short_side=800), (1199, 800)),
+        (ResizeShortSide(short_side=100), (150, 100)),  # of 149.88
+        (ResizeShortSide(short_side=800), (1199, 800)),  # of 1199.06
         (ResizeShortSide(short_side=800, max_side=1000), (1000, 667)),
     ],
 )
