@@ -46,7 +46,7 @@ def outputs_for(request: InferRequest, inferred: Inferred, write_region: WriteRe
     for wish in _wishes(request, inferred):
         tensor, facts = _tensor(wish, inferred)
         placed = None if wish.region is None else _place(tensor, wish.region, write_region)
-        outputs.append(Output(tensor, request.binary if wish.binary is None else wish.binary, placed, facts))
+        outputs.append(Output(tensor, _is_binary(request, wish, inferred.arrays[wish.name]), placed, facts))
     return outputs
 
 
@@ -106,8 +106,15 @@ def _copied(request: InferRequest, wish: OutputWish, array: NDArray[Any]) -> int
     if wish.classification:
         # Ordering takes the values' negatives and an index of eight bytes for each.
         return array.nbytes + 8 * array.size + _CLASS_BYTES * len(array) * _classes_of(wish, array)
-    binary = request.binary if wish.binary is None else wish.binary
-    return 0 if binary or wish.region is not None else _JSON_BYTES * array.size
+    return 0 if _is_binary(request, wish, array) or wish.region is not None else _JSON_BYTES * array.size
+
+
+def _is_binary(request: InferRequest, wish: OutputWish, array: NDArray[Any]) -> bool:
+    """As the output says, else as the request does; float16, which has no JSON form, also when neither says anything:
+    KServe's client asks for it so.
+    """
+    said = request.binary if wish.binary is None else wish.binary
+    return array.dtype == np.float16 and not wish.classification if said is None else said
 
 
 def _classes_of(wish: OutputWish, array: NDArray[Any]) -> int:

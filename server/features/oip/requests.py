@@ -48,8 +48,8 @@ class InferRequest:
     """None: all."""
     id: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    binary: bool = False
-    """Whether outputs come as binary data when they do not say."""
+    binary: bool | None = None
+    """Whether outputs come as binary data when they do not say; None: what has no JSON form does."""
     raw: bytes | None = None
     """The whole body, of the only input (a length header of 0)."""
 
@@ -84,7 +84,7 @@ def read_document(document: Mapping[str, Any], take: TakeData, read_region: Read
         outputs=wishes,
         id=_identity(document.get("id")),
         parameters=parameters,
-        binary=_flag("the request", parameters, "binary_data_output") or False,
+        binary=_flag("the request", parameters, "binary_data_output"),
     )
 
 

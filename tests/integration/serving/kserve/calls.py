@@ -51,7 +51,7 @@ async def main(url: str, address: str, token: str, model: str, picture: str, out
         found["id"], found["name"], found["version"] = answer.id, answer.model_name, answer.model_version
         for output in answer.outputs:
             arrays[output.name] = output.as_numpy()
-        half = await infer(model, image(data), {**binary, "dtype": "float16"})
+        half = await infer(model, image(data), {"dtype": "float16"})
         arrays["half"] = next(output for output in half.outputs if output.name == "res5").as_numpy()
         for name, one in (("binary", True), ("json", False)):
             answer = await infer(f"{model}_tensor", pixels(one), binary if one else None)

@@ -137,3 +137,21 @@ def test_what_float16_could_not_hold_is_counted() -> None:
     res5, pooled = json.loads(bytes(encoded.pieces[0]))["outputs"]
     assert res5["parameters"] == {"overflow": 1, "binary_data_size": 2}
     assert pooled["parameters"] == {"binary_data_size": 2}
+
+
+def test_float16_has_no_json_form_and_comes_as_binary_data_unless_json_is_asked_for() -> None:
+    half: dict[str, np.ndarray] = {"res5": np.ones((1, 3), np.float16), "pooled": np.ones((1, 3), np.float32)}
+    inferred = Inferred("tiny", 3, half, {})
+
+    def laid_out(*wishes: OutputWish, **more: Any) -> tuple[Any, bytes]:
+        encoded = lay_out(InferRequest((), wishes or None, **more), inferred, lambda region, data: None)
+        head, *data = map(bytes, encoded.pieces)
+        return {output["name"]: output.get("data") for output in json.loads(head)["outputs"]}, b"".join(data)
+
+    assert laid_out() == ({"res5": None, "pooled": [1, 1, 1]}, half["res5"].tobytes())
+    assert copied(InferRequest((), (OutputWish("res5"),)), inferred) == 0
+    classes = laid_out(OutputWish("res5", classification=1))
+    assert classes == ({"res5": ["1.000000:0"]}, b"")
+    for wish, binary in ((OutputWish("res5", binary=False), None), (OutputWish("res5"), False)):
+        with pytest.raises(BadTensor, match="FP16 has no JSON form"):
+            laid_out(wish, binary=binary)

@@ -35,7 +35,7 @@ def test_binary_and_json_inputs_side_by_side() -> None:
     request = read(document, b"\1\2")
     assert [np.asarray(tensor.values).tolist() for tensor in request.inputs] == [[1, 2], [3, 4]]
     assert request.outputs == (OutputWish("res5", binary=True), OutputWish("pooled"))
-    assert (request.id, request.parameters, request.binary) == ("mine", {"timeout": 5}, False)
+    assert (request.id, request.parameters, request.binary) == ("mine", {"timeout": 5}, None)
 
 
 def test_all_outputs_binary_when_none_are_named() -> None:
