@@ -14,7 +14,7 @@ _WORDS = (
     "CUDA failure 2: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
-    # CUDA's driver, of page-locked memory, in `inference.host_memory`'s
+    # CUDA's driver, of page-locked memory, in `inference.sessions.host_memory`'s
     "cuMemHostAlloc failed with status 2",
 )
 

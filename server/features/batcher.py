@@ -30,7 +30,7 @@ Maps = dict[str, NDArray[np.float32]]
 
 
 class Computation(Protocol):
-    """A batch where it is computed: `inference.binding.Staged`."""
+    """A batch where it is computed: `inference.sessions.binding.Staged`."""
 
     @property
     def provider(self) -> str: ...
