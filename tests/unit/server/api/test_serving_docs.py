@@ -18,6 +18,7 @@ from benchmarks.serving.table import FIGURES
 from detco_core.inference.tiny import write_tiny_bundle
 from server.features.options import FeatureOptions
 from server.features.replies.encode import JSON_VALUES, LENGTH_HEADER, MEDIA_TYPES
+from server.http.errors import translations
 
 PAGE = (Path(__file__).parents[4] / "docs" / "serving.md").read_text("utf-8")
 
@@ -76,6 +77,11 @@ def test_the_page_names_every_parameter_and_format() -> None:
         assert f"| `{media}`" in PAGE
     assert LENGTH_HEADER in PAGE
     assert f"{JSON_VALUES:,} numbers" in PAGE
+
+
+def test_the_page_says_what_to_do_about_every_error_of_features() -> None:
+    codes = {code for _, code in translations._FEATURES.values()} - {"bad_tensor"}  # of `/v2` alone
+    assert {code for code in codes if f"`{code}`" not in PAGE} == set()
 
 
 def test_what_is_asked_of_serving_is_tested_where_it_is_said_to_be() -> None:
