@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from detco_core.contract.errors import BundleError
 from detco_core.contract.manifest import InputSpec, Level, Manifest
 from detco_core.contract.reader import plain
 from detco_core.inference.sessions.execution import Execution
+from detco_core.inference.sessions.session import Session
 from detco_core.inference.tiny import write_tiny_bundle
 from server.features.models.catalog import VersionRef
 from server.features.models.loaded import Loaded
@@ -52,6 +53,25 @@ def test_it_is_warm_and_answers(opened: Opened, spec: InputSpec) -> None:
     assert pooled(loaded).shape == (1, 10)
     assert loaded.bytes == loaded.manifest.files["onnx"].bytes
     assert loaded.identity.provider == "CPUExecutionProvider"
+    loaded.retire()
+    assert closed(loaded)
+
+
+def test_every_size_asked_for_is_computed_before_anyone_may_use_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes: list[tuple[int, ...]] = []
+    run = Session.run
+
+    def recorded(session: Session, array: np.ndarray, outputs: Sequence[str]) -> Any:
+        shapes.append(array.shape)
+        return run(session, array, outputs)
+
+    monkeypatch.setattr(Session, "run", recorded)
+    manifest = write_tiny_bundle(tmp_path)
+    execution = dataclasses.replace(EXECUTION, sizes=((96, 128),))
+    loaded = Loaded.open(VersionRef("v1", "tiny", 1, manifest.weights_digest), tmp_path, execution, ahead=1)
+    assert shapes[-2:] == [(1, 3, 224, 224), (1, 3, 96, 128)]
     loaded.retire()
     assert closed(loaded)
 
