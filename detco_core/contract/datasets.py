@@ -106,7 +106,8 @@ class DatasetRef:
     statistics: dict[str, ChannelStatistics] = field(default_factory=dict)
     """By channel count, as the scan measured them; empty for a root that was not scanned."""
     scanned_at: float | None = None
-    """Unix time at which the scan was asked for: files written to since are not what it saw. None: not scanned."""
+    """Unix time at which the scan was asked for: files written to since are not what it saw. None: not scanned, or
+    unpacked from an upload, which cannot change."""
     allowed_roots: tuple[str, ...] | None = None
     """Folders, in S3 prefixes, that the lines of a file list may lead into, besides the list's own; None: anywhere, as
     by hand."""

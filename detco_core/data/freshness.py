@@ -19,8 +19,11 @@ COARSE_SECONDS = 2.0
 
 
 def changed_files(files: ImageFiles, ref: DatasetRef) -> Warned | None:
-    """A warning when files of a sample are gone, have other sizes, or were written to since the scan; None when not,
-    and for a root that was not scanned.
+    """A warning when files of a sample are gone, have other sizes, or were written to or replaced since the scan; None
+    when not, and for a root that was not scanned, or cannot change.
+
+    As git, by the time of the last change to a file or what is known of it: a copy that keeps the time of writing
+    (`rsync -a`, `mv`) has a new one. So has a file of another owner, which is as it was: hence no more than a warning.
 
     Every file is held against the size that the scan saw once more when it is read.
     """
@@ -31,8 +34,8 @@ def changed_files(files: ImageFiles, ref: DatasetRef) -> Warned | None:
     if not changed:
         return None
     message = (
-        f"{len(changed)} of {len(places)} files looked at changed since {ref.name} was scanned, e.g. {changed[0]}: "
-        "scan the data set again to make a version of what is there now"
+        f"{len(changed)} of {len(places)} files looked at changed since {ref.name} was scanned, e.g. {changed[0]} "
+        "(also where only owner or permissions did): scan the data set again to make a version of what is there now"
     )
     details = {"files": changed[:NAMED_FILES], "count": len(changed), "looked_at": len(places)}
     return Warned(code="dataset_changed", message=message, details=details)
@@ -49,5 +52,5 @@ def _changed(files: ImageFiles, places: list[int], scanned_at: float) -> Iterato
             yield member.path
             continue
         resized = member.container is None and member.bytes not in (0, found.st_size)
-        if resized or found.st_mtime > scanned_at:
+        if resized or max(found.st_mtime, found.st_ctime) > scanned_at:
             yield member.path

@@ -29,7 +29,8 @@ def dataset_of(session: Session, draft: Draft) -> DatasetRef:
         cache=draft.unpacked.objects if version.root.startswith(REMOTE) else None,
         manifest=draft.need(DATASET_FILE, version.digest, f"the file manifest of {version.ref}"),
         digest=version.digest,
-        scanned_at=version.created_at.timestamp(),
+        # What is unpacked on this host is younger than its scan, and what its digest says.
+        scanned_at=None if version.root.startswith(SCHEME) else version.created_at.timestamp(),
         allowed_roots=roots_of(session, draft),
         statistics=read(dict[str, ChannelStatistics], version.statistics or {}, f"statistics of {version.ref}"),
     )

@@ -1,7 +1,6 @@
 """Files that changed since the scan are noticed: those of a sample before the run, each by its size when it is read."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from detco_core.contract.datasets import DatasetRef
 from detco_core.contract.errors import DataError
 from detco_core.contract.jobs import CheckJob
+from detco_core.data import freshness
 from detco_core.data.freshness import changed_files
 from detco_core.data.images import ImageFiles
 from detco_core.data.scan import MANIFEST, scan
@@ -16,17 +16,27 @@ from detco_core.data.synthetic import write_photos
 
 
 @pytest.fixture
-def scanned(tmp_path: Path) -> DatasetRef:
-    """Five photos, an hour old when they were scanned."""
+def scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatasetRef:
+    """Five photos, scanned as soon as they were there, on a disk with exact times."""
+    monkeypatch.setattr(freshness, "COARSE_SECONDS", 0)
     root = tmp_path / "root"
-    for path in write_photos(root, 5, (16, 16)):
-        os.utime(path, (time.time() - 3600,) * 2)
+    paths = write_photos(root, 5, (16, 16))
+    scanned_at = max(path.stat().st_ctime for path in paths)
     (tmp_path / "job").mkdir()
     report = scan(CheckJob(folder=str(tmp_path / "job"), root=str(root)))
     manifest = str(tmp_path / "job" / MANIFEST)
     return DatasetRef(
-        name="p@1", kind="images", root=str(root), manifest=manifest, digest=report.digest, scanned_at=time.time() - 60
+        name="p@1", kind="images", root=str(root), manifest=manifest, digest=report.digest, scanned_at=scanned_at
     )
+
+
+def replace_with(path: Path, content: bytes, ref: DatasetRef) -> None:
+    """As `rsync -a` does, with a time of writing of long ago; after the scan, as the disk's clock has it."""
+    other = path.with_name(".other")
+    while not other.exists() or other.stat().st_ctime <= (ref.scanned_at or 0):
+        other.write_bytes(content)
+        os.utime(other, (0, 0))
+    other.replace(path)
 
 
 def test_nothing_changed_is_no_warning(scanned: DatasetRef) -> None:
@@ -36,9 +46,8 @@ def test_nothing_changed_is_no_warning(scanned: DatasetRef) -> None:
 def test_what_was_written_to_replaced_or_removed_is_named(scanned: DatasetRef) -> None:
     root = Path(scanned.root)
     paths = sorted(root.iterdir())
-    os.utime(paths[0])
+    replace_with(paths[0], paths[0].read_bytes(), scanned)
     paths[1].write_bytes(paths[1].read_bytes() + b"\0")
-    os.utime(paths[1], (0, 0))
     paths[2].unlink()
     files = ImageFiles.open(scanned)
     warning = changed_files(files, scanned)

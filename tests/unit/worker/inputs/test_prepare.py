@@ -359,6 +359,7 @@ def test_a_data_set_comes_with_its_statistics(house: House) -> None:
         session.get_one(DatasetVersion, house.photos.id).statistics = measured
     house.pretraining()
     document = read_job(PretrainJob, prepared(house)[1] / "job.json")
+    assert document.dataset.scanned_at == house.photos.created_at.timestamp()
     grey = document.dataset.statistics["1"]
     assert (grey.images, grey.mean, grey.std, grey.bit_depth) == (3, (0.5,), (0.25,), 16)
 
@@ -398,6 +399,18 @@ def test_an_uploaded_data_set_lies_unpacked_on_this_host(house: House, tmp_path:
     assert (Path(document.root) / "in" / "a.jpg").read_bytes() == b"picture"
     assert document.splits == {"train": "in"}
     assert not Path(document.root).is_relative_to(house.settings.work_dir)  # once on a host, not for each attempt
+
+
+def test_what_is_unpacked_here_is_not_said_to_have_changed(house: House, tmp_path: Path) -> None:
+    """Its files are younger than their scan, and what the archive's digest says."""
+    (tmp_path / "a.jpg").write_bytes(b"picture")
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.add(tmp_path / "a.jpg", "a.jpg")
+    uri = f"upload:{upload(house, 'dataset', tmp_path / 'a.tar')}"
+    with unit_of_work(house.engine) as session:
+        session.get_one(DatasetVersion, house.photos.id).root = uri
+    house.pretraining()
+    assert read_job(PretrainJob, prepared(house)[1] / "job.json").dataset.scanned_at is None
 
 
 def test_uploaded_weights_are_brought(house: House, tmp_path: Path) -> None:
