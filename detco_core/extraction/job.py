@@ -87,8 +87,13 @@ class Extraction:
     broken: list[str]
     """Lines of images without features."""
     writer: ShardWriter = field(init=False)
+    untaken: list[Path] = field(default_factory=list)
+    """Shards that may still lie in the folder."""
+    bytes: int = 0
+    """Of all shards."""
 
     def __post_init__(self) -> None:
+        self.bytes = sum(shard.shard.bytes for shard in self.done)
         regions = self.reader.boxes is not None
         self.writer = ShardWriter(
             folder=Path(self.job.folder) / FOLDER,
@@ -142,7 +147,7 @@ class Extraction:
             broken=broken,
             broken_images=listed,
             shards=len(self.done),
-            bytes=self._bytes(),
+            bytes=self.bytes,
             index=index,
             weights_digest=self.session.manifest.weights_digest,
             dataset=self.job.dataset.name,
@@ -155,9 +160,11 @@ class Extraction:
         for files, broken in written:
             self.done.append(files)
             self.broken += broken
+            self.untaken.append(self.writer.folder / files.shard.path)
+            self.bytes += files.shard.bytes
             most = self.job.max_bytes
-            if most is not None and self._bytes() > most:
-                raise DataError(too_large(self._bytes(), most))
+            if most is not None and self.bytes > most:
+                raise DataError(too_large(self.bytes, most))
             self._tell(files.shard)
             self._tell(files.part)
 
@@ -170,14 +177,12 @@ class Extraction:
 
     def _waiting(self) -> int:
         """Finished shards that still lie in the folder."""
-        return sum((self.writer.folder / shard.shard.path).exists() for shard in self.done)
+        self.untaken = [path for path in self.untaken if path.exists()]
+        return len(self.untaken)
 
     def _tell(self, file: StoredFile) -> None:
         name = f"{FOLDER}/{file.path}"
         self.reporter.emit(ArtifactSaved(name=name, path=name, bytes=file.bytes, sha256=file.sha256))
-
-    def _bytes(self) -> int:
-        return sum(shard.shard.bytes for shard in self.done)
 
     def _index(self, images: int, broken: int) -> ExtractionIndex:
         manifest, job = self.session.manifest, self.job
@@ -193,7 +198,7 @@ class Extraction:
             licenses=job.licenses,
             images=images,
             broken=broken,
-            bytes=self._bytes(),
+            bytes=self.bytes,
             shards=tuple(self.done),
         )
 

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -36,6 +37,9 @@ Ending = Finished | Stopped | Failed
 _PULSE = 0.5
 """Seconds between two looks at the file; the API's progress may be 2 s old at most."""
 
+_UPLOADS = 4
+"""Files on their way to the store at once: two shards of features with their index parts in a pulse, not half a one."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -48,6 +52,8 @@ class _NamedFile:
     start: int
     """Of the event's line, in bytes."""
     upload: Future[str] | None = None
+    is_ahead: bool = False
+    """Its upload was begun before its turn."""
 
 
 class Sink:
@@ -137,17 +143,27 @@ class Sink:
         return True
 
     def _first_stored(self) -> _NamedFile | None:
-        """The first waiting file if it is in the store by now; sees to it that it is on its way."""
+        """The first waiting file if it is in the store by now; sees to it that it and the next are on their way."""
         while self._files:
+            self._begin_uploads()
             file = self._files[0]
-            if file.upload is None and time.monotonic() >= self._upload_not_before:
-                file.upload = self._begin_upload(file.body)
             if file.upload is None or not file.upload.done():
                 return None
             if (error := file.upload.exception()) is None:
                 return file
-            self._mourn(file, error)
+            if not file.is_ahead:
+                self._mourn(file, error)
+                continue
+            # No news: what was wrong then was told, or is over. It is tried as all others are in their turn.
+            file.upload, file.is_ahead = None, False
         return None
+
+    def _begin_uploads(self) -> None:
+        if time.monotonic() < self._upload_not_before:
+            return
+        for place, file in enumerate(islice(self._files, _UPLOADS)):
+            if file.upload is None:
+                file.upload, file.is_ahead = self._begin_upload(file.body), place > 0
 
     def _begin_upload(self, body: CheckpointSaved | ArtifactSaved) -> Future[str]:
         def upload() -> str:

@@ -4,10 +4,12 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from sqlalchemy.exc import OperationalError
 
 from control.db.session import open_engine, unit_of_work
@@ -17,6 +19,7 @@ from control.records.journal.logs import Piece
 from control.records.store import objects
 from control.storage.base import file_digest, key_of
 from control.storage.local import LocalStore
+from detco_core.contract.datasets import DatasetRef
 from detco_core.contract.events import (
     ArtifactSaved,
     Body,
@@ -30,6 +33,12 @@ from detco_core.contract.events import (
     Warned,
     encode,
 )
+from detco_core.contract.extractions.files import FOLDER, INDEX_FILE
+from detco_core.contract.extractions.options import ExtractionOptions
+from detco_core.contract.jobs import ExtractJob
+from detco_core.extraction.job import run as extract
+from detco_core.inference.tiny import write_tiny_bundle
+from detco_core.runtime.reporter import Reporter
 from tests.unit.worker.house import House
 from worker.attempts.folder import open_folder
 from worker.output.logs import LogShipper
@@ -190,6 +199,25 @@ def test_files_that_were_brought_are_told_as_people_know_them(job: Job) -> None:
     assert job.sink.ending == Failed(kind="user", message="weights official holds no resnet18")
 
 
+def test_uploads_go_side_by_side_and_are_registered_in_order(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each waits until both are on their way; the first is stored after the second."""
+    meeting, second = threading.Barrier(2), threading.Event()
+
+    def put(path: Path, sha256: str, really: Callable[[Path, str], str] = job.store.put) -> str:
+        meeting.wait(30)
+        if path.name == "1.pt":
+            assert second.wait(30)
+        key = really(path, sha256)
+        if path.name == "2.pt":
+            second.set()
+        return key
+
+    monkeypatch.setattr(job.store, "put", put)
+    job.say(job.checkpoint(1), job.checkpoint(2))
+    job.pump_all()
+    assert job.steps_of_checkpoints() == [1, 2]
+
+
 def test_an_upload_is_tried_again(job: Job) -> None:
     job.store.failures = 3
     job.say(job.checkpoint(1), job.checkpoint(2))
@@ -219,6 +247,35 @@ def test_a_store_that_takes_nothing_is_told_once_and_loses_nothing(job: Job, fai
     job.say(job.checkpoint(4))
     job.pump_all()
     assert len(job.house.events(job.run_id, "warning")) == 2
+
+
+@pytest.mark.slow
+def test_an_extraction_goes_on_through_an_outage_of_the_store_and_loses_no_shard(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits with one shard on its disk, and goes on as they are taken away."""
+    monkeypatch.setattr("detco_core.extraction.job._PATIENCE", 0.01)
+    write_tiny_bundle(tmp_path / "bundle")
+    (tmp_path / "photos").mkdir()
+    for n in range(6):
+        Image.new("RGB", (40, 30), (n, 9, 9)).save(tmp_path / "photos" / f"{n}.png")
+    dataset = DatasetRef(name="photos@1", kind="images", root=str(tmp_path / "photos"))
+    bundle, options = str(tmp_path / "bundle"), ExtractionOptions(pool="avg", shard_images=1)
+    asked = ExtractJob(folder=str(job.folder), bundle=bundle, dataset=dataset, options=options, most_waiting=1)
+    job.store.failures = 10**9
+    with Reporter(job.folder) as reporter, ThreadPoolExecutor(1) as pool:
+        extraction = pool.submit(extract, asked, reporter)
+        job.pump_until(lambda: job.house.events(job.run_id, "warning"))
+        assert not extraction.done()
+        job.store.failures = 0
+        job.pump_until(extraction.done)
+        extraction.result()
+    job.pump_all()
+    names = [f"{FOLDER}/{n:05}{suffix}" for n in range(6) for suffix in (".safetensors", ".jsonl")]
+    stored = {one.name: one for one in job.house.ask(lambda s: history.list_artifacts(s, job.run_id))}
+    assert sorted(stored) == sorted([*names, f"{FOLDER}/{INDEX_FILE}"])
+    assert all(job.store.exists(key_of(one.digest)) for one in stored.values())
+    assert list((job.folder / FOLDER).glob("*.safetensors")) == []
 
 
 def test_what_is_deleted_between_upload_and_registration_is_stored_again(job: Job) -> None:
