@@ -246,8 +246,9 @@ def test_they_are_the_numbers_that_were_written(
     written = np.ascontiguousarray(np.moveaxis(stored, 2, 0)) if planar else stored
     file = tiff(written, planarconfig="separate" if planar else "contig", **how)
     assert facts_of(file) == Facts(70, 50, bands, 16)
-    for trained in (in_training(file, bands, 16), in_serving(file, bands, 16)):
-        assert np.array_equal(trained, stored)
+    for read in (in_training(file, bands, 16), in_serving(file, bands, 16)):
+        assert isinstance(read, np.ndarray)
+        assert np.array_equal(read, stored)
     if colors == "rgb":
         eight = in_training(file, 3, 8)
         assert eight is not None
