@@ -16,6 +16,7 @@ from control.records.scheduling.workers import NewSlot
 from control.settings import Settings
 from server import serving_gpus
 from server.serving_gpus import VISIBLE, Keeper, chosen, served_on
+from tests.log_lines import lines_of
 
 GPUS = [Gpu(f"GPU-{name}", name, 80, 0, 0) for name in "ab"]
 
@@ -70,7 +71,7 @@ def test_whoever_names_several_is_told_that_one_is_used(settings: Settings, capl
     assert "names 2 GPUs; one server computes on the first, GPU-b" in caplog.text
     caplog.clear()
     assert chosen(settings, GPUS) == GPUS[1:]
-    assert not caplog.records
+    assert not lines_of(caplog, "server.serving_gpus")
 
 
 def test_what_is_in_the_way_is_told_once(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
@@ -82,7 +83,7 @@ def test_what_is_in_the_way_is_told_once(settings: Settings, caplog: pytest.LogC
     with caplog.at_level(logging.ERROR):
         keeper.keep()
         keeper.keep()
-    assert [record.message for record in caplog.records] == [
+    assert [record.message for record in lines_of(caplog, "server.serving_gpus")] == [
         "serving shares its GPU: GPU GPU-a of here is leased by the server process here:1"
     ]
     engine.dispose()

@@ -9,6 +9,7 @@ import pytest
 
 from detco_core.contract.events import Metrics, Progress
 from detco_core.train.console import Bar, Lines, Silent, open_console, resume_command
+from tests.log_lines import lines_of
 
 PROGRESS = Progress(
     step=10, steps=20, epoch=1.25, epochs=2.5, images_per_second=41.26, data_wait=0.034, eta_seconds=75.4
@@ -26,8 +27,8 @@ def test_a_line_per_metric_event(caplog: pytest.LogCaptureFixture) -> None:
         assert isinstance(console, Lines)
         console.progress(PROGRESS)
         console.metrics(METRICS)
-    (line,) = caplog.messages
-    assert line == "step 10/20  epoch 1.25/2.5  loss 12.3457  lr 0.015  41.3 img/s  data wait 3%  0:01:15 left"
+    (line,) = lines_of(caplog, "detco_core.train.console")
+    assert line.message == "step 10/20  epoch 1.25/2.5  loss 12.3457  lr 0.015  41.3 img/s  data wait 3%  0:01:15 left"
 
 
 def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +49,7 @@ def test_other_ranks_show_nothing(caplog: pytest.LogCaptureFixture) -> None:
         assert isinstance(console, Silent)
         console.progress(PROGRESS)
         console.metrics(METRICS)
-    assert not caplog.messages
+    assert not lines_of(caplog, "detco_core.train.console")
 
 
 def test_log_lines_go_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from detco_core.contract.reader import plain
 from detco_core.inference.sessions.execution import CPU, CUDA, TENSORRT, Execution, available_providers
 from detco_core.inference.sessions.session import Session, outputs_of
 from detco_core.inference.tiny import CHANNELS, STRIDES, write_tiny_bundle
+from tests.log_lines import lines_of
 
 SHAPE = (1, 3, 50, 70)
 
@@ -78,7 +79,10 @@ def test_a_file_that_has_gone_costs_compute_not_answers(
     for _ in range(2):
         np.testing.assert_array_equal(session.run(image, ["res2"])["res2"], expected["res2"])
     assert session.opened == 1
-    assert len([record for record in caplog.records if "all of the network" in record.message]) == 1
+    assert (
+        len([record for record in lines_of(caplog, "detco_core.inference") if "all of the network" in record.message])
+        == 1
+    )
 
 
 def test_a_damaged_file_is_refused_by_its_digest(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""The compute owner: in order, one at a time, nothing for those who left or came too late, and never dead."""
+"""The compute owner: in order, one at a time, nothing for those who left or came too late, and never dead.
+
+That memory is let go at once is CPython's counting of references, as it is for the server.
+"""
 
 import logging
 import threading

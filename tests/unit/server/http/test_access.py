@@ -15,6 +15,7 @@ from server.http.access import AccessLog, note, open_access_log
 from server.http.errors import handlers
 from server.http.middleware.context import RequestContext
 from server.telemetry import Telemetry
+from tests.log_lines import lines_of
 
 SECRET = "detco_" + "s" * 43
 
@@ -117,7 +118,7 @@ def test_a_log_that_cannot_be_written_fails_no_request_and_is_said_once(
     log.write({"n": 2})
     log.close()
     assert line(folder / "a.jsonl")["n"] == 2
-    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    assert [record.levelname for record in lines_of(caplog, "server.http.access")] == ["ERROR", "WARNING"]
     assert "No such file" in caplog.text
 
 
@@ -127,7 +128,7 @@ def test_a_disk_that_is_full_is_said_once_too(caplog: pytest.LogCaptureFixture, 
     for _ in range(5):
         log.write({"lost": 1})
     log.close()
-    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert [record.levelname for record in lines_of(caplog, "server.http.access")] == ["ERROR"]
     assert capsys.readouterr().err == ""
 
 

@@ -12,6 +12,7 @@ from control.db.models import Run
 from control.db.session import unit_of_work
 from control.records.life import leases
 from tests.collector import Collector
+from tests.log_lines import lines_of
 from tests.ports import reserved_port
 from tests.unit.worker.house import House
 from worker.attempts.spans import tell, tell_of, tell_of_newest
@@ -88,7 +89,7 @@ def test_what_has_not_ended_is_no_span(house: House, observed: Collector) -> Non
 
 def test_without_the_environment_nothing_is_read(caplog: pytest.LogCaptureFixture) -> None:
     tell(None, [("run_1", 1)])  # type: ignore[arg-type]  # it is never asked
-    assert caplog.text == ""  # where what goes wrong is told
+    assert not lines_of(caplog, "worker.attempts.spans")  # where what goes wrong is told
 
 
 def test_a_collector_that_does_not_answer_holds_up_no_attempt(

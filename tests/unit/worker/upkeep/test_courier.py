@@ -22,6 +22,7 @@ from control.records.webhooks import notices, webhooks
 from control.settings import Settings, load_settings
 from control.signing import signing_key
 from detco_client import verify_webhook
+from tests.log_lines import lines_of
 from worker.upkeep import courier
 from worker.upkeep.courier import Courier, Parcel, send
 
@@ -163,8 +164,8 @@ def test_another_signing_key_sends_nothing_and_says_so(
         tend(stranger)
         tend(stranger)
     assert states(engine) == ["pending"]
-    (said,) = caplog.messages
-    assert "another DETCO_WEBHOOK_KEY" in said
+    (said,) = lines_of(caplog, "worker.upkeep.courier")
+    assert "another DETCO_WEBHOOK_KEY" in said.message
     assert receiver.got == []
 
 

@@ -1,4 +1,7 @@
-"""Nothing of a version stays once another has its place and its last user has let go: no collector is waited for."""
+"""Nothing of a version stays once another has its place and its last user has let go: no collector is waited for.
+
+That memory is let go at once is CPython's counting of references, as it is for the server.
+"""
 
 import asyncio
 import gc

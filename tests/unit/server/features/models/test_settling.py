@@ -1,4 +1,7 @@
-"""After a load: what is not needed is let go, in memory at once, on disk when nobody can need a part of it any more."""
+"""After a load: what is not needed is let go, in memory at once, on disk when nobody can need a part of it any more.
+
+That memory is let go at once is CPython's counting of references, as it is for the server.
+"""
 
 import weakref
 from collections.abc import Callable, Iterator

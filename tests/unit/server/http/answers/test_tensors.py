@@ -1,4 +1,7 @@
-"""The end of an answer: what it holds of the memory until it is out, whatever its form and whoever reads it."""
+"""The end of an answer: what it holds of the memory until it is out, whatever its form and whoever reads it.
+
+That memory is let go at once is CPython's counting of references, as it is for the server.
+"""
 
 import asyncio
 import gc
