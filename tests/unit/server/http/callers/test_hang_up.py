@@ -142,7 +142,9 @@ async def _the_rest_of_a_body() -> None:
 )
 def test_work_ends_with_its_caller_alone(play: Callable[[], Awaitable[None]]) -> None:
     async def run() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(30) as limit:
             await play()
+        # Work that nobody ended would be, and by the same word, by this time-out.
+        assert not limit.expired()
 
     asyncio.run(run())
