@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
+from PIL import Image
 
 from detco_core.contract.config.views import MAX_CHANNELS
 from detco_core.contract.errors import DataError, ImageError
@@ -17,6 +18,8 @@ from detco_core.pixels.bands import Bands, read_bands
 Pixels = NDArray[Any]
 """One image: uint8 or uint16, [H, W, C]."""
 
+_BANDS = {"RGB": 3, "RGBA": 4, "CMYK": 4}
+"""Channels of a coloured picture, by mode."""
 SUFFIXES = (".npy", ".tif", ".tiff")
 MAGIC: dict[bytes, Literal["npy", "tiff"]] = {
     b"\x93NUM": "npy",
@@ -70,6 +73,22 @@ def read_tiff(where: Bytes) -> Bands:
         return read_bands(where, MAX_PIXELS, MAX_ARRAY_BYTES)
     except ImageError as error:
         raise DataError(str(error)) from error
+
+
+def picture_of(pixels: Pixels, mode: str | None = None) -> Image.Image:
+    """One or three channels as grey or RGB, 16 bits by their high bytes; `mode`: what the file says of its colours.
+
+    Raises:
+        DataError: they make no picture.
+    """
+    height, width, count = pixels.shape
+    mode = mode if mode in _BANDS and count > 1 else {1: "L", 3: "RGB"}.get(count, "")
+    bands = 1 if mode == "L" else _BANDS.get(mode)
+    if bands is None:
+        raise DataError(f"{count} channels make no RGB image: set views.channels to {count}")
+    shown = pixels[:, :, :bands]
+    high = shown if shown.dtype == np.uint8 else (shown >> 8).astype(np.uint8)
+    return Image.frombytes(mode, (width, height), np.ascontiguousarray(high).tobytes())
 
 
 def _check(shape: tuple[int, ...], dtype: "np.dtype[Any]") -> None:

@@ -8,8 +8,9 @@ from PIL import Image
 from detco_core.contract.config import ViewsConfig
 from detco_core.contract.errors import DataError
 from detco_core.data.arrays import Pixels, array_format, read_npy, read_tiff
-from detco_core.data.images import decode_rgb, opened, quiet, upright_by
+from detco_core.data.images import decode_rgb
 from detco_core.data.limits import check
+from detco_core.data.opening import opened, quiet, upright_by
 from detco_core.data.sources import Bytes
 from detco_core.pixels.colors import DEEP_CMYK, gray_of
 from detco_core.pixels.deep import bits_of, deep_colors, is_gray_with_alpha, loses_bits, read_deep, sixteen_bits

@@ -1,33 +1,25 @@
 """The images of a data set, and how the bytes of one become an RGB image."""
 
 import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import islice
 from pathlib import Path
-from typing import Literal, overload
+from typing import overload
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from detco_core.contract.datasets import DatasetFile, DatasetRef
 from detco_core.contract.errors import DataError
-from detco_core.data.arrays import array_format, read_npy, read_tiff
 from detco_core.data.catalog import find_source, located, source_of
 from detco_core.data.file_table import FileTable, tabulate
-from detco_core.data.limits import MAX_PIXELS, check
 from detco_core.data.manifest import read_manifest
+from detco_core.data.opening import opened, quiet, upright_by
 from detco_core.data.sources import Bytes, Source
-from detco_core.pixels.deep import is_misread, sixteen_bits
-from detco_core.pixels.orientation import TAG, UPRIGHT
+from detco_core.pixels.deep import sixteen_bits
 
 log = logging.getLogger(__name__)
-
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-"""Pillow's decoders that may see a file, whatever its name says; the others are never tried."""
 
 NAMED_FILES = 100
 """Files of a listed root that the log names as left out."""
@@ -111,7 +103,7 @@ def open_image(where: Bytes | Path, short_side: int | None = None) -> Image.Imag
 
 def decode_rgb(where: Bytes | Path, short_side: int | None = None) -> Image.Image:
     """As `open_image`, without naming the file and without silencing Pillow's warnings: for use in threads."""
-    with opened(where, misread="high bytes") as image:
+    with opened(where, high_bytes=True) as image:
         if short_side is not None:
             image.draft("RGB", (short_side, short_side))
         image.load()
@@ -123,88 +115,6 @@ def decode_rgb(where: Bytes | Path, short_side: int | None = None) -> Image.Imag
     # Grey is spread over three channels only now: a fourth of the memory until here, the same values.
     rgb = eight if eight.mode == "RGB" else eight.convert("RGB")
     return rgb if turn is None else rgb.transpose(turn)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence what Pillow and tifffile say of odd files, a line an entry; process-wide, so not for use in threads."""
-    entries = logging.getLogger("tifffile")
-    before, entries.disabled = entries.disabled, True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        entries.disabled = before
-
-
-@contextmanager
-def opened(where: Bytes | Path, misread: Literal["refused", "high bytes"] = "refused") -> Iterator[Image.Image]:
-    """Open an image with its header checked and, but for arrays, nothing decoded yet.
-
-    `misread`: what becomes of planes of 16 bits, which Pillow would take for planes of 8.
-
-    Raises:
-        DataError: with the reason alone, whatever goes wrong, also inside the `with` block.
-    """
-    try:
-        with _open(where) as found:
-            image = found if not is_misread(found) else _high_bytes(found, where, misread)
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(f"{image.width}x{image.height} pixels, more than the limit of {MAX_PIXELS}")
-            yield image
-    except DataError:
-        raise
-    except Exception as error:  # Pillow's parsers raise whatever they trip over
-        raise DataError(_reason(error, where)) from error
-
-
-def _open(where: Bytes | Path) -> Image.Image:
-    check(where, for_pillow=True)
-    try:
-        return Image.open(where, formats=FORMATS)
-    except UnidentifiedImageError:
-        kept = where if isinstance(where, BytesIO) else str(where)
-        if array_format(kept) != "npy":
-            raise
-    pixels = read_npy(kept)
-    if pixels.shape[2] not in (1, 3):
-        raise DataError(f"{pixels.shape[2]} channels make no RGB image: set views.channels to {pixels.shape[2]}")
-    if pixels.shape[2] == 3 and pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
-    return Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
-
-
-def _high_bytes(image: Image.Image, where: Bytes | Path, misread: str) -> Image.Image:
-    """The same read by tifffile, and turned upright."""
-    if misread == "refused":
-        raise DataError(
-            "Pillow misreads planes of 16 bits: name the file .tif, or save it with its channels interleaved"
-        )
-    stored = read_tiff(where if isinstance(where, BytesIO) else str(where))
-    planes = np.moveaxis(stored.pixels >> 8, 2, 0)[: len(image.getbands())].astype(np.uint8)
-    shown = Image.merge(image.mode, [Image.fromarray(plane) for plane in planes])
-    turn = UPRIGHT.get(stored.orientation)
-    return shown if turn is None else shown.transpose(turn)
-
-
-def _reason(error: Exception, where: Bytes | Path) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        size = len(where.getbuffer()) if isinstance(where, BytesIO) else Path(where).stat().st_size
-        return "not an image in a supported format" if size else "the file is empty"
-    if isinstance(error, Image.DecompressionBombError):
-        return f"more pixels than the limit of {MAX_PIXELS}"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
-
-
-def upright_by(image: Image.Image) -> Image.Transpose | None:
-    """The turn that brings an image upright, by its EXIF orientation; None when it is upright, or says nothing."""
-    try:
-        return UPRIGHT.get(image.getexif().get(TAG, 1))
-    except Exception:  # noqa: BLE001  # damaged EXIF must not cost the image; its parser raises anything
-        return None
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

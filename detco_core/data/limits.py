@@ -13,20 +13,20 @@ MAX_ARRAY_BYTES = 2**30
 """So is an array with more bytes once it is decoded."""
 
 
-def check(where: str | Path | BytesIO, *, for_pillow: bool = False) -> None:
+def check(where: str | Path | BytesIO) -> bool:
     """Look at a file, on disk or in memory, before any reader does: as `check_file`.
 
+    Returns:
+        Whether Pillow may be asked; of one kind of TIFF it reads another place.
+
     Raises:
-        DataError: with the reason alone, when it asks a reader for more than any picture needs, or cannot be read;
-            `for_pillow`, also when it is one that Pillow reads from the wrong place.
+        DataError: with the reason alone, when it asks a reader for more than any picture needs, or cannot be read.
     """
     try:
         with stored(where) as data:
             check_file(data, MAX_PIXELS)
-            misread = for_pillow and data[:4] == MISREAD
+            return data[:4] != MISREAD
     except ImageError as error:
         raise DataError(str(error)) from error
     except OSError as error:
         raise DataError(error.strerror or str(error)) from error
-    if misread:
-        raise DataError("a BigTIFF of big-endian numbers makes no RGB image here: save it as TIFF, or little-endian")

@@ -23,8 +23,8 @@ from detco_core.data.ahead import ahead
 from detco_core.data.catalog import find_source, located
 from detco_core.data.channels import inspect
 from detco_core.data.file_table import LABEL, SPLIT, FileTable, TableBuilder, tabulate
-from detco_core.data.images import quiet
 from detco_core.data.manifest import write_manifest
+from detco_core.data.opening import quiet
 from detco_core.data.sources import Source, Unreachable
 from detco_core.data.spill import BrokenFiles
 from detco_core.data.statistics import scan_statistics

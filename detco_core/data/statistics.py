@@ -14,7 +14,8 @@ from detco_core.contract.datasets import ChannelStatistics, DatasetRef, fits_cha
 from detco_core.contract.errors import DataError
 from detco_core.data.channels import decode
 from detco_core.data.file_table import FileTable
-from detco_core.data.images import ImageFiles, quiet
+from detco_core.data.images import ImageFiles
+from detco_core.data.opening import quiet
 from detco_core.data.sources import Source
 
 SAMPLE = 1000

@@ -28,7 +28,7 @@ from detco_core.contract.extractions.volume import too_large
 from detco_core.contract.jobs import ExtractJob
 from detco_core.contract.reader import canonical_json, plain
 from detco_core.data.freshness import changed_files
-from detco_core.data.images import quiet
+from detco_core.data.opening import quiet
 from detco_core.extraction.atomic import forget_drafts, stored_text
 from detco_core.extraction.behind import Written, WrittenBehind
 from detco_core.extraction.boxes import BoxFile

@@ -122,6 +122,8 @@ def tiffs() -> Iterator[tuple[str, bytes]]:
     yield "16-bit premultiplied RGBA TIFF", tiff(noise(4), photometric="rgb", extrasamples=["assocalpha"])
     yield "16-bit TIFF of 2 bands", tiff(noise(2), photometric="minisblack", planarconfig="contig")
     yield "big 16-bit RGB TIFF", tiff(noise(3), photometric="rgb", bigtiff=True)
+    yield "big-endian big 16-bit RGB TIFF", tiff(noise(3), photometric="rgb", bigtiff=True, byteorder=">")
+    yield "16-bit TIFF of 3 planes", tiff(planar, photometric="minisblack", planarconfig="separate")
     yield "16-bit RGB TIFF of two pages", tiff(np.stack([noise(3), 65535 - noise(3)]), photometric="rgb")
     for orientation in range(1, 9):
         turned: dict[str, Any] = {"extratags": [(274, "H", 1, orientation, True)]}
@@ -130,6 +132,9 @@ def tiffs() -> Iterator[tuple[str, bytes]]:
         yield f"16-bit TIFF of 5 bands, orientation {orientation}", bands
     bytes_of = (noise(5) >> 8).astype(np.uint8)
     yield "TIFF of 5 bands", tiff(bytes_of, photometric="minisblack", planarconfig="contig")
+    three = bytes_of[..., :3].copy()
+    yield "TIFF of 3 bands", tiff(three, photometric="minisblack", planarconfig="contig")
+    yield "big-endian big RGB TIFF", tiff(three, photometric="rgb", bigtiff=True, byteorder=">")
     yield "RGB TIFF with two more bands", tiff(bytes_of, photometric="rgb", extrasamples=["unspecified"] * 2)
     yield "RGB TIFF with near infrared", tiff(bytes_of[..., :4].copy(), photometric="rgb", extrasamples=["unspecified"])
     two = bytes_of[..., :2].copy()

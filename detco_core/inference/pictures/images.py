@@ -21,7 +21,7 @@ from detco_core.inference.pictures.readers import reader_of
 from detco_core.inference.pictures.upright import oriented, turned
 from detco_core.pixels.bands import read_bands, size_of
 from detco_core.pixels.bounds import MISREAD, check_file
-from detco_core.pixels.deep import bits_of, deep_colors, loses_bits
+from detco_core.pixels.deep import bits_of, deep_colors, is_misread, loses_bits
 from detco_core.pixels.orientation import UPRIGHT
 
 _MOST_BYTES = 8
@@ -172,7 +172,7 @@ def _shows_all(image: ImageFile.ImageFile, spec: InputSpec | None) -> bool:
     samples = _samples(image)
     if spec is not None and not fits_channels(samples, spec.channels):
         raise ImageError("channels", f"the model takes {spec.channels} channels, the image has {samples}")
-    if spec is not None and (spec.channels, spec.bit_depth) == (3, 8):
+    if spec is not None and (spec.channels, spec.bit_depth) == (3, 8) and not is_misread(image):
         return True
     return samples == len(image.getbands()) and (not loses_bits(image) or deep_colors(image) is not None)
 

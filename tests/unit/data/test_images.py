@@ -5,17 +5,14 @@ import sys
 import zlib
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from tifffile import imwrite
 
 from detco_core.contract.datasets import DatasetFile, DatasetRef, ScanReport
 from detco_core.contract.errors import DataError
 from detco_core.contract.jobs import CheckJob
-from detco_core.data.channels import inspect
 from detco_core.data.images import ImageFiles, open_image
 from detco_core.data.manifest import read_manifest
 from detco_core.data.scan import scan
@@ -281,25 +278,3 @@ def test_a_root_that_went_away_is_an_error(tmp_path: Path, photos: Path) -> None
     gone = DatasetRef(name="p@1", kind="images", root=str(tmp_path / "x"), manifest=manifest, digest=report.digest)
     with pytest.raises(DataError, match="x is not there, or this machine does not see it"):
         ImageFiles.open(gone)
-
-
-@pytest.mark.parametrize("orientation", [1, 6])
-@pytest.mark.parametrize(("colors", "bands"), [("rgb", 3), ("rgb", 4), ("separated", 4)])
-def test_planes_of_sixteen_bits_show_their_high_bytes(
-    tmp_path: Path, colors: str, bands: int, orientation: int
-) -> None:
-    """Pillow takes them for planes of eight."""
-    high = np.random.default_rng(0).integers(0, 256, (bands, 20, 30), np.uint16)
-    turned: dict[str, Any] = {"extratags": [(274, "H", 1, orientation, True)]}
-    if bands == 4 and colors == "rgb":
-        turned["extrasamples"] = ["unassalpha"]
-    imwrite(tmp_path / "a.tif", high * 256 + 7, photometric=colors, planarconfig="separate", **turned)
-    stored = np.moveaxis(high.astype(np.uint8), 0, 2)
-    shown = Image.merge("CMYK", [Image.fromarray(plane) for plane in np.moveaxis(stored, 2, 0)]) if bands == 4 else None
-    expected = np.asarray(shown.convert("RGB")) if colors == "separated" and shown else stored[..., :3]
-    found = open_image(tmp_path / "a.tif")
-    assert np.array_equal(np.asarray(found), expected if orientation == 1 else np.rot90(expected, -1))
-    (tmp_path / "a.tif").rename(tmp_path / "a.jpg")
-    assert np.array_equal(np.asarray(open_image(tmp_path / "a.jpg")), np.asarray(found))
-    with pytest.raises(DataError, match="misreads planes of 16 bits: name the file"):
-        inspect(str(tmp_path / "a.jpg"))
