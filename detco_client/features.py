@@ -74,7 +74,7 @@ class Features:
             Busy: when the service stays full.
         """
         asked = {key: value for key, value in parameters.items() if value is not None}
-        headers = _wanted(compressed)
+        headers = _wanted(compressed=compressed)
         if isinstance(images, bytes | str | Path | np.ndarray):
             return _read(self._one(_content(images), asked, headers))
         if not images:
@@ -96,7 +96,7 @@ class Features:
         return self._transport.send("POST", "/v1/features", files=[*files, request], headers=headers)
 
 
-def _wanted(compressed: bool) -> dict[str, str]:
+def _wanted(*, compressed: bool) -> dict[str, str]:
     """How the answer shall come: a service compresses for who takes nothing else."""
     accept = {"Accept": "application/octet-stream"}
     if not compressed:

@@ -61,7 +61,8 @@ def _run(settings: Settings, options: argparse.Namespace, worker: Sequence[str])
             stack.enter_context(served_on(settings))
         app = make_app(settings, [options.only] if options.only else ("api", "features"))
         stack.enter_context(data_folder.announced(settings.data_dir, endpoint.url, os.getpid()))
-        print(banner(settings, endpoint.url, supervisor is not None), flush=True)  # noqa: T201 - what a person waits for
+        said = banner(settings, endpoint.url, with_worker=supervisor is not None)
+        print(said, flush=True)  # noqa: T201 - what a person waits for
         serve(app, listener, supervisor)
 
 

@@ -6,7 +6,7 @@ from control.settings import Settings
 from detco_core import __version__
 
 
-def banner(settings: Settings, url: str, with_worker: bool) -> str:
+def banner(settings: Settings, url: str, *, with_worker: bool) -> str:
     """URL, token file, database, broker, store, data set roots and worker; no secrets."""
     grpc = (
         {}

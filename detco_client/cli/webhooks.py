@@ -74,13 +74,13 @@ def redeliver(webhook: WebhookId, delivery: DeliveryId, as_json: Json = False) -
 @app.command()
 def enable(webhook: WebhookId) -> None:
     """Send to it again; what waits goes out."""
-    _switch(webhook, True)
+    _switch(webhook, enabled=True)
 
 
 @app.command()
 def disable(webhook: WebhookId) -> None:
     """Keep it, and send nothing."""
-    _switch(webhook, False)
+    _switch(webhook, enabled=False)
 
 
 @app.command()
@@ -98,7 +98,7 @@ def delete(webhook: WebhookId) -> None:
     console().print(f"{webhook} is deleted", markup=False)
 
 
-def _switch(webhook: str, enabled: bool) -> None:
+def _switch(webhook: str, *, enabled: bool) -> None:
     with connect() as client:
         client.webhooks.change(webhook, enabled=enabled)
     console().print(f"{webhook} is {'enabled' if enabled else 'disabled'}", markup=False)

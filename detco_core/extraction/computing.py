@@ -83,7 +83,7 @@ class Computer:
         found: dict[int, list[Finished]] = {}
         for batch in self._batches(items):
             found.update(self._run(batch))
-        return [_computed(item, found.get(number, []), self.selection) for number, item in enumerate(items)]
+        return [_computed(item, found.get(number, [])) for number, item in enumerate(items)]
 
     def _batches(self, items: Sequence[Item]) -> Iterator[list[tuple[int, Ready]]]:
         """Images of one shape that need the same outputs, with their places."""
@@ -125,7 +125,7 @@ def names_of(selection: Selection, manifest: Manifest, *, regions: bool) -> tupl
     return tuple(level.name for level in selection.levels_of(manifest))
 
 
-def _computed(item: Item, features: list[Finished], selection: Selection) -> Computed:
+def _computed(item: Item, features: list[Finished]) -> Computed:
     file, found = item.file, item.found
     if not isinstance(found, Ready):
         error = EntryError(code=found.code, message=str(found))

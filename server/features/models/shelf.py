@@ -53,20 +53,22 @@ class Shelf:
             return use
         try:
             self._bundles.mkdir(parents=True, exist_ok=True)
-            return self._fetch(version, fetch, target, anew)
+            return self._fetch(version, fetch, target, anew=anew)
         except OSError as error:
             if error.errno is None or error.filename is not None:
                 raise
             # A disk that is full does not say which.
             raise OSError(error.errno, error.strerror, str(self._bundles)) from error
 
-    def _fetch(self, version: VersionRef, fetch: Callable[[VersionRef, Path], None], target: Path, anew: bool) -> Use:
+    def _fetch(
+        self, version: VersionRef, fetch: Callable[[VersionRef, Path], None], target: Path, *, anew: bool
+    ) -> Use:
         temporary = Path(tempfile.mkdtemp(prefix=".", dir=self._bundles))
         try:
             fetch(version, temporary)
             for path in (*temporary.iterdir(), temporary):
                 _sync(path)
-            return _placed(temporary, target, anew)
+            return _placed(temporary, target, anew=anew)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -125,7 +127,7 @@ class Shelf:
         return self.root / "index.json"
 
 
-def _placed(fetched: Path, target: Path, anew: bool) -> Use:
+def _placed(fetched: Path, target: Path, *, anew: bool) -> Use:
     """Move what was fetched to its place, in use from the first moment on."""
     if (there := Use.begin(target)) is not None:
         # By now another process has brought it, or it is to be mended; what a version names never changes.

@@ -64,23 +64,23 @@ class Doorman:
             Problem: 429, too many unknown tokens from this address.
         """
         try:
-            return await self._admit(_bearer(authorization), address, last_good)
+            return await self._admit(_bearer(authorization), address, last_good=last_good)
         except Unauthorized:
             self._telemetry.refused("unauthorized")
             raise
 
-    async def _admit(self, secret: str, address: str, last_good: bool) -> Principal:
+    async def _admit(self, secret: str, address: str, *, last_good: bool) -> Principal:
         digest = hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
         remembered = self._remembered.get(digest)
         if remembered is not None and remembered[1] > time.monotonic():
             return _unexpired(remembered[0])
-        principal = await self._look_up(secret, digest, address, last_good)
+        principal = await self._look_up(secret, digest, address, last_good=last_good)
         self._remembered[digest] = (principal, time.monotonic() + REMEMBER_SECONDS)
         while len(self._remembered) > _MOST:
             self._remembered.popitem(last=False)
         return principal
 
-    async def _look_up(self, secret: str, digest: str, address: str, last_good: bool) -> Principal:
+    async def _look_up(self, secret: str, digest: str, address: str, *, last_good: bool) -> Principal:
         known = self._known.get(digest) if last_good else None
         if known is not None and time.monotonic() < self._asks_again_at:
             return _unexpired(known)

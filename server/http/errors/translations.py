@@ -83,7 +83,8 @@ def from_document(error: InvalidDocument, under: tuple[str, ...] = (), *, whole_
 
     `whole_keys`: the faults' paths are single keys with dots in them, as in `overrides`, not paths through a tree.
     """
-    return Problem("invalid_document", str(error), errors=[_wrong(fault, under, whole_keys) for fault in error.faults])
+    errors = [_wrong(fault, under, whole_keys=whole_keys) for fault in error.faults]
+    return Problem("invalid_document", str(error), errors=errors)
 
 
 def from_control(error: control.ControlError) -> Problem:
@@ -121,7 +122,7 @@ def from_image(error: ImageError) -> Problem:
     return Problem(_IMAGES.get(error.code, "invalid_request"), str(error), code=f"image_{error.code}")
 
 
-def _wrong(fault: Fault, under: tuple[str, ...] = (), whole_keys: bool = False) -> Wrong:
+def _wrong(fault: Fault, under: tuple[str, ...] = (), *, whole_keys: bool = False) -> Wrong:
     keys = (fault.path,) if whole_keys else _split(fault.path)
     return Wrong((*under, *keys) if fault.path else under, fault.message)
 

@@ -98,7 +98,8 @@ def look_at_log(services: Services, run_id: str, node: int = 0) -> Look:
                 return News([], position, more=False, ended=ended(run) if over else None)
             attempt = left[0]
             log = _log(services, session, run, attempt, node)
-        text, read = _next_lines(log, offset if attempt.number == number else 0, attempt.ended_at is not None)
+        begin = offset if attempt.number == number else 0
+        text, read = _next_lines(log, begin, complete=attempt.ended_at is not None)
         here = attempt.number << _SHIFT | read
         if text:
             return News([Message(here, "log", {"text": text, "attempt": attempt.number})], here, more=True, ended=None)
@@ -109,7 +110,7 @@ def look_at_log(services: Services, run_id: str, node: int = 0) -> Look:
     return look
 
 
-def _next_lines(log: Log, offset: int, complete: bool) -> tuple[str, int]:
+def _next_lines(log: Log, offset: int, *, complete: bool) -> tuple[str, int]:
     """Text from `offset` on, cut after a line unless the log is complete or the line is long; and where it ends."""
     if not (left := log.cut(offset, max(offset, log.end)).parts):
         return "", offset
