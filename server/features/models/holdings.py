@@ -51,13 +51,15 @@ class Holdings:
 
     def want(self, wanted: Wanted) -> None:
         with self._lock:
-            self._left_out = self._part(wanted, withheld=True)
-            self._wanted = replace(self._part(wanted, withheld=False), deleted=wanted.deleted)
+            self._divide(wanted)
 
     def withhold(self, model: str, *, withheld: bool) -> None:
-        """Leave a model out of what is wanted from the next `want` on, or no longer."""
+        """Leave a model out of what is wanted, or no longer: then it is wanted at once as it was last heard to be."""
         with self._lock:
             (self._withheld.add if withheld else self._withheld.discard)(model)
+            heard, left_out = self._wanted, self._left_out
+            aliases, pinned = {**heard.aliases, **left_out.aliases}, heard.pinned | left_out.pinned
+            self._divide(Wanted(aliases, pinned, heard.deleted))
 
     @property
     def left_out(self) -> dict[str, VersionRef]:
@@ -164,6 +166,10 @@ class Holdings:
             loaded = list(self._loaded.values())
             self._loaded, self._served = {}, {}
             return loaded
+
+    def _divide(self, wanted: Wanted) -> None:
+        self._left_out = self._part(wanted, withheld=True)
+        self._wanted = replace(self._part(wanted, withheld=False), deleted=wanted.deleted)
 
     def _part(self, wanted: Wanted, *, withheld: bool) -> Wanted:
         """Of what is wanted, the models that are withheld, or the others."""

@@ -108,3 +108,17 @@ def test_an_error_tells_of_no_models_that_the_caller_may_not_use(
     with pytest.raises(NoDefaultModel, match=r"name one of other, tiny$"):
         chooser.selected(None)
     chooser.close()
+
+
+def test_a_model_that_is_loaded_again_is_known_from_that_moment_on(
+    holdings: Holdings, follower: Follower, records: Records
+) -> None:
+    chooser = Chooser(holdings, follower, records.find, None)
+    holdings.withhold("tiny", withheld=True)
+    with pytest.raises(ModelUnavailable, match="was unloaded"):
+        chosen(chooser, "tiny")
+    # Before the catalogue has been asked again.
+    holdings.withhold("tiny", withheld=False)
+    assert chosen(chooser, "tiny") == FIRST
+    assert holdings.left_out == {}
+    chooser.close()
