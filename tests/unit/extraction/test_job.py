@@ -23,6 +23,7 @@ from detco_core.contract.reader import plain, read
 from detco_core.extraction.atomic import describe
 from detco_core.extraction.computing import Computer
 from detco_core.inference import Backbone
+from detco_core.inference.sessions.execution import Execution
 from detco_core.inference.sessions.session import Session
 from tests.unit.extraction.conftest import BROKEN, entries, extract, files, write_json
 
@@ -117,6 +118,30 @@ def test_on_a_gpu_neighbours_of_one_size_go_together_and_shards_are_cut_the_same
                 load_file(Path(job.folder) / FOLDER / shard)[f"{entry.row}/res4"] for job in (alone, together)
             )
             np.testing.assert_allclose(other, one, atol=1e-4)
+
+
+def test_images_too_large_to_lie_side_by_side_get_what_they_get_there(
+    make_job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three sizes, alternating; the largest is computed alone, in a session of three threads."""
+    opened: list[int | None] = []
+
+    def open_(bundle: Path, execution: Execution, really: Any = Session.open) -> Session:
+        opened.append(execution.threads)
+        session: Session = really(bundle, execution)
+        return session
+
+    monkeypatch.setattr(Session, "open", open_)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    options = {"levels": ["res4"], "resize": "none", "shard_images": 5}
+    beside = make_job("beside", options)
+    extract(beside)
+    assert opened == [1]
+    monkeypatch.setattr("detco_core.extraction.lanes.MAX_NETWORK_PIXELS", 3 * 64 * 64 - 1)
+    mixed = make_job("mixed", options)
+    extract(mixed)
+    assert opened == [1, 1, 3]
+    assert files(mixed) == files(beside)
 
 
 def test_what_is_finished_is_not_computed_again(make_job: Make, monkeypatch: pytest.MonkeyPatch) -> None:
