@@ -14,9 +14,11 @@ from control.records.access.principals import Principal
 from control.records.access.tokens import Scope
 from server.features.errors import BadTensor, DeadlineExceeded
 from server.http.access import note
+from server.http.answers.tensors import FREE_SECONDS, SLOWEST
 from server.http.callers.auth import Doorman
 from server.http.errors.handlers import problem_of
 from server.http.problems import Problem
+from server.rpc.cutting import cut
 from server.rpc.record import Record, Recorder
 
 log = logging.getLogger(__name__)
@@ -79,12 +81,23 @@ def one_each(handler: Handler) -> grpc.RpcMethodHandler:
 class Doorway:
     """Wraps what answers a call."""
 
-    def __init__(self, doorman: Doorman, recorder: Recorder, closing: asyncio.Event, seconds: float = 300.0) -> None:
-        """Once `closing` is set, calls that need a token are refused; `seconds`: that a message may take to come."""
+    def __init__(
+        self,
+        doorman: Doorman,
+        recorder: Recorder,
+        closing: asyncio.Event,
+        seconds: float = 300.0,
+        read_seconds: float = FREE_SECONDS,
+    ) -> None:
+        """Once `closing` is set, calls that need a token are refused.
+
+        `seconds`: that a message may take to come; `read_seconds`: that a caller may take for any answer.
+        """
         self._doorman = doorman
         self.recorder = recorder
         self._closing = closing
         self._seconds = seconds
+        self._read_seconds = read_seconds
 
     def open(self, method: Method, work: Callable[[Any], Awaitable[Message]]) -> Handler:
         """For anyone."""
@@ -149,7 +162,24 @@ class Doorway:
                 raise  # `abort` has raised
             context.set_trailing_metadata(tuple(trailing.items()))
             record.answered(len(answer))
+            timer = self.expect_taken(context, len(answer), record)
+            context.add_done_callback(lambda _: timer.cancel())
             return answer
+
+    def expect_taken(self, context: Any, size: int, record: Record, patience: float = 1.0) -> asyncio.TimerHandle:
+        """Cut off the caller unless an answer, which is sent from here on, is taken as fast as it had to be over HTTP,
+        with `patience` some times as long to begin with; cancel it once the answer is out.
+        """
+        loop, peer = asyncio.get_running_loop(), context.peer()
+        seconds = patience * self._read_seconds + size / SLOWEST
+
+        def late() -> None:
+            said = "request %s: its connection is cut: %d bytes of an answer were not taken in %.0f s"
+            log.warning(said, record.identity, size, seconds)
+            note(record.scope, cause="slow_reader")
+            loop.run_in_executor(None, cut, peer)
+
+        return loop.call_later(seconds, late)
 
     async def admit(self, scope: Scope, context: Any, record: Record, at_end: Callable[[Act], object]) -> Call:
         """Who calls; raises what `Doorman.admit` raises, and `Forbidden` for a token without the scope."""

@@ -84,7 +84,7 @@ class Recorder:
     def _end(self, record: Record, seconds: float, span: Any) -> None:
         scope, code = record.scope, record.code.name
         name = scope["path"].split("/", 2)[2]
-        if record.code is StatusCode.CANCELLED:
+        if record.code is StatusCode.CANCELLED and "cause" not in notes(scope):
             note(scope, cause="caller_left")
         said = {"grpc": code, **notes(scope)}
         self._telemetry.called(name, code, seconds)

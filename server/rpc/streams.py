@@ -24,6 +24,8 @@ from server.rpc.record import Record
 SERVICE = "inference.GRPCInferenceService"
 AHEAD = 8
 """Requests of one stream under way, from when they are read until their answers are taken; the next waits unread."""
+_PATIENCE = 10.0
+"""Times as long as for another answer: who reads a stream may have something to do between two answers."""
 _METHOD = Method(SERVICE, "ModelStreamInfer", wire.ModelInferRequest)
 
 
@@ -126,7 +128,7 @@ class _Stream:
             mine = replace(call, seconds=left, at_end=at_end.callback, record=record)
             answer = await self._answer(payload, mine)
             await turn.wait()
-            await self._send(answer)
+            await self._send(answer, record)
             record.bytes_out = len(answer)
             if record.code is grpc.StatusCode.CANCELLED:  # as it begins: nothing was wrong
                 record.answered(0)
@@ -135,7 +137,8 @@ class _Stream:
         done.set()
         self._room.release()
 
-    async def _send(self, answer: bytes) -> None:
+    async def _send(self, answer: bytes, record: Record) -> None:
+        timer = self._doorway.expect_taken(self._context, len(answer), record, _PATIENCE)
         try:
             await self._context.write(answer)
         except grpc.aio.BaseError as error:
@@ -143,6 +146,8 @@ class _Stream:
             if self._handling is not None:
                 self._handling.cancel()
             raise asyncio.CancelledError from error
+        finally:
+            timer.cancel()
 
     async def _answer(self, payload: bytes, call: Call) -> bytes:
         message, identity = wire.ModelStreamInferResponse(), ""

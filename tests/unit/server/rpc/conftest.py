@@ -50,23 +50,38 @@ def closing() -> asyncio.Event:
 
 
 @pytest.fixture
-def serve(porter: Porter, lines: Lines, closing: asyncio.Event) -> Serve:
-    """A channel to a server of what is made with its doorway; messages may take some `seconds` to come."""
+def listen(porter: Porter, lines: Lines, closing: asyncio.Event) -> Serve:
+    """The port of a server of what is made with its doorway; messages may take some `seconds` to come, and any answer
+    some `read_seconds` to be taken.
+    """
     recorder = Recorder(Telemetry(), AccessLog(lines), Tracing())
 
     @asynccontextmanager
-    async def serving(
-        make: Callable[[Doorway], grpc.GenericRpcHandler], seconds: float = 300
-    ) -> AsyncIterator[grpc.aio.Channel]:
+    async def listening(
+        make: Callable[[Doorway], grpc.GenericRpcHandler], seconds: float = 300, read_seconds: float = 300
+    ) -> AsyncIterator[int]:
         server = grpc.aio.server()
-        doorway = Doorway(porter, recorder, closing, seconds)  # type: ignore[arg-type]  # of the doorman it needs `admit` alone
-        server.add_generic_rpc_handlers((make(doorway),))
+        doorman: Any = porter  # of the doorman `admit` alone is needed
+        server.add_generic_rpc_handlers((make(Doorway(doorman, recorder, closing, seconds, read_seconds)),))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         try:
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                yield channel
+            yield port
         finally:
             await server.stop(None)
+
+    return listening
+
+
+@pytest.fixture
+def serve(listen: Serve) -> Serve:
+    """A channel to such a server."""
+
+    @asynccontextmanager
+    async def serving(
+        make: Callable[[Doorway], grpc.GenericRpcHandler], **bounds: float
+    ) -> AsyncIterator[grpc.aio.Channel]:
+        async with listen(make, **bounds) as port, grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield channel
 
     return serving

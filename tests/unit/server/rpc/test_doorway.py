@@ -9,7 +9,9 @@ import pytest
 
 from server.rpc.doorway import Call, Doorway, Method, host_of, one_each
 from server.rpc.health import SERVING, HealthCheckRequest, HealthCheckResponse
+from tests.log_lines import lines_of
 from tests.unit.server.rpc.conftest import Serve
+from tests.unit.server.rpc.frames import call_without_a_window
 from tests.unit.server.rpc.lines import Lines
 
 TOKEN = (("authorization", "Bearer good"),)
@@ -51,7 +53,7 @@ def test_a_caller_who_sends_no_message_holds_no_place_for_long(
     serve: Serve, lines: Lines, metadata: Any, seconds: float, says: tuple[str, str]
 ) -> None:
     async def scene() -> None:
-        async with serve(working(never), seconds) as channel:
+        async with serve(working(never), seconds=seconds) as channel:
             # On the wire it is the same call, whose message may be late.
             call = channel.stream_unary("/a.Service/Work")(metadata=metadata)
             assert (await call.code()).name == says[0]
@@ -70,6 +72,27 @@ def test_a_call_that_ends_without_a_message_is_refused(serve: Serve) -> None:
             assert await call.details() == "the call has no message"
 
     asyncio.run(scene())
+
+
+def test_a_caller_who_takes_no_answer_is_cut_off(listen: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """Its window for answers is of no byte, and stays so."""
+    ended = asyncio.Event()
+
+    async def work(request: Any, call: Call) -> Any:
+        call.at_end(ended.set)
+        return HealthCheckResponse(status=SERVING)
+
+    async def scene() -> None:
+        async with listen(working(work), read_seconds=0.01) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(call_without_a_window("/a.Service/Work", dict(TOKEN)))
+            await reader.read()  # to the end of the connection
+            await ended.wait()
+            writer.close()
+
+    asyncio.run(scene())
+    (said,) = lines_of(caplog, "server.rpc.doorway")
+    assert "2 bytes of an answer were not taken" in said.message
 
 
 def test_once_the_service_ends_new_calls_are_refused_and_those_under_way_go_on(

@@ -12,6 +12,7 @@ from server.features.errors import BadTensor
 from server.rpc.doorway import Call, Doorway
 from server.rpc.streams import AHEAD, SERVICE, InferStreams
 from tests.unit.server.rpc.conftest import Porter, Serve
+from tests.unit.server.rpc.frames import call_without_a_window
 from tests.unit.server.rpc.lines import Lines
 
 METHOD = f"/{SERVICE}/ModelStreamInfer"
@@ -220,3 +221,19 @@ def test_so_many_streams_may_be_open(serve: Serve) -> None:
             assert (await again.read()).infer_response.id == "b"
 
     asyncio.run(scene())
+
+
+def test_a_stream_whose_answers_nobody_takes_is_cut_off(listen: Serve, lines: Lines) -> None:
+    house = House()
+
+    async def scene() -> None:
+        async with listen(house.handlers, read_seconds=0.001) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(call_without_a_window(METHOD, dict(GOOD)))
+            await reader.read()  # to the end of the connection
+            await until(lambda: house.network.released == [""])
+            writer.close()
+
+    asyncio.run(scene())
+    (mine,) = [line for line in lines.lines if line["route"] == f"{METHOD}/request"]
+    assert (mine["grpc"], mine["cause"]) == ("CANCELLED", "slow_reader")
