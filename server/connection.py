@@ -13,6 +13,8 @@ from server.http.problems import Problem, render
 
 HEAD_BYTES = 2**17
 """Of a request's address and headers; an address may hold 64 KB of boxes."""
+_RUN_OUT_SECONDS = 30.0
+"""How long we listen to who was refused: one who is still sending when we hang up would get a reset for an answer."""
 
 
 class Connection(HttpToolsProtocol):
@@ -28,7 +30,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._in_head = True
+        self._in_head, self._refused = True, False
         self._chunk = self._received = 0
         """Bytes that came last, and those of a head that is not whole."""
         self._too_late: asyncio.TimerHandle | None = None
@@ -43,6 +45,8 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         self._unset_keepalive_if_required()
         self._chunk = len(data)
         try:
@@ -109,8 +113,7 @@ class Connection(HttpToolsProtocol):
             self._too_late = None
 
     def _give_up(self) -> None:
-        # None before the first request, whatever uvicorn's annotation says.
-        if self.cycle is not None and not self.cycle.response_complete:  # type: ignore[redundant-expr]
+        if self._is_answering():
             self._await_head()  # the answer to the request before it comes first
         elif self._received:
             detail = f"the request's headers were not whole after {self.head_seconds:g} s"
@@ -126,7 +129,17 @@ class Connection(HttpToolsProtocol):
         lines = [b"%s: %s" % header for header in response.raw_headers]
         head = STATUS_LINE[response.status_code] + b"\r\n".join([*lines, b"connection: close"])
         self.transport.write(head + b"\r\n\r\n" + bytes(response.body))
-        self.transport.close()
+        self._refused = True
+        self._head_is_there()
+        if self._is_answering():
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self._too_late = self.loop.call_later(_RUN_OUT_SECONDS, self.transport.close)
+
+    def _is_answering(self) -> bool:
+        # None before the first request, whatever uvicorn's annotation says.
+        return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]
 
 
 def _check(size: int) -> None:
