@@ -3,13 +3,14 @@ the head of a request is bounded in bytes and in time, and bytes that are no HTT
 """
 
 import asyncio
+import uuid
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from server.http.problems import Problem, render
+from server.http.problems import Problem, render, request_id
 
 HEAD_BYTES = 2**17
 """Of a request's address and headers; an address may hold 64 KB of boxes."""
@@ -124,8 +125,10 @@ class Connection(HttpToolsProtocol):
     def _refuse(self, problem: Problem) -> None:
         """Answer what no application can, and hang up."""
         path = self.url.partition(b"?")[0].decode("latin-1")
-        scope: Scope = {"type": "http", "path": path, "state": {}}
+        # None of the request's own was read.
+        scope: Scope = {"type": "http", "path": path, "state": {"request_id": uuid.uuid4().hex}}
         response = render(problem, scope)
+        response.headers["X-Request-Id"] = request_id(scope)
         lines = [b"%s: %s" % header for header in response.raw_headers]
         head = STATUS_LINE[response.status_code] + b"\r\n".join([*lines, b"connection: close"])
         self.transport.write(head + b"\r\n\r\n" + bytes(response.body))

@@ -106,6 +106,7 @@ def refused(answer: bytes) -> tuple[int, str]:
     assert b"content-length: %d" % len(body) in lines
     document = json.loads(body)
     assert document["status"] == int(head.split()[1])
+    assert f"x-request-id: {document['request_id']}".encode() in lines
     return document["status"], document["code"]
 
 
