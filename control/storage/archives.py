@@ -5,13 +5,13 @@ is counted against a bound while it is read, and no file is written twice.
 """
 
 import bz2
+import errno
 import gzip
 import lzma
 import os
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,10 +24,8 @@ from detco_core.contract.datasets import IMAGE_SUFFIXES, ROWS_MARKERS, SHARD_SUF
 
 MAX_FILES = 5_000_000
 _MAX_READ = 1 << 26
-"""Bytes of one read from a compressed tar: more is a header that means harm."""
+"""Bytes of one read from a tar: more is a header that means harm."""
 _MAX_NAME = 255
-_DAMAGED = (lzma.LZMAError, zlib.error, ValueError, NotImplementedError, RuntimeError)
-"""What the libraries raise besides their own errors."""
 _COMPRESSED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
 
 Source = IO[bytes]
@@ -98,7 +96,8 @@ def unpack(path: Path, folder: Path, most_bytes: int) -> None:
     """Write the files of an archive below `folder`, which must be there and empty; raises as `survey`."""
     for member in members(path, most_bytes):
         target = folder.joinpath(*member.parts)
-        source = member.open()
+        with _legible():
+            source = member.open()
         if source is None:
             raise BadArchive(f"{'/'.join(member.parts)} cannot be read")
         try:
@@ -137,7 +136,7 @@ def _of_tar(path: Path, most_bytes: int) -> Iterator[Member]:
     with path.open("rb") as raw:
         opener = _COMPRESSED.get(raw.read(2))
         raw.seek(0)
-        source = _Bounded(opener(raw), 2 * most_bytes) if opener else raw
+        source = _Bounded(opener(raw) if opener else raw, 2 * most_bytes)
         with tarfile.open(fileobj=source, mode="r:") as archive:  # type: ignore[call-overload]  # `_Bounded` is enough
             for info in archive:
                 archive.members = []  # there may be millions
@@ -201,12 +200,14 @@ def _is_tar(path: Path) -> bool:
 def _legible() -> Iterator[None]:
     try:
         yield
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, *_DAMAGED) as error:
-        raise BadArchive(f"not a whole tar or zip: {str(error)[:200] or type(error).__name__}") from error
-    except OSError as error:
-        if error.errno is not None:  # the disk's, not the archive's
+    except BadArchive:
+        raise
+    except (
+        Exception
+    ) as error:  # what the libraries raise for hostile headers has no end: OverflowError, IndexError, ...
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # the disk's, not the archive's
             raise
-        raise BadArchive(f"not a whole tar or zip: {str(error)[:200]}") from error
+        raise BadArchive(f"not a whole tar or zip: {str(error)[:200] or type(error).__name__}") from error
 
 
 class _Bounded:

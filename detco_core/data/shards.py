@@ -20,6 +20,8 @@ from detco_core.data.manifest import stays_inside
 from detco_core.data.sources import MAX_BYTES, Bytes, Listing, Lost, as_text, excluded, not_installed, unnamed
 from detco_core.data.spill import BrokenFiles, in_order
 
+MAX_HEADER = 2**20
+"""Bytes of a header: names and attributes of one member."""
 META = re.compile(r"__[^/]*__($|/)")
 """Members that describe the shard itself; WebDataset skips them."""
 
@@ -110,7 +112,7 @@ def _images_of(sample: dict[str, object]) -> list[tarfile.TarInfo]:
 
 def _headers(file: BinaryIO, name: str, unusable: BrokenFiles) -> Iterator[tarfile.TarInfo]:
     try:
-        with tarfile.open(fileobj=file, mode="r:") as shard:
+        with tarfile.open(fileobj=_Bounded(file), mode="r:") as shard:
             for info in shard:
                 # A shard may have millions of members: none is kept, as `webdataset` does it.
                 shard.members = []  # type: ignore[attr-defined]  # the annotations of the library leave it out
@@ -127,6 +129,21 @@ def _headers(file: BinaryIO, name: str, unusable: BrokenFiles) -> Iterator[tarfi
         unusable.append(name, reason)
     except OSError as error:
         unusable.append(name, error.strerror or str(error))
+    except Exception as error:  # noqa: BLE001 - what the library raises for hostile headers has no end
+        unusable.append(name, f"not a whole plain tar: {str(error) or type(error).__name__}")
+
+
+class _Bounded:
+    """A file whose headers are read, none of which takes more than the memory that its shard says."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= MAX_HEADER:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return self._file.read(size)
 
 
 def _ended(file: BinaryIO, offset: int) -> bool:
@@ -144,4 +161,6 @@ def _unreadable(info: tarfile.TarInfo) -> str | None:
         return "a sparse member cannot be read in place"
     if info.name != as_text(info.name):
         return "the name is not UTF-8"
+    if info.size > MAX_BYTES:
+        return f"{info.size} bytes, more than the limit of {MAX_BYTES}"
     return None if stays_inside(info.name) else "the name leaves the shard"

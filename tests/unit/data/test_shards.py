@@ -134,3 +134,26 @@ def test_a_shard_that_changed_is_found_out(tmp_path: Path) -> None:
         source.open(member)
     with pytest.raises(DataError, match="more than the limit"):
         source.open(Member("x", "shard-0001.tar", 0, 2**40))
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "said"),
+    [
+        (tarfile.XHDTYPE, 2**70, ["not a whole plain tar"]),
+        (tarfile.XHDTYPE, 2**40, ["not a whole plain tar"]),
+        (tarfile.REGTYPE, 2**70, ["more than the limit", "not a whole plain tar"]),
+    ],
+    ids=["attributes", "attributes beyond memory", "image"],
+)
+def test_a_shard_whose_header_says_too_much_is_named_and_the_others_read(
+    tmp_path: Path, kind: bytes, size: int, said: list[str]
+) -> None:
+    write_shards(tmp_path, [b"one"], 1)
+    info = tarfile.TarInfo("a.jpg")
+    info.type, info.size = kind, size
+    (tmp_path / "hostile.tar").write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    listing = Shards(Disk(tmp_path)).listing()
+    assert [file.path for file in listing.files] == ["shard-0000.tar/000000.jpg"]
+    unusable = list(listing.unusable)
+    assert {file.path.split("/")[0] for file in unusable} == {"hostile.tar"}
+    assert all(any(part in file.reason for file in unusable) for part in said)

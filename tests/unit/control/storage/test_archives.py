@@ -139,3 +139,57 @@ def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(data)
     with pytest.raises(BadArchive, match="encrypted"):
         survey(tmp_path / "a.zip", MOST)
+
+
+def member(kind: bytes, size: int) -> bytes:
+    """A header of GNU's format, which writes sizes of any length."""
+    info = tarfile.TarInfo("a")
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize("squeeze", [bytes, gzip.compress])
+@pytest.mark.parametrize(
+    "header",
+    [
+        member(tarfile.XHDTYPE, 2**70),
+        member(tarfile.XHDTYPE, 2**40),
+        member(tarfile.GNUTYPE_LONGNAME, 2**40),
+        member(tarfile.REGTYPE, 2**80),
+    ],
+    ids=["attributes", "attributes beyond memory", "name", "file"],
+)
+def test_a_tar_whose_header_says_too_much_is_refused(
+    header: bytes, squeeze: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(squeeze(header + member(tarfile.REGTYPE, 0) + bytes(1024)))
+    with pytest.raises(BadArchive):
+        survey(path, 10**6)
+
+
+@pytest.mark.parametrize(("at", "value"), [(30, 0xFF), (0, 0), (26, 9)], ids=["name", "mark", "length"])
+def test_a_zip_that_says_one_thing_at_its_end_and_another_before_a_file_is_refused(
+    at: int, value: int, tmp_path: Path
+) -> None:
+    path, folder = tmp_path / "a.zip", tmp_path / "files"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.jpg", b"picture")
+    data = bytearray(path.read_bytes())
+    data[at] = value
+    path.write_bytes(data)
+    folder.mkdir()
+    with pytest.raises(BadArchive):
+        unpack(path, folder, 10**6)
+
+
+def test_a_zip_packed_in_a_way_nobody_knows_is_refused(tmp_path: Path) -> None:
+    path, folder = tmp_path / "a.zip", tmp_path / "files"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.jpg", b"picture")
+    data = bytearray(path.read_bytes())
+    data[8] = data[data.index(b"PK\1\2") + 10] = 99
+    path.write_bytes(data)
+    folder.mkdir()
+    with pytest.raises(BadArchive, match="compression method"):
+        unpack(path, folder, 10**6)
