@@ -68,15 +68,6 @@ class Entry:
         """Whether nobody waits for it any more."""
         return self.future.cancelled() or time.monotonic() >= self.deadline
 
-    def begin(self) -> bool:
-        """Whether somebody still waits for it; from here on it cannot be cancelled. Tells who waited too long."""
-        if not self.future.set_running_or_notify_cancel():
-            return False
-        if time.monotonic() < self.deadline:
-            return True
-        self.future.set_exception(DeadlineExceeded("the deadline passed before the image's turn came"))
-        return False
-
 
 class Waiting:
     """The entries of one model: put in by whoever has one, taken in batches by the one who brings them."""
@@ -135,9 +126,17 @@ class Waiting:
                 self._changed.wait(patience if batch else None)
 
     def begin(self, batch: list[Entry]) -> list[Entry]:
-        """Those of a batch that are still wanted, which cannot be cancelled from here on."""
-        wanted = [entry for entry in batch if entry.begin()]
-        self.dropped += len(batch) - len(wanted)
+        """Those of a batch that are still wanted, which cannot be cancelled from here on. Tells who waited too long."""
+        waited_for = [entry for entry in batch if entry.future.set_running_or_notify_cancel()]
+        now = time.monotonic()
+        wanted = [entry for entry in waited_for if now < entry.deadline]
+        if len(wanted) < len(batch):
+            with self._changed:  # who computes and who brings may drop some at once
+                self.dropped += len(batch) - len(wanted)
+            # Whoever is told finds it counted.
+            for entry in waited_for:
+                if now >= entry.deadline:
+                    entry.future.set_exception(DeadlineExceeded("the deadline passed before the image's turn came"))
         return wanted
 
     def _drop(self) -> None:

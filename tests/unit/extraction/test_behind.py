@@ -9,7 +9,7 @@ from detco_core.extraction.behind import WrittenBehind
 from detco_core.extraction.computing import Computed
 from detco_core.extraction.shards import Shard
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 def files(number: int) -> ShardFiles:

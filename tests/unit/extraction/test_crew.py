@@ -7,7 +7,7 @@ import pytest
 
 from detco_core.extraction.crew import Crew
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 def test_results_come_in_order_whichever_is_done_first() -> None:

@@ -26,7 +26,7 @@ from detco_core.runtime.stop import Interrupted
 from tests.full_disk import small_disk
 from tests.unit.extraction.conftest import extract, files
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 OPTIONS = {"levels": ["res4"], "shard_images": 3}
 Make = Callable[..., ExtractJob]
 
@@ -103,7 +103,7 @@ def test_killed_between_a_shard_and_its_record_the_folder_is_taken_up(
     job = make_job("killed", OPTIONS)
     (tmp_path / "job.json").write_text(json.dumps(plain(job)))
     command = [sys.executable, "-c", _DIES, str(moved), str(tmp_path / "job.json")]
-    dead = subprocess.run(command, capture_output=True, timeout=PATIENCE * 4, check=False)
+    dead = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False)
     assert dead.returncode == -signal.SIGKILL, dead.stderr
     folder = Path(job.folder) / FOLDER
     assert len([path for path in folder.iterdir() if path.name.endswith(".tmp")]) == 1

@@ -14,7 +14,7 @@ from detco_core.inference.pictures.preprocess import MAX_NETWORK_PIXELS
 from detco_core.inference.sessions.execution import CPU, CUDA
 from detco_core.inference.sessions.session import Session
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 class Staged:
