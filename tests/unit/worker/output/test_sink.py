@@ -46,24 +46,47 @@ from worker.output.sink import Feed, Sink
 from worker.processes import Mark
 
 
+class Times:
+    """How often something is still to happen: set by the test, and taken by threads that upload side by side."""
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._lock = threading.Lock()
+
+    @property
+    def left(self) -> int:
+        with self._lock:
+            return self._left
+
+    def will_be(self, times: int) -> None:
+        with self._lock:
+            self._left = times
+
+    def take(self) -> bool:
+        """Whether it is to happen now."""
+        with self._lock:
+            if self._left == 0:
+                return False
+            self._left -= 1
+            return True
+
+
 class SlowStore(LocalStore):
-    """A store that keeps nothing before `gate` opens, and fails as often as `failures` says."""
+    """A store that keeps nothing before `gate` opens, fails as often as `failures` says, and loses what it has kept."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.gate = threading.Event()
-        self.failures = 0
+        self.failures = Times()
         self.failure = StoreError("the store is away")
-        self.loses = 0
+        self.losses = Times()
 
     def put(self, path: Path, sha256: str) -> str:
         self.gate.wait(30)
-        if self.failures:
-            self.failures -= 1
+        if self.failures.take():
             raise self.failure
         key = super().put(path, sha256)
-        if self.loses:  # another takes it for his own, and deletes it
-            self.loses -= 1
+        if self.losses.take():  # another takes it for his own, and deletes it
             self.delete(key)
         return key
 
@@ -204,9 +227,9 @@ def test_uploads_go_side_by_side_and_are_registered_in_order(job: Job, monkeypat
     meeting, second = threading.Barrier(2), threading.Event()
 
     def put(path: Path, sha256: str, really: Callable[[Path, str], str] = job.store.put) -> str:
-        meeting.wait(30)
+        meeting.wait(120)
         if path.name == "1.pt":
-            assert second.wait(30)
+            assert second.wait(120)
         key = really(path, sha256)
         if path.name == "2.pt":
             second.set()
@@ -219,7 +242,7 @@ def test_uploads_go_side_by_side_and_are_registered_in_order(job: Job, monkeypat
 
 
 def test_an_upload_is_tried_again(job: Job) -> None:
-    job.store.failures = 3
+    job.store.failures.will_be(3)
     job.say(job.checkpoint(1), job.checkpoint(2))
     job.pump_all()
     assert job.steps_of_checkpoints() == [1, 2]
@@ -232,18 +255,19 @@ def test_an_upload_is_tried_again(job: Job) -> None:
 )
 def test_a_store_that_takes_nothing_is_told_once_and_loses_nothing(job: Job, failure: StoreError, code: str) -> None:
     many = 10**9
-    job.store.failures, job.store.failure = many, failure
+    job.store.failures.will_be(many)
+    job.store.failure = failure
     job.say(job.checkpoint(1), job.checkpoint(2), progress(3))
-    job.pump_until(lambda: job.store.failures <= many - 4)
+    job.pump_until(lambda: job.store.failures.left <= many - 4)
     assert job.step() == 3, "the run goes on"
     assert (job.folder / "checkpoints" / "1.pt").exists()
-    job.store.failures = 0
+    job.store.failures.will_be(0)
     job.pump_all()
     assert job.steps_of_checkpoints() == [1, 2]
     (warning,) = job.house.events(job.run_id, "warning")
     assert warning.payload["code"] == code
     assert str(failure) in warning.payload["message"]
-    job.store.failures = 1  # another outage
+    job.store.failures.will_be(1)  # another outage
     job.say(job.checkpoint(4))
     job.pump_all()
     assert len(job.house.events(job.run_id, "warning")) == 2
@@ -262,12 +286,12 @@ def test_an_extraction_goes_on_through_an_outage_of_the_store_and_loses_no_shard
     dataset = DatasetRef(name="photos@1", kind="images", root=str(tmp_path / "photos"))
     bundle, options = str(tmp_path / "bundle"), ExtractionOptions(pool="avg", shard_images=1)
     asked = ExtractJob(folder=str(job.folder), bundle=bundle, dataset=dataset, options=options, most_waiting=1)
-    job.store.failures = 10**9
+    job.store.failures.will_be(10**9)
     with Reporter(job.folder) as reporter, ThreadPoolExecutor(1) as pool:
         extraction = pool.submit(extract, asked, reporter)
         job.pump_until(lambda: job.house.events(job.run_id, "warning"))
         assert not extraction.done()
-        job.store.failures = 0
+        job.store.failures.will_be(0)
         job.pump_until(extraction.done)
         extraction.result()
     job.pump_all()
@@ -279,7 +303,7 @@ def test_an_extraction_goes_on_through_an_outage_of_the_store_and_loses_no_shard
 
 
 def test_what_is_deleted_between_upload_and_registration_is_stored_again(job: Job) -> None:
-    job.store.loses = 2
+    job.store.losses.will_be(2)
     job.say(job.checkpoint(1), job.artifact("report.json"))
     job.pump_all()
     assert job.steps_of_checkpoints() == [1]
