@@ -112,10 +112,10 @@ def _images_of(sample: dict[str, object]) -> list[tarfile.TarInfo]:
 
 def _headers(file: BinaryIO, name: str, unusable: BrokenFiles) -> Iterator[tarfile.TarInfo]:
     try:
-        with tarfile.open(fileobj=_Bounded(file), mode="r:") as shard:
+        with tarfile.open(fileobj=_Bounded(file), mode="r:") as shard:  # type: ignore[call-overload]  # it is enough
             for info in shard:
                 # A shard may have millions of members: none is kept, as `webdataset` does it.
-                shard.members = []  # type: ignore[attr-defined]  # the annotations of the library leave it out
+                shard.members = []
                 if info.isreg() and not META.match(info.name) and not _hidden(info.name):
                     reason = _unreadable(info)
                     if reason is None:
