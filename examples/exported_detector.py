@@ -28,15 +28,21 @@ def make_detector(bundle: Path, classes: int = 91, side: int = 800) -> FasterRCN
     """The detector; its pyramid and heads start random. `side`: short side of the pictures it looks at, in pixels.
 
     Raises:
-        RuntimeError: the bundle's weights are not those of the network that its manifest names.
+        SystemExit: the bundle has no weights for torchvision.
+        RuntimeError: they are not those of the network that its manifest names.
     """
+    weights = bundle / "torchvision.pth"
+    if not weights.is_file():
+        raise SystemExit(
+            f"{weights} is not there: export the model with `--format torchvision`, and download that file"
+        )
     manifest = json.loads((bundle / "manifest.json").read_text("utf-8"))
     # No frozen stage, and batch norm that learns, in the pyramid too: over all GPUs where there are several.
     norm = nn.SyncBatchNorm if torch.distributed.is_initialized() else nn.BatchNorm2d
     network = get_model(manifest["architecture"], weights=None, norm_layer=norm)
     widths = [level["channels"] for level in manifest["levels"]]
     backbone = BackboneWithFPN(network, STAGES, widths, out_channels=256, norm_layer=norm)
-    backbone.body.load_state_dict(torch.load(bundle / "torchvision.pth", weights_only=True))
+    backbone.body.load_state_dict(torch.load(weights, weights_only=True))
     pixels = {"image_mean": manifest["input"]["mean"], "image_std": manifest["input"]["std"]}
     return FasterRCNN(backbone, num_classes=classes, min_size=side, **pixels)
 

@@ -36,7 +36,8 @@ def open_engine(url: str) -> Engine:
     if parsed.get_backend_name() != "sqlite":
         told = {name: value for name, value in _POSTGRESQL.items() if name not in parsed.query}
         return create_engine(parsed, pool_pre_ping=True, connect_args=told, **_QUIETLY)
-    if parsed.database:
+    # `file:` begins an address of SQLite's own, whose folders are its writer's.
+    if parsed.database and not parsed.database.startswith("file:"):
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(parsed, connect_args={"factory": sqlite.Connected}, **_QUIETLY)
     sqlite.set_up(engine)

@@ -40,3 +40,9 @@ def test_weights_of_another_network_are_refused(bundle: Path, tmp_path: Path) ->
     (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"architecture": "resnet50"}))
     with pytest.raises(RuntimeError, match="state_dict"):
         make_detector(tmp_path)
+
+
+def test_a_bundle_without_them_is_told_how_to_get_them(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").symlink_to(bundle / "manifest.json")
+    with pytest.raises(SystemExit, match=r"torchvision.pth is not there: export the model with `--format torchvision`"):
+        make_detector(tmp_path)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event, select, text
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -144,6 +144,13 @@ def test_a_sqlite_file_gets_its_folder_and_wal(tmp_path: Path) -> None:
     plain = sqlite3.connect(path)
     assert plain.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     plain.close()
+
+
+def test_an_address_of_sqlites_own_makes_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OperationalError):
+        open_engine(f"sqlite:///file:{tmp_path}/none/a.sqlite3?mode=ro&uri=true").connect()
+    assert list(tmp_path.iterdir()) == []
 
 
 def connection_words(url: str) -> dict[str, Any]:
