@@ -14,11 +14,11 @@ def pairs(request: pytest.FixtureRequest) -> Iterator[list[tuple[socket.socket, 
     """Two connections: the callers' ends and ours."""
     host, family = request.param, socket.AF_INET6 if ":" in request.param else socket.AF_INET
     with ExitStack() as stack:
-        listener = stack.enter_context(socket.socket(family))
         try:
+            listener = stack.enter_context(socket.socket(family))
             listener.bind((host, 0))
         except OSError:
-            pytest.skip("no IPv6 address on this machine")
+            pytest.skip("no IPv6 on this machine")
         listener.listen()
         made = []
         for _ in range(2):
