@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from server.features.models.serving import Models
 from server.features.models.serving_options import ServingOptions
 from server.features.options import FeatureOptions
 from server.features.schemas import FeatureRequest, Format, ImagePart
+from tests.waiting import wait_until
 
 EXECUTION = Execution(providers=("CPUExecutionProvider",), threads=1)
 
@@ -85,14 +85,6 @@ def serving(root: Path, options: dict[str, Any]) -> ServingOptions:
 @pytest.fixture
 def until() -> Callable[[Callable[[], bool]], None]:
     return wait_until
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Return once the condition holds; fail after a time that only a hang takes."""
-    give_up = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < give_up, "it never came to hold"
-        time.sleep(0.005)
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ def client(log: Path, serve: Callable[[FastAPI], httpx.Client]) -> Iterator[http
 
 def line(log: Path, request_id: str | None = None) -> dict[str, Any]:
     """The last one; that of a request, which may come a moment after its answer."""
-    give_up = time.monotonic() + 10
+    give_up = time.monotonic() + 120
     while time.monotonic() < give_up:
         found: dict[str, Any] = json.loads((log.read_text().splitlines() or ["{}"])[-1])
         if request_id in (None, found.get("request_id")):

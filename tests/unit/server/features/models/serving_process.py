@@ -17,7 +17,7 @@ from server.features.models.catalog import FolderCatalog
 from server.features.models.serving import Models
 from server.features.models.serving_options import ServingOptions
 from server.features.waiting import Entry
-from tests.unit.server.features.conftest import wait_until
+from tests.waiting import wait_until
 
 
 class Server:
