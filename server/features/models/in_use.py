@@ -9,6 +9,7 @@ import fcntl
 import os
 import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from detco_core.contract.manifest import MANIFEST_FILE
@@ -61,9 +62,7 @@ def remove_unused(folder: Path) -> bool:
         # For writing, since some network file systems want that of who locks a file alone.
         descriptor = os.open(folder / MANIFEST_FILE, os.O_RDWR)
     except (FileNotFoundError, NotADirectoryError):
-        # Nobody can begin to use what has no manifest.
-        shutil.rmtree(folder, ignore_errors=True)
-        return not folder.exists()
+        return _remove_half(folder)
     except OSError:
         return False
     try:
@@ -78,6 +77,36 @@ def remove_unused(folder: Path) -> bool:
         os.close(descriptor)
     shutil.rmtree(gone, ignore_errors=True)
     return True
+
+
+def _remove_half(folder: Path) -> bool:
+    """Remove what has no manifest, which nobody can begin to use; not what is put whole in its place meanwhile."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return not folder.exists()
+    try:
+        # By its descriptor it is this very folder, in which no bundle comes to be.
+        with os.scandir(descriptor) as entries:
+            folders = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+        if MANIFEST_FILE not in folders:
+            for name, is_folder in folders.items():
+                _remove(name, descriptor, is_folder=is_folder)
+            folder.rmdir()  # an empty one alone
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+    return not folder.exists()
+
+
+def _remove(name: str, parent: int, *, is_folder: bool) -> None:
+    """In an open folder; another process may be doing it too."""
+    if is_folder:
+        shutil.rmtree(name, ignore_errors=True, dir_fd=parent)
+        return
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=parent)
 
 
 def _lock(descriptor: int, how: int) -> None:

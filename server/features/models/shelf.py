@@ -88,8 +88,10 @@ class Shelf:
             if not folder.name.startswith("."):
                 if folder.name not in names:
                     remove_unused(folder)
-            elif time.time() - folder.stat().st_mtime >= _LONGEST_FETCH:
-                shutil.rmtree(folder, ignore_errors=True)
+                continue
+            with suppress(FileNotFoundError):  # another process has brought, or removed, what was in it
+                if time.time() - folder.stat().st_mtime >= _LONGEST_FETCH:
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def write_index(self, index: Index) -> None:
         """Replace the index; a reader sees the old one or the new one."""

@@ -54,6 +54,30 @@ def test_what_has_no_manifest_can_be_used_by_nobody(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_one_that_is_placed_while_its_absence_is_seen_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that fetch at once look, and one is faster by a moment."""
+    fetched = folder.rename(folder.with_name("fetched"))
+
+    def late(path: Path, *_: int) -> int:
+        monkeypatch.undo()
+        fetched.rename(folder)
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(os, "open", late)
+    assert not remove_unused(folder)
+    assert (folder / "manifest.json").is_file()
+
+
+def test_half_a_bundle_is_removed_whatever_is_in_it(tmp_path: Path) -> None:
+    half = tmp_path / "half"
+    (half / "engines" / "deep").mkdir(parents=True)
+    (half / "engines" / "deep" / "a.engine").touch()
+    (half / "model.onnx").touch()
+    (half / "away").symlink_to(tmp_path)
+    assert remove_unused(half)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_one_that_is_removed_while_somebody_begins_is_not_used(
     folder: Path, monkeypatch: pytest.MonkeyPatch, *, again: bool
