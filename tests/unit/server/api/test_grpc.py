@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from detco_core.inference import Backbone
+from tests.log_lines import json_lines
 from tests.unit.server.api.test_oip import picture, secret
 
 BYTES = 2**21
@@ -83,7 +84,7 @@ def calls(
 def logged(house: Any, route: str, count: int) -> list[dict[str, Any]]:
     """The access log's lines of a route, once there are so many: a cancelled call ends after its caller has left."""
     while True:
-        lines = [json.loads(line) for line in (house.root / "access.jsonl").read_text().splitlines()]
+        lines = json_lines(house.root / "access.jsonl")
         found = [line for line in lines if line["route"].endswith(route)]
         if len(found) >= count:
             return found
@@ -210,7 +211,7 @@ def test_answers_are_remembered_where_there_is_room_and_all_memory_comes_back(
 
 
 def test_every_call_has_its_line_in_the_access_log(calls: Any, house: Any) -> None:
-    lines = [json.loads(line) for line in (house.root / "access.jsonl").read_text().splitlines()]
+    lines = json_lines(house.root / "access.jsonl")
     infers = [line for line in lines if line["route"] == "/inference.GRPCInferenceService/ModelInfer"]
     first = infers[0]
     assert {first["grpc"], first["status"], first["model"], first["images"]} == {"OK", 200, "tiny", 1}
@@ -226,7 +227,7 @@ def test_who_hangs_up_costs_nothing_more(calls: Any, house: Any, door: tuple[Any
     assert "cancelled" in found["raw"]["left"]
 
     def left() -> list[Any]:
-        lines = [json.loads(line) for line in (house.root / "access.jsonl").read_text().splitlines()]
+        lines = json_lines(house.root / "access.jsonl")
         return [line for line in lines if line.get("grpc") == "CANCELLED" and line["route"].endswith("ModelInfer")]
 
     until(left)

@@ -1,7 +1,6 @@
 """A request for features as an operator sees it: a line in the access log, and its spans at a collector."""
 
 import io
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from PIL import Image
 from control import tracing
 from server.app import make_app
 from tests.collector import Collector
+from tests.log_lines import json_lines
 from worker.attempts.spans import tell
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -78,7 +78,7 @@ def test_a_request_is_seen_in_the_log_and_as_spans(
     refused = client.post("/features?model=other", content=file.getvalue(), headers=given)
 
     def lines() -> dict[str, Any]:
-        return {line["request_id"]: line for line in map(json.loads, log.read_text().splitlines())}
+        return {line["request_id"]: line for line in json_lines(log)}
 
     give_up = time.monotonic() + 120
     while len([span for span in collector.spans if span.trace_id.hex() == TRACE]) < 7:

@@ -15,7 +15,7 @@ from server.http.access import AccessLog, note, open_access_log
 from server.http.errors import handlers
 from server.http.middleware.context import RequestContext
 from server.telemetry import Telemetry
-from tests.log_lines import lines_of
+from tests.log_lines import json_lines, lines_of
 
 SECRET = "detco_" + "s" * 43
 
@@ -57,9 +57,9 @@ def line(log: Path, request_id: str | None = None) -> dict[str, Any]:
     """The last one; that of a request, which may come a moment after its answer."""
     give_up = time.monotonic() + 120
     while time.monotonic() < give_up:
-        found: dict[str, Any] = json.loads((log.read_text().splitlines() or ["{}"])[-1])
-        if request_id in (None, found.get("request_id")):
-            return found
+        found = json_lines(log)[-1:]
+        if found and request_id in (None, found[0].get("request_id")):
+            return found[0]
         time.sleep(0.005)
     raise AssertionError(f"there is no line of {request_id}")
 
