@@ -46,7 +46,7 @@ def worker(arguments: list[str]) -> int:
 
 
 def server(arguments: list[str]) -> int:
-    from server.__main__ import main
+    from server.main import main
 
     return main(arguments, worker=(*OWN, "worker"))
 

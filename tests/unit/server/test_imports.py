@@ -24,7 +24,7 @@ assert not [name for name in sys.modules if name.partition(".")[0] in ("torch", 
 """
 
 
-@pytest.mark.parametrize("modules", ["server.app, server.__main__", "worker.app, worker.runner, control.__main__"])
+@pytest.mark.parametrize("modules", ["server.app, server.main", "worker.app, worker.runner, control.__main__"])
 def test_no_torch(modules: str) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
     command = [sys.executable, "-W", "error::ImportWarning", "-c", WITHOUT_TORCH.replace("MODULES", modules)]
