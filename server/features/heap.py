@@ -14,7 +14,7 @@ from detco_core.inference.sessions.allocator import give_back
 
 SECONDS = 2.5
 """Between two looks."""
-IDLE = 3
+IDLE = 4
 """Looks without anything new, after which no more images are expected."""
 MUCH = 2**27
 """Bytes over what was held when something was last given back. A ResNet-50 takes 50 MB for an image at 224, 350 MB for
@@ -61,6 +61,8 @@ class Heap:
             # Another number, also a smaller one: a model was let go.
             idle = 0 if (count := self._computed()) != seen else idle + 1
             seen = count
-            if idle == IDLE or (idle == 0 and self._held() > settled + MUCH):
+            # At rest the kernel may still fill huge pages, and so hold more.
+            most = settled + (MUCH if idle < IDLE else settled // 10)
+            if idle == IDLE or self._held() > most:
                 self._give()
                 settled = self._held()

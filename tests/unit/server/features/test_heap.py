@@ -49,6 +49,11 @@ class Looks:
             [2, 4, 4 + IDLE],
             id="much is given back at once, and counted from there",
         ),
+        pytest.param(
+            [(0, 0), (1, 200), *[(1, 200)] * IDLE, (1, 219), (1, 220), (1, 221), (1, 240)],
+            [1 + IDLE, 4 + IDLE],
+            id="at rest a tenth more is too much",
+        ),
         pytest.param([(2, 0), *[(1, 0)] * 9], [1 + IDLE], id="a model was let go"),
     ],
 )
